@@ -1,0 +1,1 @@
+"""The wire contract: names, models and rules of the PodTask API."""

@@ -1,0 +1,227 @@
+"""Every reason that can stand in a status, each with one sentence on what it means and one on what to do.
+
+`docs/reasons.md` is generated from this table; a reason that is not here cannot be written.
+"""
+
+import enum
+from typing import NamedTuple
+
+
+class Reason(enum.StrEnum):
+    """One constant for each way a task can stand, wait or end."""
+
+    # waiting and running
+    CREATED = "Created"
+    RUNNING = "Running"
+    COLLECTING_RESULT = "CollectingResult"
+    STOPPING = "Stopping"
+    SUSPENDED = "Suspended"
+    BACKOFF = "Backoff"
+    POD_TERMINATING = "PodTerminating"
+    SCHEDULING_GATED = "SchedulingGated"
+    UNSCHEDULABLE = "Unschedulable"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONFIG_ERROR = "ConfigError"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    CREATE_REFUSED = "CreateRefused"
+    CONCURRENCY_LIMIT = "ConcurrencyLimit"
+    NODE_UNREACHABLE = "NodeUnreachable"
+    # ends of an attempt or a task
+    COMPLETED = "Completed"
+    SKIPPED = "Skipped"
+    CANCELLED = "Cancelled"
+    CANCEL_AFTER_REACHED = "CancelAfterReached"
+    NON_ZERO_EXIT = "NonZeroExit"
+    OOM_KILLED = "OOMKilled"
+    START_FAILED = "StartFailed"
+    INIT_CONTAINER_FAILED = "InitContainerFailed"
+    EVICTED = "Evicted"
+    PREEMPTED = "Preempted"
+    NODE_LOST = "NodeLost"
+    NODE_SHUTDOWN = "NodeShutdown"
+    NODE_REFUSED = "NodeRefused"
+    POD_DELETED = "PodDeleted"
+    QUEUE_EVICTED = "QueueEvicted"
+    ADMISSION_DENIED = "AdmissionDenied"
+    INVALID_SPEC = "InvalidSpec"
+    INVALID_POD_TEMPLATE = "InvalidPodTemplate"
+    NOT_SUPPORTED = "NotSupported"
+    NAME_CONFLICT = "NameConflict"
+    SPEC_CHANGED = "SpecChanged"
+    POLICY_DENIED = "PolicyDenied"
+    BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
+    DISRUPTION_LIMIT_EXCEEDED = "DisruptionLimitExceeded"
+    ATTEMPT_LIMIT_EXCEEDED = "AttemptLimitExceeded"
+    SCHEDULE_DEADLINE_EXCEEDED = "ScheduleDeadlineExceeded"
+    IMAGE_PULL_DEADLINE_EXCEEDED = "ImagePullDeadlineExceeded"
+    START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
+    RUN_DEADLINE_EXCEEDED = "RunDeadlineExceeded"
+    TOTAL_DEADLINE_EXCEEDED = "TotalDeadlineExceeded"
+    # the result
+    XCOM_MISSING = "XComMissing"
+    XCOM_INVALID = "XComInvalid"
+    XCOM_TOO_LARGE = "XComTooLarge"
+    XCOM_UNREADABLE = "XComUnreadable"
+    XCOM_SIDECAR_FAILED = "XComSidecarFailed"
+    XCOM_LOST = "XComLost"
+    XCOM_DROPPED = "XComDropped"
+    # why the controller stopped a Pod whose task goes on
+    MAIN_CONTAINER_ENDED = "MainContainerEnded"
+
+
+class ReasonDoc(NamedTuple):
+    """What a reason means, and what to do about it."""
+
+    meaning: str
+    action: str
+
+
+REASONS: dict[Reason, ReasonDoc] = {
+    Reason.CREATED: ReasonDoc("The Pod was created and has not started yet.", "Wait."),
+    Reason.RUNNING: ReasonDoc("The task's container runs.", "Wait, or read its log with `kubectl logs`."),
+    Reason.COLLECTING_RESULT: ReasonDoc(
+        "The task's container has ended and its result is on the way.", "Wait; it takes about a second."
+    ),
+    Reason.STOPPING: ReasonDoc(
+        "The controller has asked the Pod to stop.", "Wait for its grace period (terminationGracePeriodSeconds)."
+    ),
+    Reason.SUSPENDED: ReasonDoc("spec.suspend is true.", "Set it to false to go on."),
+    Reason.BACKOFF: ReasonDoc(
+        "The last attempt failed; the next begins at status.nextAttemptTime.", "Look at status.attempts for the cause."
+    ),
+    Reason.POD_TERMINATING: ReasonDoc(
+        "The Pod of the last attempt is still being stopped; the next never overlaps it.", "Wait."
+    ),
+    Reason.SCHEDULING_GATED: ReasonDoc(
+        "A queueing system holds the Pod back by a scheduling gate.", "Look at the queue, such as Kueue's Workload."
+    ),
+    Reason.UNSCHEDULABLE: ReasonDoc(
+        "No node takes the Pod; the message has the scheduler's words.",
+        "Change resources, nodeSelector, affinity or tolerations, or add nodes.",
+    ),
+    Reason.IMAGE_PULL_FAILED: ReasonDoc(
+        "An image cannot be pulled; the message names the container and the cause.",
+        "Correct the image's name, or set imagePullSecrets.",
+    ),
+    Reason.CONFIG_ERROR: ReasonDoc(
+        "Something the Pod refers to is missing: a Secret, ConfigMap, volume claim, ServiceAccount or PriorityClass.",
+        "Create what the message names; the Pod starts by itself then.",
+    ),
+    Reason.QUOTA_EXCEEDED: ReasonDoc(
+        "The namespace's ResourceQuota is used up.", "Wait for other Pods to end, or raise the quota."
+    ),
+    Reason.CREATE_REFUSED: ReasonDoc(
+        "The API server refuses the Pod for a reason that may pass; it is tried again.",
+        "Read the message; most often it is the controller's rights or a failing webhook.",
+    ),
+    Reason.CONCURRENCY_LIMIT: ReasonDoc(
+        "The namespace runs as many Pods as the platform allows.", "Wait, or ask the platform team for more."
+    ),
+    Reason.NODE_UNREACHABLE: ReasonDoc(
+        "The Pod's node does not answer, and its Pod may still be running, so no second one is started.",
+        "Repair or delete the node, or set spec.forceDeletePodAfterSeconds.",
+    ),
+    Reason.COMPLETED: ReasonDoc("The task's container ended with exit code 0.", "Nothing."),
+    Reason.SKIPPED: ReasonDoc("A failure policy rule with action Skip matched.", "Nothing."),
+    Reason.CANCELLED: ReasonDoc("spec.cancel was set.", "Nothing; create a new PodTask to run again."),
+    Reason.CANCEL_AFTER_REACHED: ReasonDoc(
+        "spec.cancelAfter was reached: whoever waited for the task did not come back.", "Create a new PodTask."
+    ),
+    Reason.NON_ZERO_EXIT: ReasonDoc(
+        "The task's container ended with an exit code other than 0.", "Read logTail or the Pod's log."
+    ),
+    Reason.OOM_KILLED: ReasonDoc(
+        "The container used more memory than its limit.", "Raise resources.limits.memory, or use less."
+    ),
+    Reason.START_FAILED: ReasonDoc(
+        "The container could not be started; the message has the runtime's words.",
+        "Correct the command, the working directory or the security context.",
+    ),
+    Reason.INIT_CONTAINER_FAILED: ReasonDoc(
+        "An init container failed; the message names it.", "Read that container's log."
+    ),
+    Reason.EVICTED: ReasonDoc(
+        "The Pod was evicted by its node or through the eviction API.", "Nothing, while the disruption budget lasts."
+    ),
+    Reason.PREEMPTED: ReasonDoc(
+        "A Pod of higher priority took the place.", "Nothing, or set a higher priorityClassName."
+    ),
+    Reason.NODE_LOST: ReasonDoc("The Pod's node went away.", "Nothing, while the disruption budget lasts."),
+    Reason.NODE_SHUTDOWN: ReasonDoc("The Pod's node was shut down.", "Nothing, while the disruption budget lasts."),
+    Reason.NODE_REFUSED: ReasonDoc(
+        "The node refused the Pod before it started.", "Nothing; it is tried again. If it persists, look at the node."
+    ),
+    Reason.POD_DELETED: ReasonDoc(
+        "Somebody deleted the Pod.", "Cancel or suspend the PodTask instead of deleting its Pod."
+    ),
+    Reason.QUEUE_EVICTED: ReasonDoc("The queueing system took the Pod's place back.", "Nothing; it is queued again."),
+    Reason.ADMISSION_DENIED: ReasonDoc(
+        "The cluster's rules forbid the Pod: Pod Security, a LimitRange, a webhook or a policy.",
+        "Change what the message names.",
+    ),
+    Reason.INVALID_SPEC: ReasonDoc("The spec breaks a rule; the message names it.", "Create a corrected PodTask."),
+    Reason.INVALID_POD_TEMPLATE: ReasonDoc(
+        "The API server does not accept the Pod; the message names the field.", "Create a corrected PodTask."
+    ),
+    Reason.NOT_SUPPORTED: ReasonDoc(
+        "The spec uses a field that this version of the controller does not carry out.",
+        "Remove the field that the message names, or upgrade the controller.",
+    ),
+    Reason.NAME_CONFLICT: ReasonDoc(
+        "A Pod of that name exists and is not this task's.", "Remove that Pod, or change template.metadata.name."
+    ),
+    Reason.SPEC_CHANGED: ReasonDoc(
+        "The spec is not the one the first attempt was made from.", "Create a new PodTask instead of editing one."
+    ),
+    Reason.POLICY_DENIED: ReasonDoc(
+        "The platform's policy forbids the task; the message says what to change.", "Change it, or ask the platform team."
+    ),
+    Reason.BACKOFF_LIMIT_EXCEEDED: ReasonDoc(
+        "The task failed more often than backoffLimit allows.", "Look at status.attempts for the cause."
+    ),
+    Reason.DISRUPTION_LIMIT_EXCEEDED: ReasonDoc(
+        "The task was disrupted more often than disruptionLimit allows.", "Look at status.attempts; raise the limit."
+    ),
+    Reason.ATTEMPT_LIMIT_EXCEEDED: ReasonDoc(
+        "The task had 1,000 attempts, the most there can be.", "Look at status.attempts for the cause."
+    ),
+    Reason.SCHEDULE_DEADLINE_EXCEEDED: ReasonDoc(
+        "No node within deadlines.scheduleSeconds.", "See the message for why the Pod could not be scheduled."
+    ),
+    Reason.IMAGE_PULL_DEADLINE_EXCEEDED: ReasonDoc(
+        "The images were not there within deadlines.imagePullSeconds.", "Correct the image, or raise the deadline."
+    ),
+    Reason.START_DEADLINE_EXCEEDED: ReasonDoc(
+        "The task's container did not start within deadlines.startSeconds.", "See the message for what held it up."
+    ),
+    Reason.RUN_DEADLINE_EXCEEDED: ReasonDoc(
+        "The task's container ran longer than deadlines.runSeconds.", "Raise the deadline, or make the task faster."
+    ),
+    Reason.TOTAL_DEADLINE_EXCEEDED: ReasonDoc(
+        "The task took longer than deadlines.totalSeconds over all attempts.", "Look at status.attempts."
+    ),
+    Reason.XCOM_MISSING: ReasonDoc(
+        "The result file was not written, or is blank, and xcom.required is true.",
+        "Write JSON to xcom.path, and mind that the directory is an empty volume that hides the image's.",
+    ),
+    Reason.XCOM_INVALID: ReasonDoc("The result file is not JSON in UTF-8.", "Write JSON; the message has the place."),
+    Reason.XCOM_TOO_LARGE: ReasonDoc(
+        "The result file is larger than xcom.maxBytes.", "Raise maxBytes (to 524288 at most), or pass a reference."
+    ),
+    Reason.XCOM_UNREADABLE: ReasonDoc(
+        "The result file cannot be read by the sidecar.", "Give it to the Pod's user, or set runAsUser."
+    ),
+    Reason.XCOM_SIDECAR_FAILED: ReasonDoc(
+        "The sidecar that delivers the result did not do its work.", "See the message; it may lack memory."
+    ),
+    Reason.XCOM_LOST: ReasonDoc(
+        "The task succeeded, but its result was lost before it could be read.",
+        "Run the task again, or set xcom.onLost to Retry where running twice does no harm.",
+    ),
+    Reason.XCOM_DROPPED: ReasonDoc(
+        "The task failed, so its result was not kept.", "Set xcom.onFailure to Keep to have it."
+    ),
+    Reason.MAIN_CONTAINER_ENDED: ReasonDoc(
+        "The task's container has ended, so the Pod's other containers are stopped.", "Nothing."
+    ),
+}

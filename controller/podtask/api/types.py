@@ -1,0 +1,117 @@
+"""Small wire types with their limits.
+
+Every string, list and map of the API has a maximum: the server's CEL cost estimate assumes the worst where one is
+missing and then refuses the whole CRD.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+
+PRESERVE: JsonDict = {"x-kubernetes-preserve-unknown-fields": True}
+SET: JsonDict = {"x-kubernetes-list-type": "set"}
+
+
+def map_by(key: str) -> JsonDict:
+    """Mark a list for the server as a map: entries are told apart by one field."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+def _refuse_repeats(of: Callable[[Any], object]) -> AfterValidator:
+    def check(entries: Sequence[Any]) -> Sequence[Any]:
+        seen = set()
+        for entry in entries:
+            if of(entry) in seen:
+                raise ValueError(f"{of(entry)!r} stands in the list twice")
+            seen.add(of(entry))
+        return entries
+
+    return AfterValidator(check)
+
+
+DISTINCT = _refuse_repeats(lambda entry: entry)
+"""Beside SET: what the server does with a repeated entry, it is refused."""
+DISTINCT_NAMES = _refuse_repeats(lambda entry: entry.name)
+DISTINCT_TYPES = _refuse_repeats(lambda entry: entry.type)
+DISTINCT_NUMBERS = _refuse_repeats(lambda entry: entry.number)
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _written_as_the_api_does(value: object) -> object:
+    """Let through what the server lets through; pydantic alone would take `0` and `2026-01-01 10:00` for times."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC3339.fullmatch(value)):
+        return value
+    raise ValueError("a time is written as 2026-01-02T03:04:05Z")
+
+
+def rfc3339(moment: datetime) -> str:
+    """Write a time as the API does, to the millisecond: `2026-01-02T03:04:05.678Z`."""
+    utc = moment.astimezone(UTC)
+    return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
+
+
+DAY = 86_400
+YEAR = 366 * DAY
+
+Name = Annotated[str, Field(min_length=1, max_length=253)]
+"""A name of some Kubernetes object."""
+DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+"""An RFC 1123 label: a container's or a volume's name."""
+ShortText = Annotated[str, Field(max_length=256)]
+Text = Annotated[str, Field(max_length=4096)]
+LongText = Annotated[str, Field(max_length=131_072)]
+"""The kernel's limit for one argument or environment string (MAX_ARG_STRLEN)."""
+Path = Annotated[str, Field(min_length=1, max_length=4096)]
+Flag = Annotated[bool, Field(strict=True)]
+"""A bool, and not `0` or `"yes"`, which pydantic would take and the server does not."""
+Int = Annotated[int, Field(strict=True)]
+"""An int, and not `"1"` or `true`. Each use adds its bounds."""
+Seconds = Annotated[Int, Field(ge=0, le=YEAR)]
+PositiveSeconds = Annotated[Int, Field(ge=1, le=YEAR)]
+Count = Annotated[Int, Field(ge=0, le=1000)]
+ExitCode = Annotated[Int, Field(ge=-2_147_483_648, le=2_147_483_647)]
+Bytes = Annotated[Int, Field(ge=0, le=9_007_199_254_740_991)]
+Timestamp = Annotated[
+    AwareDatetime, BeforeValidator(_written_as_the_api_does), PlainSerializer(rfc3339, when_used="json")
+]
+Opaque = Annotated[dict[str, Any], Field(json_schema_extra=PRESERVE)]
+"""A Kubernetes object that passes through as it comes, whatever fields a newer cluster knows."""
+Quantity = Annotated[
+    Annotated[Int, Field(ge=0, le=9_007_199_254_740_991)]
+    | Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=64,
+            pattern=r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
+        ),
+    ],
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+]
+"""An amount as Kubernetes writes it: `2`, `"500m"`, `"512Mi"`."""
+Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)]
+Annotations = Annotated[dict[str, Annotated[str, Field(max_length=65_536)]], Field(max_length=64)]
+
+
+class Model(BaseModel):
+    """A part of the API. Read leniently (an older controller accepts a newer CRD's fields), written without unset."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class OpenModel(Model):
+    """A part of the API that keeps fields it does not know."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=PRESERVE)

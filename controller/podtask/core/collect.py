@@ -1,0 +1,115 @@
+"""From the end of the main container to its result: what is known, what is still on the way, and what is lost.
+
+A task is finished when its main container has ended and the envelope, or the proof that there is none, has been seen.
+Nobody waits for the Pod's phase.
+"""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from ..api import names
+from ..api.reasons import Reason
+from ..api.v1alpha1.status import AttemptOutcome, ResultState
+from . import result, transport
+from .ending import Ending
+from .observed import Observed, Pod, XComSpec, XComStatus
+from .plan import ReadResultLog, Settings, Step
+
+LOG_READS = 5
+"""A log that could not be read so often is given up; with the queue's backoff that is about half a minute."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """The result is on the way."""
+
+    steps: tuple[Step, ...] = ()
+    until: datetime | None = None
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """There is nothing more to wait for. With a `failure` the task failed for want of its result."""
+
+    xcom: XComStatus | None = None
+    failure: XComStatus | None = None
+
+
+def collect(observed: Observed, pod: Pod, ending: Ending, settings: Settings, now: datetime) -> Waiting | Settled:
+    """Say where the result of an ended attempt is."""
+    xcom = observed.task.spec.xcom
+    if xcom is None:
+        return Settled()
+    attempt = pod.attempt
+    if ending.outcome is not AttemptOutcome.SUCCEEDED and xcom.on_failure != "Keep":
+        return Settled(XComStatus(state=ResultState.DROPPED, reason=Reason.XCOM_DROPPED, attempt=attempt))
+    try:
+        content = _content(observed, pod, ending, xcom, settings, now)
+        if isinstance(content, Waiting):
+            return content
+        return Settled(result.judge(content, transport.max_bytes(xcom), attempt))
+    except result.Missing:
+        status = result.empty(attempt)
+        return Settled(status, status if xcom.required else None)
+    except result.ResultError as error:
+        status = result.failed(error, attempt)
+        tolerated = error.reason is Reason.XCOM_LOST and xcom.on_lost == "Drop"
+        return Settled(status, None if tolerated else status)
+
+
+def _content(
+    observed: Observed, pod: Pod, ending: Ending, xcom: XComSpec, settings: Settings, now: datetime
+) -> bytes | Waiting:
+    if transport.is_direct(pod):
+        return _direct(pod, observed.task.spec.container_name, xcom)
+    sidecar = pod.container(names.RESULT_CONTAINER)
+    ended = sidecar.state.terminated if sidecar else None
+    if ended is None:
+        return _await_sidecar(pod, ending, settings, now)
+    if ended.exit_code != 0 or not ended.message:
+        raise result.ResultError(
+            Reason.XCOM_SIDECAR_FAILED,
+            f"the result sidecar ended with exit code {ended.exit_code} ({ended.reason or 'no reason'}) and no envelope",
+        )
+    envelope = result.parse_envelope(ended.message)
+    if envelope.state != "log":
+        return result.open_envelope(envelope, transport.max_bytes(xcom))
+    if envelope.size > transport.max_bytes(xcom):
+        raise result.too_large(envelope.size, transport.max_bytes(xcom))
+    return _from_log(observed, pod, envelope, xcom)
+
+
+def _direct(pod: Pod, container: str, xcom: XComSpec) -> bytes:
+    main = pod.container(container)
+    ended = main.state.terminated if main else None
+    if ended is None:
+        raise result.ResultError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
+    content = ended.message.encode()
+    if len(content) >= min(transport.direct_limit(pod), transport.max_bytes(xcom) + 1):
+        raise result.ResultError(
+            Reason.XCOM_TOO_LARGE,
+            f"a result of {len(content)} bytes or more does not fit into a termination message; use mode Auto",
+        )
+    return content
+
+
+def _await_sidecar(pod: Pod, ending: Ending, settings: Settings, now: datetime) -> Waiting:
+    if pod.is_terminal:
+        raise result.ResultError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
+    patience = pod.spec.termination_grace_period_seconds + settings.result_seconds
+    until = (ending.finished_at or now) + timedelta(seconds=patience)
+    if now >= until:
+        raise result.ResultError(
+            Reason.XCOM_SIDECAR_FAILED, f"the result sidecar did not deliver within {patience} s of the task's end"
+        )
+    return Waiting(until=until)
+
+
+def _from_log(observed: Observed, pod: Pod, envelope: result.Envelope, xcom: XComSpec) -> bytes | Waiting:
+    log = observed.result_log
+    if log is None or log.pod_uid != pod.metadata.uid:
+        if observed.log_failures >= LOG_READS:
+            raise result.ResultError(Reason.XCOM_LOST, "the sidecar's log could not be read")
+        return Waiting(steps=(ReadResultLog(name=pod.metadata.name, uid=pod.metadata.uid),))
+    if log.error:
+        raise result.ResultError(Reason.XCOM_LOST, f"the sidecar's log could not be read: {log.error}")
+    return result.open_log(log.content, envelope, transport.max_bytes(xcom))

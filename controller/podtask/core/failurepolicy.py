@@ -1,0 +1,34 @@
+"""Ordered rules over the end of an attempt; the first that matches decides (as podFailurePolicy of a Job, KEP-3329)."""
+
+from ..api.v1alpha1.spec import Action, Operator
+from .ending import Ending
+from .observed import FailurePolicySpec, Pod, RuleSpec
+
+
+def match(policy: FailurePolicySpec, pod: Pod | None, ending: Ending, container: str) -> Action | None:
+    """Give the action of the first rule that matches, or None."""
+    for rule in policy.rules:
+        if _matches(rule, pod, ending, container):
+            return Action(rule.action)
+    return None
+
+
+def _matches(rule: RuleSpec, pod: Pod | None, ending: Ending, container: str) -> bool:
+    if rule.on_exit_codes is not None:
+        code = _exit_code(pod, ending, rule.on_exit_codes.container_name or container, container)
+        listed = code in rule.on_exit_codes.values
+        return bool(code) and listed == (rule.on_exit_codes.operator == Operator.IN)
+    if rule.on_reasons is not None:
+        return ending.reason in rule.on_reasons.values
+    if pod is None:
+        return False
+    found = {(c.type, c.status) for c in pod.status.conditions}
+    return any((c.type, c.status) in found for c in rule.on_pod_conditions)
+
+
+def _exit_code(pod: Pod | None, ending: Ending, wanted: str, container: str) -> int | None:
+    if wanted == container:
+        return ending.exit_code
+    status = pod.container(wanted) if pod else None
+    ended = status.state.terminated if status else None
+    return ended.exit_code if ended else None

@@ -1,0 +1,67 @@
+"""The names and marks by which a task and its Pods know each other.
+
+A Pod's name is a function of the task's name, its uid and the number of the attempt: a create that is repeated, by
+this process or another, meets the Pod that the first one made.
+"""
+
+import base64
+import hashlib
+from typing import Any
+
+import msgspec
+
+from ..api import names
+
+MUTABLE_FIELDS = frozenset(
+    {
+        "suspend",
+        "cancel",
+        "cancelAfter",
+        "ttlSecondsAfterFinished",
+        "ttlSecondsAfterSucceeded",
+        "ttlSecondsAfterFailed",
+        "podRetention",
+        "podTTLSecondsAfterFinished",
+        "forceDeletePodAfterSeconds",
+    }
+)
+"""Fields of spec that may change while the task lives; what a Pod is made from is not among them."""
+
+_HASH_LENGTH = 8
+_NAME_LIMIT = 63
+"""A Pod's name is also its hostname, which is a DNS label."""
+
+
+def pod_name(task_name: str, task_uid: str, attempt: int) -> str:
+    """Name the Pod of an attempt: readable stem, hash of the uid, number; a DNS label of at most 63 characters."""
+    digest = base64.b32encode(hashlib.sha256(task_uid.encode()).digest()).decode().lower()[:_HASH_LENGTH]
+    ending = f"-{digest}-{attempt}"
+    stem = task_name.replace(".", "-")[: _NAME_LIMIT - len(ending)].rstrip("-")
+    return f"{stem}{ending}"
+
+
+def spec_hash(spec: dict[str, Any]) -> str:
+    """Digest what Pods are made from: every field of spec but the mutable ones, in canonical JSON."""
+    kept = {key: value for key, value in spec.items() if key not in MUTABLE_FIELDS}
+    return hashlib.sha256(msgspec.json.encode(kept, order="deterministic")).hexdigest()
+
+
+def pod_labels(task_name: str, task_uid: str, attempt: int) -> dict[str, str]:
+    """Give the labels by which the Pod is found."""
+    return {
+        names.LABEL_TASK_UID: task_uid,
+        names.LABEL_ATTEMPT: str(attempt),
+        names.LABEL_TASK_NAME: task_name[:_NAME_LIMIT].rstrip("-."),
+    }
+
+
+def owner_reference(task_name: str, task_uid: str) -> dict[str, Any]:
+    """Give the reference that makes the garbage collector remove the Pod after its task."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": task_name,
+        "uid": task_uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

@@ -1,0 +1,156 @@
+"""A Pod that lives: stop it where something demands that, else say in the status how it stands.
+
+A started Pod is stopped by a PATCH of activeDeadlineSeconds: the kubelet then ends every container with its grace,
+the sidecar delivers the result, and Pod and log stay. A DELETE would lose the log; it is for Pods that never started,
+are lost, or make room (suspend).
+"""
+
+from datetime import datetime, timedelta
+
+from ..api.reasons import Reason
+from ..api.v1alpha1.status import Phase
+from . import deadlines, diagnosis, ending, identity, status
+from .observed import Observed, Pod, Task, spec_as_dict
+from .plan import DeletePod, Plan, Settings, Step, StopPod, WriteStatus
+
+_UNREACHABLE_AFTER = timedelta(seconds=30)
+"""A Pod that is still there so long after its grace has a node that does not answer."""
+
+
+def follow(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
+    """Decide about the live Pod of the attempt under way."""
+    task = observed.task
+    if pod.metadata.deletion_timestamp is not None:
+        return _terminating(observed, pod, settings, now)
+    deadline = deadlines.of_pod(task, pod, status.live_entry(task), now)
+    total = deadlines.total(task, now)
+    reason = _stop_reason(task, pod, now, deadline, total)
+    if reason is not None:
+        return _stop(task, pod, reason)
+    alarms = [d.at for d in (deadline, total) if d is not None]
+    if task.spec.cancel_after is not None:
+        alarms.append(task.spec.cancel_after)
+    told = _tell_state(observed, pod, settings, now)
+    if told.wake_at is not None:
+        alarms.append(told.wake_at)
+    return Plan(steps=told.steps, notes=told.notes, wake_at=min(alarms, default=None))
+
+
+def stop_others(pod: Pod, container: str) -> tuple[Step, ...]:
+    """Stop a Pod whose main container has ended and whose other containers run on. Native sidecars are the kubelet's."""
+    if pod.is_terminal or pod.stop_reason or pod.metadata.deletion_timestamp is not None:
+        return ()
+    others = [s for s in pod.status.container_statuses if s.name != container and s.state.terminated is None]
+    if not others:
+        return ()
+    return (StopPod(name=pod.metadata.name, uid=pod.metadata.uid, reason=Reason.MAIN_CONTAINER_ENDED),)
+
+
+def force_delete(task: Task, pod: Pod, now: datetime) -> Plan:
+    """Give up a Pod on an unreachable node after the time that the user allowed for it, and not before."""
+    gone_at, patience = pod.metadata.deletion_timestamp, task.spec.force_delete_pod_after_seconds
+    if gone_at is None or patience is None or pod.is_terminal:
+        return Plan()
+    at = gone_at + timedelta(seconds=patience)
+    if at > now:
+        return Plan(wake_at=at)
+    return Plan(
+        steps=(DeletePod(name=pod.metadata.name, uid=pod.metadata.uid, reason=Reason.NODE_LOST, grace_seconds=0),)
+    )
+
+
+def tell(
+    observed: Observed, phase: Phase, reason: Reason, message: str, pod: Pod | None, settings: Settings, now: datetime
+) -> Plan:
+    """Write a diagnosis once it has lasted, and not more often than every few seconds."""
+    task = observed.task
+    if (task.status.phase, task.status.reason, task.status.message) == (phase, reason, message):
+        return Plan()
+    begin = pod.metadata.creation_timestamp if pod else task.metadata.creation_timestamp
+    last = max((t for t in (begin, observed.diagnosed_at) if t is not None), default=now)
+    at = last + timedelta(seconds=settings.diagnosis_seconds)
+    if at > now:
+        return Plan(wake_at=at)
+    return Plan(steps=(WriteStatus(status=status.told(task, phase, reason, message, pod)),))
+
+
+def spec_hash(task: Task) -> str:
+    """Digest the spec as it stands."""
+    return identity.spec_hash(spec_as_dict(task))
+
+
+def _stop_reason(
+    task: Task, pod: Pod, now: datetime, deadline: deadlines.Deadline | None, total: deadlines.Deadline | None
+) -> Reason | None:
+    if pod.stop_reason:
+        return None
+    if task.spec.cancel:
+        return Reason.CANCELLED
+    if task.spec.cancel_after is not None and task.spec.cancel_after <= now:
+        return Reason.CANCEL_AFTER_REACHED
+    if task.spec.suspend:
+        return Reason.SUSPENDED
+    for clock in (total, deadline):
+        if clock is not None and clock.at <= now:
+            return clock.reason
+    found = diagnosis.diagnose(pod)
+    return found.reason if found is not None and found.is_fatal else None
+
+
+def _stop(task: Task, pod: Pod, reason: Reason) -> Plan:
+    name, uid = pod.metadata.name, pod.metadata.uid
+    if reason is Reason.SUSPENDED or not ending.has_started(pod, task.spec.container_name):
+        return Plan(steps=(DeletePod(name=name, uid=uid, reason=reason),))
+    return Plan(steps=(StopPod(name=name, uid=uid, reason=reason),))
+
+
+def _terminating(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
+    """Deleted and not gone: its node is at work on it, or does not answer."""
+    forced = force_delete(observed.task, pod, now)
+    gone_at = pod.metadata.deletion_timestamp
+    if forced.steps or gone_at is None:
+        return forced
+    overdue_at = gone_at + _UNREACHABLE_AFTER
+    wakes = [at for at in (forced.wake_at, overdue_at if overdue_at > now else None) if at is not None]
+    if overdue_at > now:
+        return Plan(wake_at=min(wakes, default=None))
+    message = f"Pod {pod.metadata.name} does not end; node {pod.spec.node_name} may be unreachable"
+    phase = Phase(observed.task.status.phase)
+    told = tell(observed, phase, Reason.NODE_UNREACHABLE, message, pod, settings, now)
+    wakes += [told.wake_at] if told.wake_at else []
+    return Plan(steps=told.steps, wake_at=min(wakes, default=None))
+
+
+def _tell_state(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
+    task = observed.task
+    if pod.stop_reason:
+        # The kubelet's events wake this task; a node that is gone shows as a deletion.
+        return Plan()
+    if ending.has_started(pod, task.spec.container_name):
+        entry = status.live_entry(task)
+        known = entry is not None and entry.pod_uid == pod.metadata.uid and entry.start_time is not None
+        if task.status.phase == Phase.RUNNING and known and not _is_stale(task):
+            return Plan()
+        return Plan(steps=(WriteStatus(status=status.told(task, Phase.RUNNING, Reason.RUNNING, "", pod)),))
+    found = diagnosis.diagnose(pod)
+    if _gates_lifted(task, pod):
+        return Plan(steps=(WriteStatus(status=status.admitted(task, pod, now)),))
+    if found is not None:
+        return tell(observed, Phase.PENDING, found.reason, found.message, pod, settings, now)
+    if task.status.reason in _CURED and status.live_entry(task) is not None:
+        return tell(observed, Phase.PENDING, Reason.CREATED, "", pod, settings, now)
+    return Plan()
+
+
+_CURED = frozenset({Reason.UNSCHEDULABLE, Reason.IMAGE_PULL_FAILED, Reason.CONFIG_ERROR})
+"""Diagnoses that are taken back when the cause is gone and the Pod still has not started."""
+
+
+def _is_stale(task: Task) -> bool:
+    return task.status.observed_generation != task.metadata.generation
+
+
+def _gates_lifted(task: Task, pod: Pod) -> bool:
+    entry = status.live_entry(task)
+    waited = entry is not None and entry.admitted_time is None and task.status.reason == Reason.SCHEDULING_GATED
+    return waited and not pod.spec.scheduling_gates

@@ -1,0 +1,429 @@
+"""What is known about one task: frozen views of the PodTask and its Pods, with only the fields that are judged.
+
+The views have the wire's own shape, so that a watch line is decoded straight into them (4 us and 1.5 KiB for a Pod).
+Times are aware datetimes. What is absent on the wire has a default here, so that judging needs no special cases.
+A contract test proves that the task's half agrees with the pydantic models.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from ..api import names
+from ..api.v1alpha1.status import TERMINAL
+
+
+class View(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
+    """A part of an object as it stands on the wire."""
+
+
+class OwnerReference(View, frozen=True):
+    """Who owns an object."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool = False
+
+
+class Metadata(View, frozen=True):
+    """Identity and life of an object."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = "0"
+    generation: int = 0
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    deletion_grace_period_seconds: int | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: tuple[str, ...] = ()
+    owner_references: tuple[OwnerReference, ...] = ()
+
+
+# ---- the Pod ----
+
+
+class Waiting(View, frozen=True):
+    """A container that has not started."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class Running(View, frozen=True):
+    """A container that runs."""
+
+    started_at: datetime | None = None
+
+
+class Terminated(View, frozen=True):
+    """A container that has ended."""
+
+    exit_code: int = 0
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class ContainerState(View, frozen=True):
+    """Exactly one of the three is set, or none before the kubelet has spoken."""
+
+    waiting: Waiting | None = None
+    running: Running | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(View, frozen=True):
+    """One container as the kubelet reports it."""
+
+    name: str
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+    image_id: str = msgspec.field(default="", name="imageID")
+    restart_count: int = 0
+
+
+class Condition(View, frozen=True):
+    """A condition of a Pod."""
+
+    type: str
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+
+
+class PodStatus(View, frozen=True):
+    """What the kubelet and the scheduler say."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    start_time: datetime | None = None
+    conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class Gate(View, frozen=True):
+    """A scheduling gate."""
+
+    name: str
+
+
+class ContainerName(View, frozen=True):
+    """A container of the Pod's spec; of its settings only these matter once it exists."""
+
+    name: str
+    restart_policy: str = ""
+    termination_message_path: str = ""
+
+
+class PodSpec(View, frozen=True):
+    """What was asked for."""
+
+    node_name: str = ""
+    active_deadline_seconds: int | None = None
+    termination_grace_period_seconds: int = 30
+    scheduling_gates: tuple[Gate, ...] = ()
+    containers: tuple[ContainerName, ...] = ()
+    init_containers: tuple[ContainerName, ...] = ()
+
+
+class Pod(View, frozen=True):
+    """One Pod."""
+
+    metadata: Metadata
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    def container(self, name: str) -> ContainerStatus | None:
+        """The status of a container or init container, if the kubelet has given one."""
+        for status in self.status.container_statuses + self.status.init_container_statuses:
+            if status.name == name:
+                return status
+        return None
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type."""
+        return next((c for c in self.status.conditions if c.type == kind), None)
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt, or 0 where the label is not a number."""
+        text = self.metadata.labels.get(names.LABEL_ATTEMPT, "")
+        return int(text) if text.isascii() and text.isdigit() else 0
+
+    @property
+    def task_name(self) -> str:
+        """The name of the PodTask that it says it belongs to."""
+        return self.metadata.annotations.get(names.ANNOTATION_TASK, "")
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the controller stopped this Pod, or nothing."""
+        return self.metadata.annotations.get(names.ANNOTATION_STOP, "")
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing of it runs and nothing will."""
+        if self.status.phase in {"Succeeded", "Failed"}:
+            return True
+        deleted = self.metadata.deletion_timestamp is not None
+        return deleted and (not self.spec.node_name or self.metadata.deletion_grace_period_seconds == 0)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether our finalizer is still on it."""
+        return names.FINALIZER in self.metadata.finalizers
+
+    def is_owned_by(self, task_uid: str) -> bool:
+        """Whether its controller reference, which users cannot forge without owning the task, names this task."""
+        return any(o.controller and o.uid == task_uid for o in self.metadata.owner_references)
+
+
+# ---- the PodTask ----
+
+
+class XComSpec(View, frozen=True):
+    """spec.xcom, as far as it is judged."""
+
+    path: str | None = None
+    required: bool = False
+    max_bytes: int | None = None
+    on_failure: str = "Drop"
+    on_lost: str = "Fail"
+    mode: str = "Auto"
+
+
+class BackoffSpec(View, frozen=True):
+    """spec.backoff."""
+
+    initial_seconds: int = 10
+    max_seconds: int = 360
+    factor: int = 2
+
+
+class ExitCodesSpec(View, frozen=True):
+    """A rule's exit codes."""
+
+    operator: str
+    values: tuple[int, ...]
+    container_name: str | None = None
+
+
+class ReasonsSpec(View, frozen=True):
+    """A rule's reasons."""
+
+    values: tuple[str, ...]
+
+
+class PodConditionSpec(View, frozen=True):
+    """A rule's Pod condition."""
+
+    type: str
+    status: str = "True"
+
+
+class RuleSpec(View, frozen=True):
+    """One rule of the failure policy."""
+
+    action: str
+    on_exit_codes: ExitCodesSpec | None = None
+    on_reasons: ReasonsSpec | None = None
+    on_pod_conditions: tuple[PodConditionSpec, ...] = ()
+
+
+class FailurePolicySpec(View, frozen=True):
+    """spec.failurePolicy."""
+
+    rules: tuple[RuleSpec, ...] = ()
+
+
+class DeadlinesSpec(View, frozen=True):
+    """spec.deadlines, in seconds."""
+
+    schedule_seconds: int | None = None
+    image_pull_seconds: int | None = None
+    start_seconds: int | None = None
+    run_seconds: int | None = None
+    total_seconds: int | None = None
+
+
+class TemplateMetadata(View, frozen=True):
+    """spec.template.metadata, as far as it is judged."""
+
+    name: str | None = None
+
+
+class TemplateSpec(View, frozen=True):
+    """spec.template, as far as it is judged."""
+
+    metadata: TemplateMetadata | None = None
+
+
+class TaskSpec(View, frozen=True):
+    """spec of a PodTask, as far as it is judged. The rest is in `Task.raw_spec`, for the Pod."""
+
+    container_name: str = names.DEFAULT_CONTAINER
+    xcom: XComSpec | None = None
+    backoff_limit: int = 0
+    backoff: BackoffSpec = BackoffSpec()
+    disruption_limit: int = 3
+    failure_policy: FailurePolicySpec = FailurePolicySpec()
+    deadlines: DeadlinesSpec = DeadlinesSpec()
+    suspend: bool = False
+    cancel: bool = False
+    cancel_after: datetime | None = None
+    managed_by: str = names.CONTROLLER
+    ttl_seconds_after_finished: int | None = None
+    ttl_seconds_after_succeeded: int | None = None
+    ttl_seconds_after_failed: int | None = None
+    pod_retention: str = "Delete"
+    pod_ttl_seconds_after_finished: int | None = msgspec.field(default=None, name="podTTLSecondsAfterFinished")
+    force_delete_pod_after_seconds: int | None = None
+    template: TemplateSpec | None = None
+
+
+class TaskCondition(View, frozen=True):
+    """A condition of a PodTask."""
+
+    type: str
+    status: str
+    reason: str
+    last_transition_time: datetime
+    message: str = ""
+    observed_generation: int | None = None
+
+
+class Attempt(View, frozen=True):
+    """An entry of status.attempts."""
+
+    number: int
+    pod_name: str
+    pod_uid: str = msgspec.field(default="", name="podUID")
+    node_name: str = ""
+    image_id: str = msgspec.field(default="", name="imageID")
+    create_time: datetime | None = None
+    admitted_time: datetime | None = None
+    start_time: datetime | None = None
+    finish_time: datetime | None = None
+    outcome: str = ""
+    exit_code: int | None = None
+    reason: str = ""
+    message: str = ""
+    log_tail: str = ""
+
+
+class XComStatus(View, frozen=True):
+    """status.xcom."""
+
+    state: str
+    value: str | None = None
+    size_bytes: int | None = None
+    sha256: str = ""
+    reason: str = ""
+    message: str = ""
+    attempt: int | None = None
+
+
+class TaskStatus(View, frozen=True):
+    """status of a PodTask."""
+
+    observed_generation: int = 0
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    exit_code: int | None = None
+    attempt_count: int = 0
+    failure_count: int = 0
+    disruption_count: int = 0
+    next_attempt_time: datetime | None = None
+    suspended_seconds: int = 0
+    spec_hash: str = ""
+    conditions: tuple[TaskCondition, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    xcom: XComStatus | None = None
+
+    def condition(self, kind: str) -> TaskCondition | None:
+        """The condition of that type."""
+        return next((c for c in self.conditions if c.type == kind), None)
+
+    @property
+    def phase_is_terminal(self) -> bool:
+        """Whether the task is over for ever."""
+        return self.phase in TERMINAL
+
+
+class Task(View, frozen=True):
+    """One PodTask."""
+
+    metadata: Metadata
+    spec: TaskSpec = TaskSpec()
+    status: TaskStatus = TaskStatus()
+    raw_spec: bytes = b""
+    """The whole spec as JSON. Empty once the task is terminal: nothing is built from it any more."""
+    problem: str = ""
+    """Why the object could not be understood, where it could not; spec and status are then the defaults."""
+
+    @property
+    def exact_pod_name(self) -> str | None:
+        """The name that every attempt's Pod must have, where the user fixed it."""
+        metadata = self.spec.template.metadata if self.spec.template else None
+        return metadata.name if metadata else None
+
+
+# ---- what only a request could tell ----
+
+
+class Refusal(View, frozen=True):
+    """The API server's answer to the last create of a Pod."""
+
+    attempt: int
+    code: int
+    reason: str
+    message: str
+    at: datetime
+    count: int = 1
+    """How many creates in a row were refused."""
+
+
+class ResultLog(View, frozen=True):
+    """What reading the sidecar's log gave: the log, or why it could not be had."""
+
+    pod_uid: str
+    content: bytes = b""
+    error: str = ""
+
+
+class Observed(View, frozen=True):
+    """Everything about one task at one moment."""
+
+    task: Task
+    pods: tuple[Pod, ...] = ()
+    refusal: Refusal | None = None
+    foreign_pod: str = ""
+    """The name of a Pod that has the next attempt's name and is not ours."""
+    gone_pods: frozenset[str] = frozenset()
+    """Uids of Pods that a live read has shown to be gone."""
+    result_log: ResultLog | None = None
+    log_failures: int = 0
+    """How often in a row the sidecar's log could not be read."""
+    diagnosed_at: datetime | None = None
+    """When a diagnosis was last written."""
+    running_pods: int = 0
+    """How many of our Pods live in the namespace, for the platform's limit."""
+
+
+def spec_as_dict(task: Task) -> dict[str, Any]:
+    """Decode the whole spec, for building a Pod."""
+    decoded: dict[str, Any] = msgspec.json.decode(task.raw_spec) if task.raw_spec else {}
+    return decoded

@@ -1,0 +1,111 @@
+"""What to do about one task: a value that `decide` makes, tests compare and `apply` carries out.
+
+Steps are carried out in order, and the first that fails ends the plan; whatever was not done is decided again from
+what is then observed. So a plan never needs undoing.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from .observed import TaskStatus
+
+
+class Step(msgspec.Struct, frozen=True, tag=True):
+    """One thing to do."""
+
+
+class CreatePod(Step, frozen=True):
+    """Create the Pod of an attempt; a Pod of that name that is ours is adopted."""
+
+    attempt: int
+    name: str
+
+
+class WriteStatus(Step, frozen=True):
+    """Write the status, against the resourceVersion that was judged."""
+
+    status: TaskStatus
+
+
+class StopPod(Step, frozen=True):
+    """Have the kubelet stop a started Pod by an activeDeadlineSeconds of 1: result, log and Pod stay."""
+
+    name: str
+    uid: str
+    reason: str
+
+
+class DeletePod(Step, frozen=True):
+    """Delete a Pod. With a reason the reason is noted on the Pod first, so that it survives a restart."""
+
+    name: str
+    uid: str
+    reason: str = ""
+    grace_seconds: int | None = None
+
+
+class ReleasePod(Step, frozen=True):
+    """Take our finalizer off a Pod, and no one else's."""
+
+    name: str
+    uid: str
+
+
+class ConfirmGone(Step, frozen=True):
+    """Read a Pod live: a cache that does not have it is no proof that it is gone."""
+
+    name: str
+    uid: str
+
+
+class ReadResultLog(Step, frozen=True):
+    """Read the sidecar's log, which holds a result that is too large for its message."""
+
+    name: str
+    uid: str
+
+
+class DeleteTask(Step, frozen=True):
+    """Delete the PodTask, whose time to live is over."""
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A Kubernetes Event, recorded after the steps succeeded."""
+
+    kind: str
+    """Warning or Normal."""
+    reason: str
+    message: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to do now, and when to look again if nothing happens before."""
+
+    steps: tuple[Step, ...] = ()
+    notes: tuple[Note, ...] = ()
+    wake_at: datetime | None = None
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the platform team decides, as far as `decide` needs it."""
+
+    sidecar_image: str = "podtask-sidecar"
+    sidecar_requests: dict[str, str] = msgspec.field(default_factory=lambda: {"cpu": "5m", "memory": "16Mi"})
+    sidecar_limits: dict[str, str] = msgspec.field(default_factory=lambda: {"cpu": "100m", "memory": "64Mi"})
+    pod_hold_seconds: int = 60
+    """A finished Pod stays this long at least: longer than a Lease and a request, so that no stale leader repeats it."""
+    diagnosis_seconds: int = 5
+    """A problem is written once it has lasted this long, and not more often than this."""
+    result_seconds: int = 60
+    """How long after its container's end a Pod may take to deliver the result, beyond its grace period."""
+    image_pull_policy: str = ""
+    """Of the sidecar's image; empty leaves it to Kubernetes."""
+
+
+def json_merge_patch(status: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    """Give the smallest merge patch (RFC 7386) that turns `current` into `status`, on the first level."""
+    changed = {key: value for key, value in status.items() if current.get(key) != value}
+    changed.update({key: None for key in current if key not in status})
+    return changed

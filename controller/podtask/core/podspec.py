@@ -1,0 +1,147 @@
+"""Build the Pod of an attempt: template, convenience fields over it, identity, and the result's transport.
+
+Pure: the same task and attempt always give the same Pod. What Kubernetes would refuse is left to Kubernetes, whose
+message names the field; only what would break our own promises is refused here.
+"""
+
+from typing import Any
+
+from ..api import names
+from . import identity, merge, transport
+from .observed import Task, spec_as_dict
+from .plan import Settings
+
+Dict = dict[str, Any]
+
+_CONTAINER_FIELDS = {
+    "image": "image",
+    "command": "command",
+    "args": "args",
+    "workingDir": "workingDir",
+    "envFrom": "envFrom",
+    "ports": "ports",
+    "imagePullPolicy": "imagePullPolicy",
+    "terminationMessagePolicy": "terminationMessagePolicy",
+}
+"""Fields of spec that replace the container's field of the same meaning."""
+
+_POD_FIELDS = (
+    "affinity",
+    "tolerations",
+    "serviceAccountName",
+    "automountServiceAccountToken",
+    "imagePullSecrets",
+    "priorityClassName",
+    "runtimeClassName",
+    "schedulerName",
+    "hostNetwork",
+    "hostAliases",
+    "hostname",
+    "subdomain",
+    "dnsPolicy",
+    "dnsConfig",
+    "terminationGracePeriodSeconds",
+)
+"""Fields of spec that replace the Pod's field of the same name."""
+
+
+_POD_SHAPES: dict[str, type] = {"volumes": list, "nodeSelector": dict, "securityContext": dict}
+_CONTAINER_SHAPES: dict[str, type] = {"env": list, "volumeMounts": list, "resources": dict, "securityContext": dict}
+
+
+class TemplateError(Exception):
+    """The template cannot be made into a Pod of ours; the message says what to change."""
+
+
+def build(task: Task, attempt: int, name: str, settings: Settings) -> Dict:
+    """Build the whole Pod manifest. Raises `TemplateError`."""
+    spec = spec_as_dict(task)
+    _check_shapes(spec.get("template", {}).get("spec", {}))
+    pod_spec = _pod_spec(spec, task.spec.container_name)
+    if task.spec.xcom is not None:
+        transport.attach(pod_spec, task.spec.container_name, spec["xcom"], settings)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": _metadata(task, spec, attempt, name),
+        "spec": pod_spec,
+    }
+
+
+def _check_shapes(template: Dict) -> None:
+    """Refuse what cannot be merged. The template is not typed by the CRD, so anything may stand there."""
+    _check(template, _POD_SHAPES, "spec.template.spec")
+    for kind in ("containers", "initContainers"):
+        for container in template.get(kind, []):
+            _check(container, _CONTAINER_SHAPES, f"spec.template.spec.{kind}[{container['name']}]")
+
+
+def _check(part: Dict, shapes: dict[str, type], where: str) -> None:
+    for field, shape in shapes.items():
+        value = part.get(field)
+        if value is None:
+            part.pop(field, None)
+        elif not isinstance(value, shape):
+            raise TemplateError(f"{where}.{field} must be a {'list' if shape is list else 'map'}")
+        elif isinstance(value, list) and not all(isinstance(item, dict) for item in value):
+            raise TemplateError(f"{where}.{field} must be a list of maps")
+
+
+def _metadata(task: Task, spec: Dict, attempt: int, name: str) -> Dict:
+    template = spec.get("template", {}).get("metadata", {})
+    queue = {names.LABEL_QUEUE: spec["queueName"]} if "queueName" in spec else {}
+    meta = task.metadata
+    return {
+        "name": name,
+        "namespace": meta.namespace,
+        "labels": {**template.get("labels", {}), **queue, **identity.pod_labels(meta.name, meta.uid, attempt)},
+        "annotations": {
+            **template.get("annotations", {}),
+            names.ANNOTATION_TASK: meta.name,
+            names.ANNOTATION_SPEC_HASH: identity.spec_hash(spec),
+        },
+        "finalizers": [names.FINALIZER],
+        "ownerReferences": [identity.owner_reference(meta.name, meta.uid)],
+    }
+
+
+def _pod_spec(spec: Dict, container_name: str) -> Dict:
+    pod = dict(spec.get("template", {}).get("spec", {}))
+    pod["restartPolicy"] = "Never"
+    # A namespace with thousands of Services overflows the argument list otherwise (seen with Spark at 6,000 tasks).
+    pod.setdefault("enableServiceLinks", False)
+    containers = [dict(c) for c in pod.get("containers", [])]
+    main = next((c for c in containers if c["name"] == container_name), None)
+    if main is None:
+        main = {"name": container_name}
+        containers.insert(0, main)
+    _merge_container(main, spec)
+    pod["containers"] = containers
+    for field in _POD_FIELDS:
+        if field in spec:
+            pod[field] = spec[field]
+    if "nodeSelector" in spec:
+        pod["nodeSelector"] = {**pod.get("nodeSelector", {}), **spec["nodeSelector"]}
+    if "securityContext" in spec:
+        pod["securityContext"] = merge.overlay(pod.get("securityContext", {}), spec["securityContext"])
+    if "initContainers" in spec:
+        pod["initContainers"] = merge.by_name(pod.get("initContainers", []), spec["initContainers"])
+    if "volumes" in spec:
+        pod["volumes"] = merge.replace_by_name(pod.get("volumes", []), spec["volumes"])
+    return pod
+
+
+def _merge_container(main: Dict, spec: Dict) -> None:
+    for field, target in _CONTAINER_FIELDS.items():
+        if field in spec:
+            main[target] = spec[field]
+    # The log's tail then comes with the Pod's status, without a request.
+    main.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+    if "env" in spec or "env" in main:
+        main["env"] = merge.replace_by_name(main.get("env", []), spec.get("env", []))
+    if "volumeMounts" in spec:
+        main["volumeMounts"] = merge.replace_by_name(main.get("volumeMounts", []), spec["volumeMounts"], "mountPath")
+    if "resources" in spec:
+        main["resources"] = merge.overlay(main.get("resources", {}), spec["resources"])
+    if "containerSecurityContext" in spec:
+        main["securityContext"] = merge.overlay(main.get("securityContext", {}), spec["containerSecurityContext"])

@@ -1,0 +1,74 @@
+"""What the API server's refusal of a Pod means: wait, end the task, or stop asking.
+
+Most refusals are 403s that differ by their text alone, so this is one table, and a test on a real API server and
+admission chain holds it against what they say. A refusal that the table does not know waits: the schedule deadline
+ends it, and the message stands in the status.
+"""
+
+import enum
+import re
+from typing import NamedTuple
+
+from ..api.reasons import Reason
+from .observed import Refusal
+
+
+class Verdict(enum.Enum):
+    """What to do after a refusal."""
+
+    WAIT = "wait"
+    FAIL = "fail"
+    STOP = "stop"
+
+
+class Judgement(NamedTuple):
+    """The verdict, and the reason that stands in the status."""
+
+    verdict: Verdict
+    reason: Reason
+
+
+class _Row(NamedTuple):
+    code: int
+    pattern: re.Pattern[str]
+    judgement: Judgement
+
+
+_WAIT_CONFIG = Judgement(Verdict.WAIT, Reason.CONFIG_ERROR)
+_DENIED = Judgement(Verdict.FAIL, Reason.ADMISSION_DENIED)
+_INVALID = Judgement(Verdict.FAIL, Reason.INVALID_POD_TEMPLATE)
+_STOPPED = Judgement(Verdict.STOP, Reason.CREATE_REFUSED)
+_UNKNOWN = Judgement(Verdict.WAIT, Reason.CREATE_REFUSED)
+
+
+def _row(code: int, pattern: str, judgement: Judgement) -> _Row:
+    return _Row(code, re.compile(pattern, re.IGNORECASE | re.DOTALL), judgement)
+
+
+_TABLE: tuple[_Row, ...] = (
+    _row(403, r"because it is being terminated", _STOPPED),
+    _row(403, r"exceeded quota", Judgement(Verdict.WAIT, Reason.QUOTA_EXCEEDED)),
+    # "failed quota: q: must specify limits.memory": no waiting helps.
+    _row(403, r"failed quota", _DENIED),
+    _row(403, r"error looking up service account|serviceaccount .* not found", _WAIT_CONFIG),
+    _row(403, r"no PriorityClass with name", _WAIT_CONFIG),
+    _row(403, r"RuntimeClass .* not found", _WAIT_CONFIG),
+    _row(403, r"violates PodSecurity", _DENIED),
+    _row(403, r"admission webhook .* denied the request", _DENIED),
+    _row(403, r"(maximum|minimum) .* usage per|max limit to request ratio", _DENIED),
+    _row(403, r"the integer value of priority .* must not be provided", _DENIED),
+    _row(404, r"namespaces? .* not found", _STOPPED),
+    _row(400, r".*", _INVALID),
+    _row(413, r".*", _INVALID),
+    # ValidatingAdmissionPolicy answers 422 as well, in words of its own.
+    _row(422, r"ValidatingAdmissionPolicy .* denied request", _DENIED),
+    _row(422, r".*", _INVALID),
+)
+
+
+def judge(refusal: Refusal) -> Judgement:
+    """Give the first row of the table that fits, or wait."""
+    for row in _TABLE:
+        if row.code == refusal.code and row.pattern.search(refusal.message):
+            return row.judgement
+    return _UNKNOWN

@@ -1,0 +1,161 @@
+"""Read and judge the result of a task: what the sidecar's envelope, its log or a termination message says.
+
+Every loss has a reason of its own and nothing is ever shortened. The sidecar only carries bytes; whether they are
+blank, valid or too many is decided here. `sidecar/README.md` has the envelope's fields.
+"""
+
+import base64
+import binascii
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from typing import NoReturn
+
+import msgspec
+
+from ..api.reasons import Reason
+from ..api.v1alpha1.status import ResultState
+from .observed import XComStatus
+
+_FRAME = b"podtask-xcom/1 "
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What the sidecar leaves in its termination message."""
+
+    v: int
+    state: str
+    size: int = 0
+    sha256: str = ""
+    encoding: str = "raw"
+    payload: str = ""
+    chunks: int = 0
+    message: str = ""
+
+
+class ResultError(Exception):
+    """There is no result; `reason` and the text say why."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Missing(Exception):
+    """There was no file, or a blank one: nothing wrong unless the result is required."""
+
+
+def parse_envelope(message: str) -> Envelope:
+    """Parse the sidecar's termination message. Raises `ResultError`."""
+    try:
+        envelope = msgspec.json.decode(message, type=Envelope)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's message is not an envelope: {error}") from error
+    if envelope.v != 1:
+        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar speaks version {envelope.v}, the controller 1")
+    return envelope
+
+
+def open_envelope(envelope: Envelope, max_bytes: int) -> bytes:
+    """Give the file's bytes from an envelope that carries them. Raises `Missing` or `ResultError`."""
+    match envelope.state:
+        case "inline":
+            return _verified(_decode(envelope.payload.encode(), envelope, max_bytes), envelope)
+        case "missing":
+            raise Missing
+        case "tooLarge":
+            raise too_large(envelope.size, max_bytes)
+        case "unreadable":
+            raise ResultError(Reason.XCOM_UNREADABLE, f"the sidecar cannot read the file: {envelope.message}")
+        case other:
+            raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's state {other!r} is not known")
+
+
+def open_log(log: bytes, envelope: Envelope, max_bytes: int) -> bytes:
+    """Give the file's bytes from the frames in the sidecar's log. Raises `ResultError`."""
+    prefix = _FRAME + envelope.sha256[:16].encode() + b" "
+    parts: dict[int, bytes] = {}
+    for line in log.splitlines():
+        if not line.startswith(prefix):
+            continue
+        place, _, part = line[len(prefix) :].partition(b" ")
+        index, _, total = place.partition(b"/")
+        if index.isdigit() and total == str(envelope.chunks).encode():
+            parts[int(index)] = part
+    missing = [i for i in range(1, envelope.chunks + 1) if i not in parts]
+    if missing:
+        raise ResultError(
+            Reason.XCOM_LOST, f"{len(missing)} of {envelope.chunks} parts of the result are not in the sidecar's log"
+        )
+    joined = b"".join(parts[i] for i in range(1, envelope.chunks + 1))
+    return _verified(_decode(joined, envelope, max_bytes), envelope)
+
+
+def too_large(size: int, max_bytes: int) -> ResultError:
+    """Say that the file is over the limit."""
+    return ResultError(Reason.XCOM_TOO_LARGE, f"the result has {size} bytes, xcom.maxBytes allows {max_bytes}")
+
+
+def _decode(payload: bytes, envelope: Envelope, max_bytes: int) -> bytes:
+    if envelope.encoding == "raw":
+        return payload
+    if envelope.encoding != "gzip+base64":
+        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the encoding {envelope.encoding!r} is not known")
+    try:
+        packed = base64.b64decode(payload, validate=True)
+        # The task can write its own envelope: never unpack more than was promised.
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+            content = stream.read(max_bytes + 1)
+    except (binascii.Error, OSError, EOFError, zlib.error) as error:
+        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the payload cannot be unpacked: {error}") from error
+    return content
+
+
+def _verified(content: bytes, envelope: Envelope) -> bytes:
+    if len(content) != envelope.size or hashlib.sha256(content).hexdigest() != envelope.sha256:
+        raise ResultError(
+            Reason.XCOM_LOST, f"the result arrived damaged: {len(content)} of {envelope.size} bytes, or another digest"
+        )
+    return content
+
+
+def judge(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
+    """Turn the file's bytes into the status. Raises `Missing` where they are blank, and `ResultError`."""
+    if len(content) > max_bytes:
+        raise too_large(len(content), max_bytes)
+    if not content.strip():
+        raise Missing
+    try:
+        text = content.decode()
+        json.loads(text, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ResultError(Reason.XCOM_INVALID, f"the result is not UTF-8: {error.reason} at byte {error.start}") from error
+    except RecursionError as error:
+        raise ResultError(Reason.XCOM_INVALID, "the result is nested too deeply") from error
+    except ValueError as error:
+        raise ResultError(Reason.XCOM_INVALID, f"the result is not JSON: {error}") from error
+    return XComStatus(
+        state=ResultState.COLLECTED,
+        value=text,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        attempt=attempt,
+    )
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def failed(error: ResultError, attempt: int) -> XComStatus:
+    """Give the status of a result that could not be had."""
+    return XComStatus(state=ResultState.FAILED, reason=error.reason, message=str(error), attempt=attempt)
+
+
+def empty(attempt: int) -> XComStatus:
+    """Give the status of a task that wrote no result."""
+    return XComStatus(
+        state=ResultState.EMPTY, reason=Reason.XCOM_MISSING, message="the result file is missing or blank", attempt=attempt
+    )

@@ -1,0 +1,85 @@
+"""What stays after the end: when a finished Pod goes, when the object goes, and when a finalizer has done its work.
+
+Nothing is deleted before its outcome stands in the status. A finished Pod stays for the hold (60 s) whatever the
+spec says: as long as it is there its name is taken, so that no stale reader can run the attempt a second time.
+"""
+
+from datetime import datetime, timedelta
+
+from ..api import names
+from ..api.reasons import Reason
+from ..api.v1alpha1.spec import PodRetention
+from ..api.v1alpha1.status import Phase
+from . import ending, status
+from .observed import Observed, Pod, Task
+from .plan import DeletePod, DeleteTask, Plan, ReleasePod, Settings, Step, StopPod
+
+
+def tidy(observed: Observed, pods: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:
+    """Release, stop and delete Pods whose attempt is in the status."""
+    steps: list[Step] = []
+    wakes: list[datetime] = []
+    for pod in pods:
+        steps += _stop(observed.task, pod)
+        if pod.is_held:
+            steps.append(ReleasePod(name=pod.metadata.name, uid=pod.metadata.uid))
+        at = _delete_at(observed.task, pod, settings, now)
+        if at is None or pod.metadata.deletion_timestamp is not None:
+            continue
+        if at <= now:
+            steps.append(DeletePod(name=pod.metadata.name, uid=pod.metadata.uid))
+        else:
+            wakes.append(at)
+    return Plan(steps=tuple(steps), wake_at=min(wakes, default=None))
+
+
+def expire(task: Task, now: datetime) -> Plan:
+    """Delete a finished PodTask whose time is over."""
+    spec, done = task.spec, task.status.completion_time
+    seconds = spec.ttl_seconds_after_finished
+    if task.status.phase in {Phase.SUCCEEDED, Phase.SKIPPED}:
+        seconds = spec.ttl_seconds_after_succeeded if spec.ttl_seconds_after_succeeded is not None else seconds
+    else:
+        seconds = spec.ttl_seconds_after_failed if spec.ttl_seconds_after_failed is not None else seconds
+    if seconds is None or done is None:
+        return Plan()
+    at = done + timedelta(seconds=seconds)
+    return Plan(steps=(DeleteTask(),)) if at <= now else Plan(wake_at=at)
+
+
+def release_all(pods: tuple[Pod, ...]) -> Plan:
+    """Let go of Pods whose task is going, or gone: there is no status left to write their outcome to."""
+    return Plan(
+        steps=tuple(ReleasePod(name=p.metadata.name, uid=p.metadata.uid) for p in pods if p.is_held)
+    )
+
+
+def _stop(task: Task, pod: Pod) -> list[Step]:
+    """Stop what still runs in a Pod whose attempt is over: its other containers, or a second life nobody asked for."""
+    if pod.is_terminal or pod.stop_reason or pod.metadata.deletion_timestamp is not None:
+        return []
+    statuses = {s.name: s for s in pod.status.container_statuses}
+    running = [c.name for c in pod.spec.containers if (s := statuses.get(c.name)) is None or s.state.terminated is None]
+    if not running:
+        return []
+    if ending.has_started(pod, task.spec.container_name):
+        return [StopPod(name=pod.metadata.name, uid=pod.metadata.uid, reason=Reason.MAIN_CONTAINER_ENDED)]
+    return [DeletePod(name=pod.metadata.name, uid=pod.metadata.uid, reason=Reason.MAIN_CONTAINER_ENDED)]
+
+
+def _delete_at(task: Task, pod: Pod, settings: Settings, now: datetime) -> datetime | None:
+    entry = next((a for a in task.status.attempts if a.number == pod.attempt), None)
+    succeeded = entry is not None and status.is_success(entry.outcome)
+    retention = task.spec.pod_retention
+    if task.exact_pod_name and not task.status.phase_is_terminal and pod.is_terminal:
+        # The next attempt has the same name, so this Pod has to make room at once.
+        return now
+    if retention == PodRetention.KEEP or (retention == PodRetention.DELETE_SUCCEEDED and not succeeded):
+        return None
+    if not pod.is_terminal:
+        return None
+    ended = (entry.finish_time if entry else None) or pod.metadata.creation_timestamp or now
+    wanted = task.spec.pod_ttl_seconds_after_finished or 0
+    if names.ANNOTATION_ACKNOWLEDGED in task.metadata.annotations:
+        wanted = 0
+    return ended + timedelta(seconds=max(wanted, settings.pod_hold_seconds))

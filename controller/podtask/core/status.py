@@ -1,0 +1,181 @@
+"""Assemble the next status. Nothing here decides; everything here keeps what was written before and adds to it."""
+
+from datetime import datetime
+
+import msgspec
+
+from ..api import names
+from ..api.reasons import REASONS, Reason
+from ..api.v1alpha1.status import MAX_ATTEMPTS_KEPT, AttemptOutcome, ConditionStatus, Phase
+from .ending import Ending
+from .observed import Attempt, Pod, Task, TaskCondition, TaskStatus, XComStatus
+
+_replace = msgspec.structs.replace
+_TEXT_LIMIT = 4096
+
+
+def number_of_next(task: Task) -> int:
+    """Give the number of the attempt that is due or under way."""
+    return task.status.attempt_count + 1
+
+
+def live_entry(task: Task) -> Attempt | None:
+    """Give the entry of the attempt under way, where one was written."""
+    last = task.status.attempts[-1] if task.status.attempts else None
+    return last if last is not None and last.number == number_of_next(task) else None
+
+
+def told(task: Task, phase: Phase, reason: str, message: str, pod: Pod | None = None) -> TaskStatus:
+    """Say where the task stands, without counting anything."""
+    status = _replace(
+        task.status,
+        phase=phase,
+        reason=reason,
+        message=message[:_TEXT_LIMIT],
+        observed_generation=task.metadata.generation,
+        next_attempt_time=task.status.next_attempt_time if pod is None else None,
+    )
+    return status if pod is None else _with_attempt(status, entry(task, pod), pod)
+
+
+def entry(task: Task, pod: Pod) -> Attempt:
+    """Describe the attempt of a Pod as it stands."""
+    main = pod.container(task.spec.container_name)
+    running = main.state.running if main else None
+    before = live_entry(task)
+    return Attempt(
+        number=pod.attempt,
+        pod_name=pod.metadata.name,
+        pod_uid=pod.metadata.uid,
+        node_name=pod.spec.node_name,
+        image_id=main.image_id if main else "",
+        create_time=pod.metadata.creation_timestamp,
+        admitted_time=before.admitted_time if before else None,
+        start_time=running.started_at if running else None,
+    )
+
+
+def admitted(task: Task, pod: Pod, now: datetime) -> TaskStatus:
+    """Note that the Pod's scheduling gates are lifted: its schedule clock starts."""
+    status = told(task, Phase.PENDING, Reason.CREATED, "the Pod was admitted", pod)
+    return _with_attempt(status, _replace(entry(task, pod), admitted_time=now), pod)
+
+
+def recorded(
+    task: Task, attempt: Attempt, ending: Ending, pod: Pod | None, now: datetime, counts: tuple[int, int]
+) -> TaskStatus:
+    """Record the end of an attempt and raise the counters, all in one write. `counts`: to failures, to disruptions."""
+    ended = _replace(
+        attempt,
+        start_time=ending.started_at or attempt.start_time,
+        finish_time=ending.finished_at or now,
+        outcome=ending.outcome,
+        exit_code=ending.exit_code,
+        reason=ending.reason,
+        message=ending.message,
+        log_tail=ending.log_tail,
+    )
+    before = task.status
+    status = _replace(
+        before,
+        attempt_count=before.attempt_count + 1,
+        failure_count=before.failure_count + counts[0],
+        disruption_count=before.disruption_count + counts[1],
+        exit_code=ending.exit_code,
+        observed_generation=task.metadata.generation,
+    )
+    return _with_attempt(status, ended, pod)
+
+
+def waiting_for_next(status: TaskStatus, reason: Reason, message: str, at: datetime | None) -> TaskStatus:
+    """Say that another attempt will follow."""
+    return _replace(status, phase=Phase.PENDING, reason=reason, message=message[:_TEXT_LIMIT], next_attempt_time=at)
+
+
+def suspended(task: Task, now: datetime) -> TaskStatus:
+    """Pause: clocks stop."""
+    status = told(task, Phase.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true")
+    return _replace(
+        status,
+        next_attempt_time=None,
+        conditions=_with_condition(
+            status.conditions, _condition(names.CONDITION_SUSPENDED, "True", Reason.SUSPENDED, now, task.metadata.generation)
+        ),
+    )
+
+
+def resumed(task: Task, now: datetime) -> TaskStatus:
+    """Go on: the time spent suspended is added to what the clocks leave out."""
+    status = told(task, Phase.PENDING, Reason.CREATED, "spec.suspend is false again")
+    before = status.condition(names.CONDITION_SUSPENDED)
+    spent = max(0, round((now - before.last_transition_time).total_seconds())) if before else 0
+    return _replace(
+        status,
+        suspended_seconds=status.suspended_seconds + spent,
+        conditions=_with_condition(
+            status.conditions, _condition(names.CONDITION_SUSPENDED, "False", Reason.CREATED, now, task.metadata.generation)
+        ),
+    )
+
+
+def finished(
+    task: Task, status: TaskStatus, phase: Phase, reason: str, message: str, now: datetime, xcom: XComStatus | None = None
+) -> TaskStatus:
+    """End the task, for ever: phase, reason, times and both conditions in one write."""
+    succeeded: ConditionStatus = ConditionStatus.TRUE if phase is Phase.SUCCEEDED else ConditionStatus.FALSE
+    generation = task.metadata.generation
+    conditions = status.conditions
+    # Finished carries no generation: `kubectl wait` would hang after a later edit of the TTL.
+    conditions = _with_condition(conditions, _condition(names.CONDITION_FINISHED, "True", reason, now, None, message))
+    conditions = _with_condition(
+        conditions, _condition(names.CONDITION_SUCCEEDED, succeeded, reason, now, generation, message)
+    )
+    return _replace(
+        status,
+        phase=phase,
+        reason=reason,
+        message=(message or REASONS[Reason(reason)].meaning)[:_TEXT_LIMIT],
+        start_time=status.start_time or now,
+        completion_time=now,
+        next_attempt_time=None,
+        observed_generation=generation,
+        conditions=conditions,
+        xcom=xcom,
+    )
+
+
+def is_success(outcome: str) -> bool:
+    """Whether an attempt's outcome is success."""
+    return outcome == AttemptOutcome.SUCCEEDED
+
+
+def _with_attempt(status: TaskStatus, attempt: Attempt, pod: Pod | None) -> TaskStatus:
+    kept = tuple(a for a in status.attempts if a.number != attempt.number)
+    annotations = pod.metadata.annotations if pod else {}
+    return _replace(
+        status,
+        attempts=(*kept, attempt)[-MAX_ATTEMPTS_KEPT:],
+        start_time=status.start_time or attempt.create_time,
+        # The hash stands on the Pod, because the spec could be swapped between its create and this write.
+        spec_hash=status.spec_hash or annotations.get(names.ANNOTATION_SPEC_HASH, ""),
+    )
+
+
+def _condition(
+    kind: str, truth: str, reason: str, now: datetime, generation: int | None, message: str = ""
+) -> TaskCondition:
+    return TaskCondition(
+        type=kind,
+        status=truth,
+        reason=reason,
+        message=message[:_TEXT_LIMIT],
+        last_transition_time=now,
+        observed_generation=generation,
+    )
+
+
+def _with_condition(conditions: tuple[TaskCondition, ...], new: TaskCondition) -> tuple[TaskCondition, ...]:
+    old = next((c for c in conditions if c.type == new.type), None)
+    if old is not None and old.status == new.status:
+        new = _replace(new, last_transition_time=old.last_transition_time)
+    return (*(c for c in conditions if c.type != new.type), new)

@@ -1,0 +1,173 @@
+"""From pydantic's JSON schema to the structural schema that a CustomResourceDefinition must have.
+
+It fails closed. The server drops or refuses what it does not know, sometimes without a word, so whatever construct is
+not on the list below raises with its path. The lint in tests/contract is written apart from this on purpose: each finds
+the other's mistakes.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+Node = dict[str, Any]
+Inside = tuple[str, ...]
+
+_INT32 = range(-(2**31), 2**31)
+_INT64 = range(-(2**63), 2**63)
+_PRESERVE = "x-kubernetes-preserve-unknown-fields"
+_INT_OR_STRING = "x-kubernetes-int-or-string"
+_MARKS = frozenset({"x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type"})
+_EVERYWHERE = frozenset({"title", "description", "type"})
+
+
+class InexpressibleError(ValueError):
+    """A model uses something that a structural schema cannot say, or that this generator does not know."""
+
+
+class _WithoutNull(GenerateJsonSchema):
+    """`X | None = None` means "may be absent": the server drops explicit nulls, and has no type for them."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        inner = self.generate_inner(schema["schema"])
+        if schema.get("default", ...) is None:
+            return inner
+        # Kept in the output so that the rewriter refuses it: "set to the default" must differ from "not set".
+        return super().default_schema(schema)
+
+
+def structural(model: type[BaseModel]) -> Node:
+    """Return the structural schema of a model, descriptions included."""
+    schema = model.model_json_schema(by_alias=True, mode="validation", schema_generator=_WithoutNull)
+    definitions = schema.pop("$defs", {})
+    return _Rewriter(definitions).node(schema, model.__name__, ())
+
+
+class _Rewriter:
+    def __init__(self, definitions: Mapping[str, Node]) -> None:
+        self._definitions = definitions
+        self._by_type: dict[str, Callable[[Node, str, Inside], Node]] = {
+            "string": self._string,
+            "integer": self._integer,
+            "boolean": self._boolean,
+            "array": self._array,
+            "object": self._object,
+        }
+
+    def node(self, schema: Node, path: str, inside: Inside) -> Node:
+        """Rewrite one node. `inside` names the definitions around it, to refuse recursion."""
+        if "$ref" in schema:
+            return self._inlined(schema, path, inside)
+        if schema.get(_INT_OR_STRING):
+            return self._int_or_string(schema, path)
+        kind = schema.get("type")
+        if kind not in self._by_type:
+            raise InexpressibleError(f"{path}: no single known type, but {_shown(schema)}")
+        out: Node = {"type": kind}
+        if "description" in schema:
+            out["description"] = " ".join(schema["description"].split())
+        return out | self._by_type[kind](schema, path, inside)
+
+    def _inlined(self, schema: Node, path: str, inside: Inside) -> Node:
+        name = schema["$ref"].removeprefix("#/$defs/")
+        if name in inside:
+            raise InexpressibleError(f"{path}: {name} contains itself")
+        _only(schema, path, {"$ref", "description"})
+        return self.node(
+            self._definitions[name] | {k: v for k, v in schema.items() if k != "$ref"}, path, (*inside, name)
+        )
+
+    def _string(self, schema: Node, path: str, _inside: Inside) -> Node:
+        _only(schema, path, {"minLength", "maxLength", "pattern", "enum", "const", "format"})
+        out = _picked(schema, "minLength", "maxLength", "pattern", "enum", "format")
+        if "const" in schema:
+            out["enum"] = [schema["const"]]
+        if schema.get("format") not in {None, "date-time"}:
+            raise InexpressibleError(f"{path}: format {schema['format']}")
+        if not out.keys() & {"maxLength", "enum", "format"}:
+            raise InexpressibleError(f"{path}: a string without a maximum length")
+        return out
+
+    def _integer(self, schema: Node, path: str, _inside: Inside) -> Node:
+        _only(schema, path, {"minimum", "maximum"})
+        return {"format": _width(schema, path), "minimum": schema["minimum"], "maximum": schema["maximum"]}
+
+    def _boolean(self, schema: Node, path: str, _inside: Inside) -> Node:
+        _only(schema, path, set())
+        return {}
+
+    def _array(self, schema: Node, path: str, inside: Inside) -> Node:
+        _only(schema, path, {"minItems", "maxItems", "items"} | _MARKS)
+        if "maxItems" not in schema:
+            raise InexpressibleError(f"{path}: a list without a maximum")
+        out = _picked(schema, "minItems", "maxItems", *sorted(_MARKS))
+        out.setdefault("x-kubernetes-list-type", "atomic")
+        return out | {"items": self.node(schema["items"], f"{path}[]", inside)}
+
+    def _object(self, schema: Node, path: str, inside: Inside) -> Node:
+        if "properties" not in schema:
+            return self._map(schema, path, inside)
+        _only(schema, path, {"properties", "required", "additionalProperties", _PRESERVE} | _MARKS)
+        if schema.get("additionalProperties", False) is not bool(schema.get(_PRESERVE)):
+            raise InexpressibleError(f"{path}: extra fields are allowed here, but not marked {_PRESERVE}")
+        properties = {name: self.node(child, f"{path}.{name}", inside) for name, child in schema["properties"].items()}
+        return _picked(schema, "required", _PRESERVE, *sorted(_MARKS)) | {"properties": properties}
+
+    def _map(self, schema: Node, path: str, inside: Inside) -> Node:
+        _only(schema, path, {"additionalProperties", "maxProperties", _PRESERVE} | _MARKS)
+        values = schema.get("additionalProperties")
+        if values is True and schema.get(_PRESERVE):
+            return _picked(schema, "maxProperties", _PRESERVE)
+        if not isinstance(values, dict) or _PRESERVE in schema:
+            raise InexpressibleError(f"{path}: an object without properties, value type or {_PRESERVE}")
+        if "maxProperties" not in schema:
+            raise InexpressibleError(f"{path}: a map without a maximum")
+        return _picked(schema, "maxProperties", *sorted(_MARKS)) | {
+            "additionalProperties": self.node(values, f"{path}{{}}", inside)
+        }
+
+    def _int_or_string(self, schema: Node, path: str) -> Node:
+        _only(schema, path, {"anyOf", _INT_OR_STRING})
+        number, text = self._int_and_string(schema["anyOf"], path)
+        out: Node = {_INT_OR_STRING: True}
+        if "description" in schema:
+            out["description"] = " ".join(schema["description"].split())
+        return out | _picked(number, "minimum", "maximum") | _picked(text, "minLength", "maxLength", "pattern")
+
+    def _int_and_string(self, branches: list[Node], path: str) -> tuple[Node, Node]:
+        by_type = {branch.get("type"): branch for branch in branches}
+        if len(branches) != 2 or by_type.keys() != {"integer", "string"}:
+            raise InexpressibleError(f"{path}: int-or-string of {_shown(branches)}")
+        return (
+            self.node(by_type["integer"], f"{path}(integer)", ()),
+            self.node(by_type["string"], f"{path}(string)", ()),
+        )
+
+
+def _width(schema: Node, path: str) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is None or high is None:
+        raise InexpressibleError(f"{path}: an integer without both bounds")
+    for width, values in (("int32", _INT32), ("int64", _INT64)):
+        if low in values and high in values:
+            return width
+    raise InexpressibleError(f"{path}: bounds beyond 64 bits")
+
+
+def _only(schema: Node, path: str, known: set[str]) -> None:
+    unknown = schema.keys() - known - _EVERYWHERE
+    if unknown:
+        raise InexpressibleError(f"{path}: {', '.join(sorted(unknown))} in {_shown(schema)}")
+
+
+def _picked(schema: Node, *keys: str) -> Node:
+    return {key: schema[key] for key in keys if key in schema}
+
+
+def _shown(schema: object) -> str:
+    return repr(schema)[:200]

@@ -1,0 +1,271 @@
+"""A live copy of all objects of one kind: one list, then one watch, for as long as the process lives.
+
+The stream may break, fall silent, expire or lie in pieces; none of that ends the informer, and none of it loses a
+change: after every gap either the watch resumes where it stopped, or a list replaces everything, with a deletion
+reported for each object that is gone. Callers are told *that* an object changed, and look at the store for what is.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Generic, TypeVar
+
+import msgspec
+
+from . import backoff, client, clock, errors
+from .store import Meta, Store
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+_BACKOFF = backoff.Backoff(base_seconds=0.2, cap_seconds=30.0)
+_LONGEST_RETRY_AFTER_SECONDS = 60.0
+_FAILURES_BEFORE_LIST = 5
+"""Watches that fail in a row without a word. After a restore of etcd the server may refuse our position for ever."""
+
+
+class _RawMeta(msgspec.Struct):
+    uid: str = ""
+    resource_version: str = msgspec.field(name="resourceVersion", default="0")
+
+
+class _RawObject(msgspec.Struct):
+    metadata: _RawMeta
+
+
+_raw_object = msgspec.json.Decoder(_RawObject)
+
+
+class Informer(Generic[T]):
+    """Follows one kind of object. `run` does the work; everything else may be called at any time on the same loop."""
+
+    def __init__(
+        self,
+        api: client.Client,
+        resource: client.Resource,
+        *,
+        decode: Callable[[bytes], T],
+        meta: Callable[[T], Meta],
+        index: Callable[[T], str | None],
+        on_change: Callable[[T | None, T | None], None],
+        on_undecodable: Callable[[bytes, Exception], None],
+        namespace: str = "",
+        selector: str = "",
+        relist_seconds: float = 45 * 60.0,
+        page_size: int = 500,
+        time_source: clock.Clock = clock.SYSTEM,
+        jitter: backoff.Jitter = random.random,
+    ) -> None:
+        """Prepare to follow `resource`; nothing is sent before `run`.
+
+        `on_change(old, new)` is called in order, after the store has changed. A deletion is `(last, None)`, where
+        `last` is the state the object had when it went, as far as the server told us. Both callbacks are to be short
+        and synchronous; what they raise is logged, and stops nothing.
+        """
+        self._api = api
+        self._resource = resource
+        self._decode = decode
+        self._meta = meta
+        self._on_change = on_change
+        self._on_undecodable = on_undecodable
+        self._namespace = namespace
+        self._selector = selector
+        self._relist_seconds = relist_seconds
+        self._page_size = page_size
+        self._clock = time_source
+        self._jitter = jitter
+        self._store: Store[T] = Store(meta, index)
+        self._position = 0
+        """Every change up to this version is in the store."""
+        self._must_list = True
+        self._relist_at = 0.0
+        self._failures = 0
+        self._heard = False
+        self._complaint = ""
+        self._undecodable: dict[str, str] = {}
+        self._alive_at = time_source.monotonic()
+        self._synced = asyncio.Event()
+
+    @property
+    def synced(self) -> bool:
+        """Whether the first list is complete."""
+        return self._synced.is_set()
+
+    async def wait_synced(self) -> None:
+        """Return once the first list is complete."""
+        await self._synced.wait()
+
+    def age(self) -> float:
+        """Seconds since the server last said anything; bookmarks keep it below about 75 while all is well."""
+        return self._clock.monotonic() - self._alive_at
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def objects(self) -> tuple[T, ...]:
+        """Every object known."""
+        return tuple(self._store)
+
+    def get(self, uid: str) -> T | None:
+        """The object of this uid."""
+        return self._store.get(uid)
+
+    def by_index(self, key: str) -> tuple[T, ...]:
+        """The objects of one index key."""
+        return self._store.by_key(key)
+
+    def put(self, obj: T) -> bool:
+        """Take in the reply to a write of our own, before the watch brings it; True where it told us something new.
+
+        It is ignored unless it is newer than what is stored *and* newer than the position of the stream. The second
+        is what keeps ghosts out: we write version 10, somebody deletes the object at 11, the watch brings the
+        deletion, and only then does our reply arrive. Nothing is stored under that uid any more, so 10 looks new;
+        stored, it would stay for ever, as the watch has nothing left to say about it. But the stream stands at 11,
+        which means that it has told us all about 10.
+        """
+        meta = self._meta(obj)
+        if meta.version <= max(self._position, self._store.version(meta.uid)):
+            return False
+        self._report(self._store.put(obj), obj)
+        return True
+
+    async def run(self) -> None:
+        """Follow the objects until cancelled."""
+        while True:
+            self._heard = False
+            retry_after = 0.0
+            try:
+                if self._must_list:
+                    await self._list()
+                await self._watch()
+            except errors.ApiError as error:
+                retry_after = min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
+                self._note_failure(error)
+            except Exception:  # noqa: BLE001 - a defect of ours
+                # Ending here would leave the process alive and blind; a fresh list may get past it.
+                _log.exception("following failed", extra={"resource": self._resource.plural})
+                self._must_list = True
+            # Counted by what the watch said and not by how it ended: a list that succeeds, followed by a watch that
+            # is refused, must not make a loop of lists, and a server that ends every watch at once none of watches.
+            self._failures = 1 if self._heard else self._failures + 1
+            if self._failures >= _FAILURES_BEFORE_LIST:
+                self._must_list = True
+            await self._clock.sleep(max(retry_after, _BACKOFF.next_delay(self._failures, self._jitter)))
+
+    async def _list(self) -> None:
+        seen: set[str] = set()
+        token = ""
+        position = -1
+        rewound = False
+        while True:
+            page = await self._api.list_page(
+                self._resource,
+                namespace=self._namespace,
+                selector=self._selector,
+                limit=self._page_size,
+                continue_token=token,
+            )
+            self._alive_at = self._clock.monotonic()
+            if position < 0:
+                position = int(page.resource_version)
+                # A consistent list is never older than the stream, but where etcd was restored from a backup. What
+                # we hold is then from another history, and its versions say nothing.
+                rewound = position < self._position
+            seen.update(self._take_listed(item, rewound=rewound) for item in page.items)
+            token = page.continue_token
+            if not token:
+                break
+        self._drop_unlisted(seen, position, rewound=rewound)
+        self._position = position
+        self._must_list = False
+        self._relist_at = self._clock.monotonic() + self._relist_seconds * (0.9 + 0.2 * self._jitter())
+        self._synced.set()
+
+    def _take_listed(self, item: bytes, *, rewound: bool) -> str:
+        obj, meta = self._read(item)
+        if obj is not None and (rewound or self._store.version(meta.uid) < meta.version):
+            self._report(self._store.put(obj), obj)
+        return meta.uid
+
+    def _drop_unlisted(self, seen: set[str], position: int, *, rewound: bool) -> None:
+        for uid in self._store.uids() - seen:
+            # A newer one was put while the list was under way: the list cannot know it, and the watch will.
+            if rewound or self._store.version(uid) <= position:
+                self._report(self._store.remove(uid), None)
+        for uid in self._undecodable.keys() - seen:
+            del self._undecodable[uid]
+
+    async def _watch(self) -> None:
+        stream = self._api.watch(
+            self._resource,
+            namespace=self._namespace,
+            selector=self._selector,
+            resource_version=str(self._position),
+        )
+        async with aclosing(stream):
+            async for event in stream:
+                self._alive_at = self._clock.monotonic()
+                self._heard = True
+                self._complaint = ""
+                self._take(event)
+                # Looked at here and by no timer: bookmarks make sure that we come by once a minute.
+                if self._alive_at >= self._relist_at:
+                    self._must_list = True
+                    return
+
+    def _take(self, event: client.WatchEvent) -> None:
+        if event.type is client.EventType.BOOKMARK:
+            self._position = max(self._position, int(_raw_object.decode(event.object).metadata.resource_version))
+            return
+        obj, meta = self._read(event.object)
+        self._position = max(self._position, meta.version)
+        known = self._store.version(meta.uid)
+        if event.type is client.EventType.DELETED:
+            self._undecodable.pop(meta.uid, None)
+            # What is newer than its own deletion has only left the selector, and come back by a `put`.
+            if 0 <= known <= meta.version:
+                last = self._store.remove(meta.uid)
+                self._report(last if obj is None else obj, None)
+        elif obj is not None and known < meta.version:
+            self._report(self._store.put(obj), obj)
+
+    def _read(self, raw: bytes) -> tuple[T | None, Meta]:
+        """Decode an object; where that fails, report it once, and return what identifies it.
+
+        The version that was stored before, if any, stays: to forget a Pod because we cannot read it could start a
+        second one.
+        """
+        try:
+            obj = self._decode(raw)
+        except Exception as error:  # noqa: BLE001 - whatever the caller's decoder raises
+            meta = _raw_object.decode(raw).metadata
+            if self._undecodable.get(meta.uid) != meta.resource_version:
+                self._undecodable[meta.uid] = meta.resource_version
+                self._report_undecodable(raw, meta.uid, error)
+            return None, Meta("", "", meta.uid, meta.resource_version)
+        return obj, self._meta(obj)
+
+    def _report(self, old: T | None, new: T | None) -> None:
+        try:
+            self._on_change(old, new)
+        except Exception:  # noqa: BLE001 - whatever the caller's callback raises
+            _log.exception("on_change failed", extra={"resource": self._resource.plural})
+
+    def _report_undecodable(self, raw: bytes, uid: str, error: Exception) -> None:
+        _log.warning("undecodable object", extra={"resource": self._resource.plural, "uid": uid, "error": str(error)})
+        try:
+            self._on_undecodable(raw, error)
+        except Exception:  # noqa: BLE001 - whatever the caller's callback raises
+            _log.exception("on_undecodable failed", extra={"resource": self._resource.plural})
+
+    def _note_failure(self, error: errors.ApiError) -> None:
+        if isinstance(error, errors.Gone):
+            self._must_list = True
+        complaint = f"{type(error).__name__} {error.code}"
+        # A server that is down for an hour is one line, not one for every attempt; so is a missing RBAC rule.
+        if complaint != self._complaint:
+            level = logging.INFO if isinstance(error, errors.Gone | errors.TransportError) else logging.WARNING
+            _log.log(level, "stream broke", extra={"resource": self._resource.plural, "error": str(error)})
+        self._complaint = complaint

@@ -1,0 +1,124 @@
+"""What the server's answers mean: errors, pages of a list, lines of a watch.
+
+Nothing is decoded further than its envelope. An object stays the bytes it came as, and whoever asked for it decodes
+the few fields it needs.
+"""
+
+import msgspec
+
+from . import client, errors
+
+_LONGEST_LINE = 64 << 20
+"""Bytes. etcd takes objects of 1.5 MiB; a line longer than this is no watch event but a fault."""
+
+
+class _Details(msgspec.Struct):
+    retry_after: int | None = msgspec.field(name="retryAfterSeconds", default=None)
+
+
+class _Status(msgspec.Struct):
+    kind: str = ""
+    reason: str | None = None
+    message: str | None = None
+    code: int | None = None
+    details: _Details | None = None
+
+
+class _ListMeta(msgspec.Struct):
+    resource_version: str = msgspec.field(name="resourceVersion", default="")
+    continue_token: str = msgspec.field(name="continue", default="")
+
+
+class _List(msgspec.Struct):
+    metadata: _ListMeta
+    items: list[msgspec.Raw] | None = None
+
+
+class _Line(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+_status = msgspec.json.Decoder(_Status)
+_list = msgspec.json.Decoder(_List)
+_line = msgspec.json.Decoder(_Line)
+
+_TYPES = {kind.value: kind for kind in client.EventType}
+
+
+def error(code: int, content_type: str, retry_after: str, body: bytes) -> errors.ApiError:
+    """Read the error out of an answer that is not 2xx.
+
+    A body that is not a Kubernetes `Status` is not repeated: it comes from a proxy, and may hold anything.
+    """
+    seconds = _seconds(retry_after)
+    status = _decode_status(body)
+    if status is None:
+        kind = content_type.partition(";")[0].strip()[:100] or "unknown type"
+        return errors.from_status(code, "", f"HTTP {code} with a body of {kind}, not a Kubernetes Status", seconds)
+    if seconds is None and status.details is not None and status.details.retry_after is not None:
+        seconds = float(status.details.retry_after)
+    return errors.from_status(code, status.reason or "", status.message or f"HTTP {code}", seconds)
+
+
+def page(body: bytes) -> client.Page:
+    """Split a list into its items."""
+    try:
+        value = _list.decode(body)
+    except msgspec.MsgspecError as fault:
+        raise errors.TransportError(f"the list cannot be read: {fault}") from fault
+    # bytes() copies each item out, so that one kept item does not keep the whole page in memory.
+    items = [bytes(item) for item in value.items or ()]
+    return client.Page(items, value.metadata.resource_version, value.metadata.continue_token)
+
+
+def watch_event(line: bytes) -> client.WatchEvent:
+    """Read one line of a watch; an ERROR line is raised as the error that it tells of."""
+    try:
+        value = _line.decode(line)
+    except msgspec.MsgspecError as fault:
+        raise errors.TransportError(f"a line of the watch cannot be read: {fault}") from fault
+    kind = _TYPES.get(value.type)
+    if kind is not None:
+        return client.WatchEvent(kind, bytes(value.object))
+    if value.type != "ERROR":
+        raise errors.TransportError(f"the watch sent an event of the unknown type {value.type[:50]!r}")
+    status = _decode_status(bytes(value.object))
+    if status is None:
+        raise errors.from_status(500, "", "the watch ended with an error that is not a Kubernetes Status")
+    raise errors.from_status(status.code or 500, status.reason or "", status.message or "the watch ended")
+
+
+class Lines:
+    """Cuts a stream of chunks into lines of any length, each byte being copied a fixed number of times."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take the next chunk; return the lines that it completes, without empty ones."""
+        first, *rest = chunk.split(b"\n")
+        self._parts.append(first)
+        self._size += len(first)
+        if self._size > _LONGEST_LINE:
+            raise errors.TransportError(f"a line of the watch is longer than {_LONGEST_LINE} bytes")
+        if not rest:
+            return []
+        lines = [b"".join(self._parts), *rest[:-1]]
+        self._parts = [rest[-1]]
+        self._size = len(rest[-1])
+        return [line for line in lines if line]
+
+
+def _decode_status(body: bytes) -> _Status | None:
+    try:
+        status = _status.decode(body)
+    except msgspec.MsgspecError:
+        return None
+    return status if status.kind == "Status" else None
+
+
+def _seconds(header: str) -> float | None:
+    # The API server sends whole seconds; a date (from some proxy) is as good as none.
+    return float(header) if header.isascii() and header.isdigit() else None

@@ -1,0 +1,140 @@
+"""What each verb looks like on the wire, as plain data.
+
+Everything that decides what is sent is here, in pure functions, so that a test reads a request as a value and no
+server is needed to know that a create is strict, that a delete names the uid, or that no list asks for a stale read.
+"""
+
+import urllib.parse
+from dataclasses import dataclass, field
+
+import orjson
+
+from . import client
+
+FIELD_MANAGER = "podtask"
+_JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, complete but for the server's address and the credentials."""
+
+    verb: str
+    """The Kubernetes verb, as RBAC and metrics name it."""
+    resource: str
+    """The plural, with the subresource behind a slash."""
+    method: str
+    path: str
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+    @property
+    def is_write(self) -> bool:
+        """Whether sending it twice may do something twice."""
+        return self.method != "GET"
+
+    @property
+    def target(self) -> str:
+        """Path and query, encoded."""
+        return f"{self.path}?{urllib.parse.urlencode(self.query)}" if self.query else self.path
+
+
+def get(resource: client.Resource, namespace: str, name: str) -> Request:
+    """Read one object, live: no resourceVersion is sent, so the answer is as fresh as etcd."""
+    return Request("get", resource.plural, "GET", _path(resource, namespace, name), headers=_accept())
+
+
+def list_page(resource: client.Resource, *, namespace: str, selector: str, limit: int, continue_token: str) -> Request:
+    """Read one page, consistently."""
+    query = {"limit": str(limit)}
+    if selector:
+        query["labelSelector"] = selector
+    if continue_token:
+        query["continue"] = continue_token
+    return Request("list", resource.plural, "GET", _path(resource, namespace), query, _accept())
+
+
+def watch(
+    resource: client.Resource, *, namespace: str, selector: str, resource_version: str, timeout_seconds: int
+) -> Request:
+    """Follow changes, with bookmarks; the server ends the stream after `timeout_seconds`."""
+    query = {
+        "watch": "true",
+        "resourceVersion": resource_version,
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": str(timeout_seconds),
+    }
+    if selector:
+        query["labelSelector"] = selector
+    return Request("watch", resource.plural, "GET", _path(resource, namespace), query, _accept())
+
+
+def create(resource: client.Resource, namespace: str, body: bytes) -> Request:
+    """POST a new object; a field the server does not know is refused and not dropped."""
+    query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+    path = _path(resource, namespace)
+    return Request("create", resource.plural, "POST", path, query, _accept() | {"Content-Type": _JSON}, body)
+
+
+def patch(
+    resource: client.Resource,
+    namespace: str,
+    name: str,
+    body: bytes,
+    patch_type: client.PatchType,
+    *,
+    subresource: str,
+) -> Request:
+    """PATCH an object or its subresource.
+
+    Not strict: during an upgrade the controller may be newer than the CRD, and then a status without the newest
+    field is better than no status.
+    """
+    return Request(
+        "patch",
+        _join(resource.plural, subresource),
+        "PATCH",
+        _path(resource, namespace, name, subresource),
+        {"fieldManager": FIELD_MANAGER},
+        _accept() | {"Content-Type": patch_type.value},
+        body,
+    )
+
+
+def delete(resource: client.Resource, namespace: str, name: str, *, uid: str, grace_seconds: int | None) -> Request:
+    """DELETE the object that has this uid, and no other of the same name."""
+    options: dict[str, object] = {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": uid},
+    }
+    if grace_seconds is not None:
+        options["gracePeriodSeconds"] = grace_seconds
+    path = _path(resource, namespace, name)
+    headers = _accept() | {"Content-Type": _JSON}
+    return Request("delete", resource.plural, "DELETE", path, {}, headers, orjson.dumps(options))
+
+
+def read_log(namespace: str, pod: str, container: str, *, limit_bytes: int) -> Request:
+    """Read a container's log from its beginning, cut at `limit_bytes` by the kubelet."""
+    query = {"container": container, "limitBytes": str(limit_bytes)}
+    path = _path(client.PODS, namespace, pod, "log")
+    return Request("get", "pods/log", "GET", path, query, {"Accept": "*/*"})
+
+
+def _accept() -> dict[str, str]:
+    return {"Accept": _JSON}
+
+
+def _join(plural: str, subresource: str) -> str:
+    return f"{plural}/{subresource}" if subresource else plural
+
+
+def _path(resource: client.Resource, namespace: str, name: str = "", subresource: str = "") -> str:
+    parts = [resource.plural]
+    if namespace:
+        parts = ["namespaces", namespace, resource.plural]
+    # Quoted with no character spared: a name may come from an object that some user wrote.
+    tail = [part for part in (name, *subresource.split("/")) if part]
+    return "/".join([resource.prefix, *(urllib.parse.quote(part, safe="") for part in parts + tail)])

@@ -1,0 +1,88 @@
+"""The objects an informer knows, by uid.
+
+By uid and not by name: a Pod may be deleted and made again under the same name, and the two are different Pods. The
+store also holds the one rule about order: an object is never replaced by an older version of itself.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Meta(NamedTuple):
+    """What tells one version of one object from all others."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+
+    @property
+    def version(self) -> int:
+        """The resourceVersion as a number; Kubernetes allows comparing those of one kind (KEP-5504)."""
+        return int(self.resource_version)
+
+
+class Store(Generic[T]):
+    """Objects by uid, and by one more key of the caller's choice."""
+
+    def __init__(self, meta: Callable[[T], Meta], index: Callable[[T], str | None]) -> None:
+        """`index` gives the second key, None for none; made for few objects to a key, such as the Pods of an owner."""
+        self._meta = meta
+        self._index = index
+        self._objects: dict[str, T] = {}
+        # Tuples and not sets: nearly every key has one object, and a tuple of one costs a quarter of a set.
+        self._by_key: dict[str, tuple[str, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(tuple(self._objects.values()))
+
+    def get(self, uid: str) -> T | None:
+        """The object of this uid."""
+        return self._objects.get(uid)
+
+    def by_key(self, key: str) -> tuple[T, ...]:
+        """The objects of one index key, in the order in which they came."""
+        return tuple(self._objects[uid] for uid in self._by_key.get(key, ()))
+
+    def uids(self) -> set[str]:
+        """Every uid, as a set of the caller's own."""
+        return set(self._objects)
+
+    def version(self, uid: str) -> int:
+        """The version stored for this uid, -1 for none."""
+        stored = self._objects.get(uid)
+        return -1 if stored is None else self._meta(stored).version
+
+    def put(self, obj: T) -> T | None:
+        """Store `obj` in place of what has its uid, and return that. The caller has compared the versions."""
+        uid = self._meta(obj).uid
+        old = self._objects.get(uid)
+        self._objects[uid] = obj
+        old_key = None if old is None else self._index(old)
+        new_key = self._index(obj)
+        if old_key != new_key:
+            self._unlink(old_key, uid)
+            if new_key is not None:
+                self._by_key[new_key] = (*self._by_key.get(new_key, ()), uid)
+        return old
+
+    def remove(self, uid: str) -> T | None:
+        """Forget the object of this uid, and return it."""
+        old = self._objects.pop(uid, None)
+        if old is not None:
+            self._unlink(self._index(old), uid)
+        return old
+
+    def _unlink(self, key: str | None, uid: str) -> None:
+        if key is None:
+            return
+        rest = tuple(other for other in self._by_key[key] if other != uid)
+        if rest:
+            self._by_key[key] = rest
+        else:
+            del self._by_key[key]

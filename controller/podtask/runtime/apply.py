@@ -1,0 +1,218 @@
+"""Carry out a plan, step by step, and keep what the API server answered.
+
+There is no judgement here about tasks: a refusal becomes a fact for the next decision. `Outdated` says that the world
+is not as it was judged, and `CacheBehind` that the cache has yet to hear of it. Other errors of the API are the
+caller's to retry.
+"""
+
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import orjson
+
+from ..api import names
+from ..core import plan, podspec
+from ..core.observed import Observed, Pod, Refusal, ResultLog, Task
+from ..kube import errors
+from ..kube.client import PODS, Client, PatchType
+from .decode import PODTASKS, decode_pod, decode_task, status_to_wire
+from .memory import Memories
+
+_LOG_LIMIT_BYTES = 4 * 1024 * 1024
+"""A result of 512 kB that does not compress is 700 kB in the log; a sidecar that was restarted may write it twice."""
+
+_DIAGNOSIS_PHASES = frozenset({"Pending", "Running"})
+
+
+class Outdated(Exception):
+    """The objects are not as they were judged; what is there now is in the cache. Decide again."""
+
+
+class CacheBehind(Exception):
+    """An object of the cache is gone from the server. The watch will say so; until then nothing can be decided."""
+
+
+class Objects(Protocol):
+    """The live copy of the cluster, as far as writing concerns it."""
+
+    def put_task(self, task: Task) -> None:
+        """Take in a newer version of a task."""
+        ...
+
+    def put_pod(self, pod: Pod) -> None:
+        """Take in a newer version of a Pod."""
+        ...
+
+
+class Applier:
+    """Turns steps into requests."""
+
+    def __init__(self, api: Client, objects: Objects, memories: Memories, settings: plan.Settings) -> None:
+        """Nothing is sent before `apply`."""
+        self._api = api
+        self._objects = objects
+        self._memories = memories
+        self._settings = settings
+
+    async def apply(self, observed: Observed, step: plan.Step) -> None:
+        """Carry out one step. Raises `Outdated` or `errors.ApiError`."""
+        task = observed.task
+        match step:
+            case plan.CreatePod():
+                await self._create_pod(task, step)
+            case plan.WriteStatus():
+                await self._write_status(task, step)
+            case plan.StopPod():
+                await self._stop_pod(task, step)
+            case plan.DeletePod():
+                await self._delete_pod(task, step)
+            case plan.ReleasePod():
+                await self.release_pod(task.metadata.namespace, step)
+            case plan.ConfirmGone():
+                await self._confirm_gone(task, step)
+            case plan.ReadResultLog():
+                await self._read_result_log(task, step)
+            case plan.DeleteTask():
+                meta = task.metadata
+                await _await_deletion(self._api.delete(PODTASKS, meta.namespace, meta.name, uid=meta.uid))
+            case _:
+                raise TypeError(f"no such step: {step!r}")
+
+    async def read_task(self, namespace: str, name: str) -> Task | None:
+        """Read a task live, and take it in."""
+        try:
+            task = decode_task(await self._api.get(PODTASKS, namespace, name))
+        except errors.NotFound:
+            return None
+        self._objects.put_task(task)
+        return task
+
+    async def release_pod(self, namespace: str, step: plan.ReleasePod) -> None:
+        """Take our finalizer off, wherever the Pod stands. A wrong uid is a Conflict: that Pod is another one."""
+        body = {"metadata": {"uid": step.uid, "$deleteFromPrimitiveList/finalizers": [names.FINALIZER]}}
+        await self._patch_pod(namespace, step.name, body, PatchType.STRATEGIC)
+
+    async def _create_pod(self, task: Task, step: plan.CreatePod) -> None:
+        meta = task.metadata
+        memory = self._memories.of(meta.uid)
+        try:
+            manifest = podspec.build(task, step.attempt, step.name, self._settings)
+            reply = await self._api.create(PODS, meta.namespace, orjson.dumps(manifest))
+        except podspec.TemplateError as error:
+            memory.refusal = _refusal(memory.refusal, step.attempt, 422, "Invalid", str(error))
+            return
+        except errors.Conflict:
+            await self._adopt(task, step)
+            return
+        except errors.ReplyLost:
+            # Never sent again blindly: what happened is looked up, and then decided anew.
+            await self._look_for(task, step)
+            raise
+        except errors.ApiError as error:
+            if not 400 <= error.code < 500 or error.code in {401, 429}:
+                raise
+            memory.refusal = _refusal(memory.refusal, step.attempt, error.code, error.reason, error.message)
+            return
+        memory.refusal = None
+        self._objects.put_pod(decode_pod(reply))
+
+    async def _adopt(self, task: Task, step: plan.CreatePod) -> None:
+        """The name is taken: by our own earlier create, be its Pod terminating or not, or by a stranger."""
+        pod = await self._look_for(task, step)
+        if pod is None:
+            raise Outdated
+        if pod.is_owned_by(task.metadata.uid) and pod.attempt == step.attempt:
+            self._memories.of(task.metadata.uid).refusal = None
+        elif not pod.is_owned_by(task.metadata.uid):
+            self._memories.of(task.metadata.uid).foreign_pod = step.name
+
+    async def _look_for(self, task: Task, step: plan.CreatePod) -> Pod | None:
+        try:
+            pod = decode_pod(await self._api.get(PODS, task.metadata.namespace, step.name))
+        except errors.NotFound:
+            return None
+        if pod.is_owned_by(task.metadata.uid):
+            self._objects.put_pod(pod)
+        return pod
+
+    async def _write_status(self, task: Task, step: plan.WriteStatus) -> None:
+        meta = task.metadata
+        changes = plan.json_merge_patch(status_to_wire(step.status), status_to_wire(task.status))
+        body = {"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version}, "status": changes}
+        try:
+            reply = await self._api.patch(
+                PODTASKS, meta.namespace, meta.name, orjson.dumps(body), PatchType.MERGE, subresource="status"
+            )
+        except (errors.Conflict, errors.ReplyLost) as error:
+            live = await self.read_task(meta.namespace, meta.name)
+            if live is None or live.metadata.uid != meta.uid:
+                raise CacheBehind from error
+            raise Outdated from error
+        except errors.NotFound as error:
+            raise CacheBehind from error
+        written = decode_task(reply)
+        if step.status.phase in _DIAGNOSIS_PHASES:
+            self._memories.of(meta.uid).diagnosed_at = datetime.now(UTC)
+        self._objects.put_task(written)
+
+    async def _stop_pod(self, task: Task, step: plan.StopPod) -> None:
+        body = {
+            "metadata": {"uid": step.uid, "annotations": {names.ANNOTATION_STOP: step.reason}},
+            "spec": {"activeDeadlineSeconds": 1},
+        }
+        await self._patch_pod(task.metadata.namespace, step.name, body, PatchType.MERGE)
+
+    async def _delete_pod(self, task: Task, step: plan.DeletePod) -> None:
+        namespace = task.metadata.namespace
+        if step.reason:
+            body = {"metadata": {"uid": step.uid, "annotations": {names.ANNOTATION_STOP: step.reason}}}
+            await self._patch_pod(namespace, step.name, body, PatchType.MERGE)
+        await _await_deletion(
+            self._api.delete(PODS, namespace, step.name, uid=step.uid, grace_seconds=step.grace_seconds)
+        )
+
+    async def _patch_pod(self, namespace: str, name: str, body: dict[str, Any], patch_type: PatchType) -> None:
+        try:
+            reply = await self._api.patch(PODS, namespace, name, orjson.dumps(body), patch_type)
+        except (errors.NotFound, errors.Conflict) as error:
+            raise CacheBehind from error
+        self._objects.put_pod(decode_pod(reply))
+
+    async def _confirm_gone(self, task: Task, step: plan.ConfirmGone) -> None:
+        try:
+            pod = decode_pod(await self._api.get(PODS, task.metadata.namespace, step.name))
+        except errors.NotFound:
+            pod = None
+        if pod is not None and pod.metadata.uid == step.uid:
+            self._objects.put_pod(pod)
+            raise Outdated
+        self._memories.of(task.metadata.uid).gone_pods.add(step.uid)
+
+    async def _read_result_log(self, task: Task, step: plan.ReadResultLog) -> None:
+        memory = self._memories.of(task.metadata.uid)
+        try:
+            content = await self._api.read_log(
+                task.metadata.namespace, step.name, names.RESULT_CONTAINER, limit_bytes=_LOG_LIMIT_BYTES
+            )
+            memory.result_log = ResultLog(pod_uid=step.uid, content=content)
+        except (errors.NotFound, errors.Forbidden) as error:
+            memory.result_log = ResultLog(pod_uid=step.uid, error=error.message)
+        except errors.ApiError:
+            memory.log_failures += 1
+            raise
+
+
+def _refusal(before: Refusal | None, attempt: int, code: int, reason: str, message: str) -> Refusal:
+    count = before.count + 1 if before is not None and before.attempt == attempt else 1
+    return Refusal(attempt=attempt, code=code, reason=reason, message=message, at=datetime.now(UTC), count=count)
+
+
+async def _await_deletion(request: Awaitable[None]) -> None:
+    try:
+        await request
+    except (errors.NotFound, errors.Conflict) as error:
+        # Gone already, or the name belongs to another object by now.
+        raise CacheBehind from error
+
+

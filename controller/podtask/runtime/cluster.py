@@ -1,0 +1,96 @@
+"""The live copy of the cluster: the informers of PodTasks and Pods, joined by the task's uid.
+
+A change of either wakes the task it belongs to. What has ended comes first, so that results are delivered before new
+work is begun.
+"""
+
+import asyncio
+import logging
+
+from ..api import names
+from ..core.ending import classify
+from ..core.observed import Pod, Task
+from ..kube.client import PODS, Client
+from ..kube.informer import Informer
+from . import decode
+from .queue import Priority, WorkQueue
+
+_log = logging.getLogger(__name__)
+
+
+class Cluster:
+    """What the API server has said about tasks and their Pods."""
+
+    def __init__(self, api: Client, queue: WorkQueue[str], *, namespace: str, relist_seconds: float) -> None:
+        """Nothing is read before `run`."""
+        self._queue = queue
+        self.pods: Informer[Pod] = Informer(
+            api,
+            PODS,
+            decode=decode.decode_pod,
+            meta=decode.pod_meta,
+            index=decode.pod_task_uid,
+            on_change=self._pod_changed,
+            on_undecodable=_report_undecodable,
+            namespace=namespace,
+            selector=names.LABEL_TASK_UID,
+            relist_seconds=relist_seconds,
+        )
+        self.tasks: Informer[Task] = Informer(
+            api,
+            decode.PODTASKS,
+            decode=decode.decode_task,
+            meta=decode.task_meta,
+            index=lambda _: None,
+            on_change=self._task_changed,
+            on_undecodable=_report_undecodable,
+            namespace=namespace,
+            relist_seconds=relist_seconds,
+        )
+
+    async def run(self) -> None:
+        """Follow both kinds until cancelled. Pods are listed first: a task is then never older than its Pods."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.pods.run())
+            await self.pods.wait_synced()
+            group.create_task(self.tasks.run())
+
+    async def wait_synced(self) -> None:
+        """Return once both first lists are complete."""
+        await self.pods.wait_synced()
+        await self.tasks.wait_synced()
+
+    def task(self, uid: str) -> Task | None:
+        """Give the task of this uid."""
+        return self.tasks.get(uid)
+
+    def pods_of(self, uid: str) -> tuple[Pod, ...]:
+        """Give the Pods that say they belong to the task of this uid."""
+        return self.pods.by_index(uid)
+
+    def put_task(self, task: Task) -> None:
+        """Take in the reply to a write of our own."""
+        self.tasks.put(task)
+
+    def put_pod(self, pod: Pod) -> None:
+        """Take in the reply to a write of our own."""
+        self.pods.put(pod)
+
+    def _task_changed(self, old: Task | None, new: Task | None) -> None:
+        task = new or old
+        if task is not None:
+            self._queue.add(task.metadata.uid, Priority.NEW)
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        pod = new or old
+        uid = decode.pod_task_uid(pod) if pod is not None else None
+        if pod is None or uid is None:
+            return
+        task = self.tasks.get(uid)
+        container = task.spec.container_name if task else names.DEFAULT_CONTAINER
+        ended = new is None or classify(new, container) is not None
+        self._queue.add(uid, Priority.FINISHED if ended else Priority.NEW)
+
+
+def _report_undecodable(raw: bytes, error: Exception) -> None:
+    _log.error("an object cannot be understood and is left alone", extra={"error": str(error), "bytes": len(raw)})

@@ -1,0 +1,71 @@
+"""From the wire inward: bytes of Pods and PodTasks to the core's views, and the status back to bytes.
+
+A PodTask's spec is decoded twice: the few fields that are judged, and the raw bytes that the next Pod is built from.
+The raw bytes of a finished task are dropped, so that memory follows the tasks that still have something to do.
+"""
+
+from typing import Any
+
+import msgspec
+
+from ..api import names
+from ..core.observed import Metadata, Pod, Task, TaskSpec, TaskStatus
+from ..kube.client import Resource
+from ..kube.store import Meta
+
+PODTASKS = Resource(f"/apis/{names.API_VERSION}", names.PLURAL)
+
+
+class _WireTask(msgspec.Struct):
+    metadata: Metadata
+    spec: msgspec.Raw = msgspec.Raw(b"{}")
+    status: TaskStatus = TaskStatus()
+
+
+_decode_task = msgspec.json.Decoder(_WireTask).decode
+_decode_spec = msgspec.json.Decoder(TaskSpec).decode
+decode_pod = msgspec.json.Decoder(Pod).decode
+
+
+def decode_task(raw: bytes) -> Task:
+    """Decode a PodTask. One whose spec does not fit the types carries the problem instead of failing."""
+    wire = _decode_task(raw)
+    if wire.status.phase_is_terminal:
+        kept = b""
+    else:
+        kept = bytes(wire.spec)
+    try:
+        spec, problem = _decode_spec(wire.spec), ""
+    except msgspec.ValidationError as error:
+        spec, problem = TaskSpec(), f"spec cannot be understood: {error}"
+    return Task(metadata=wire.metadata, spec=spec, status=wire.status, raw_spec=kept, problem=problem)
+
+
+def pod_meta(pod: Pod) -> Meta:
+    """Give what the informer needs to know of a Pod."""
+    return _meta(pod.metadata)
+
+
+def task_meta(task: Task) -> Meta:
+    """Give what the informer needs to know of a PodTask."""
+    return _meta(task.metadata)
+
+
+def pod_task_uid(pod: Pod) -> str | None:
+    """Give the uid of the task that a Pod says it belongs to."""
+    return pod.metadata.labels.get(names.LABEL_TASK_UID)
+
+
+def task_uid(task: Task) -> str:
+    """Give the key of a task."""
+    return task.metadata.uid
+
+
+def status_to_wire(status: TaskStatus) -> dict[str, Any]:
+    """Give the status as the API writes it, without what is not set."""
+    wire: dict[str, Any] = msgspec.to_builtins(status)
+    return wire
+
+
+def _meta(metadata: Metadata) -> Meta:
+    return Meta(metadata.namespace, metadata.name, metadata.uid, metadata.resource_version)

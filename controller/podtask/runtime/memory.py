@@ -1,0 +1,42 @@
+"""What the controller knows about a task that no object tells: the answers to its own last requests.
+
+All of it may be forgotten at any time: a new process asks again and gets the same answers. It is kept only while the
+task is under way.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ..core.observed import Refusal, ResultLog
+
+
+@dataclass(slots=True)
+class Memory:
+    """Answers about one task."""
+
+    refusal: Refusal | None = None
+    foreign_pod: str = ""
+    gone_pods: set[str] = field(default_factory=set)
+    result_log: ResultLog | None = None
+    log_failures: int = 0
+    diagnosed_at: datetime | None = None
+
+
+class Memories:
+    """The memory of each task, by uid."""
+
+    def __init__(self) -> None:
+        """Begin knowing nothing."""
+        self._by_uid: dict[str, Memory] = {}
+
+    def of(self, uid: str) -> Memory:
+        """Give the memory of a task, for writing."""
+        return self._by_uid.setdefault(uid, Memory())
+
+    def peek(self, uid: str) -> Memory:
+        """Give the memory of a task, for reading: most tasks have none."""
+        return self._by_uid.get(uid) or Memory()
+
+    def forget(self, uid: str) -> None:
+        """Drop what is known about a task."""
+        self._by_uid.pop(uid, None)

@@ -1,0 +1,183 @@
+"""observe, decide, apply: the loop that every worker runs, one task at a time.
+
+A plan that did something is followed by another decision at once, because its replies are in the cache. An error of
+the API comes back with backoff; an error of ours is logged with the task's name, and comes back with backoff too:
+one poisonous object never stops the others.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from ..core import plan
+from ..core.decide import decide, decide_orphans
+from ..core.observed import Observed, Pod, Task
+from ..kube import errors
+from .apply import Applier, CacheBehind, Outdated
+from .memory import Memories
+from .queue import Closed, Priority, WorkQueue
+
+_log = logging.getLogger(__name__)
+
+_DECISIONS_AT_ONCE = 8
+"""A task that is not settled after so many decisions lets the others go first."""
+
+
+class Cache(Protocol):
+    """The live copy of the cluster, as far as reading concerns it."""
+
+    def task(self, uid: str) -> Task | None:
+        """Give the task of this uid."""
+        ...
+
+    def pods_of(self, uid: str) -> tuple[Pod, ...]:
+        """Give the Pods that say they belong to the task of this uid."""
+        ...
+
+
+class Recorder(Protocol):
+    """Takes Kubernetes Events, and never fails."""
+
+    def record(self, task: Task, note: plan.Note) -> None:
+        """Record an Event about a task."""
+        ...
+
+
+class Reconciler:
+    """Brings each task to where its spec wants it."""
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        applier: Applier,
+        memories: Memories,
+        queue: WorkQueue[str],
+        recorder: Recorder,
+        settings: plan.Settings,
+        now: Callable[[], datetime],
+        reads_live: Callable[[], bool],
+    ) -> None:
+        """`reads_live` says whether a PodTask is to be read live before its Pod is created."""
+        self._cache = cache
+        self._applier = applier
+        self._memories = memories
+        self._queue = queue
+        self._recorder = recorder
+        self._settings = settings
+        self._now = now
+        self._reads_live = reads_live
+
+    async def work(self) -> None:
+        """Take keys from the queue until it is closed."""
+        while True:
+            try:
+                uid = await self._queue.get()
+            except Closed:
+                return
+            try:
+                await self.reconcile(uid)
+                self._queue.forget(uid)
+            except CacheBehind:
+                self._queue.retry(uid)
+            except errors.ApiError as error:
+                delay = self._queue.retry(uid)
+                _log.warning("request failed", extra={**self._name(uid), "error": repr(error), "retry_seconds": round(delay, 2)})
+            except Exception:
+                delay = self._queue.retry(uid)
+                _log.exception("reconcile failed", extra={**self._name(uid), "retry_seconds": round(delay, 2)})
+            finally:
+                self._queue.done(uid)
+
+    async def reconcile(self, uid: str) -> None:
+        """Do everything for one task that can be done now. Raises `errors.ApiError`."""
+        for _ in range(_DECISIONS_AT_ONCE):
+            observed = self._observe(uid)
+            if observed is None:
+                await self._release_orphans(uid)
+                return
+            decided = decide(observed, self._now(), self._settings)
+            if not decided.steps:
+                self._wake(uid, decided)
+                return
+            try:
+                await self._carry_out(observed, decided)
+            except Outdated:
+                continue
+        self._queue.add(uid, Priority.RESYNC)
+
+    def _observe(self, uid: str) -> Observed | None:
+        task = self._cache.task(uid)
+        if task is None:
+            return None
+        if task.status.phase_is_terminal:
+            self._memories.forget(uid)
+        memory = self._memories.peek(uid)
+        return Observed(
+            task=task,
+            pods=self._cache.pods_of(uid),
+            refusal=memory.refusal,
+            foreign_pod=memory.foreign_pod,
+            gone_pods=frozenset(memory.gone_pods),
+            result_log=memory.result_log,
+            log_failures=memory.log_failures,
+            diagnosed_at=memory.diagnosed_at,
+        )
+
+    async def _carry_out(self, observed: Observed, decided: plan.Plan) -> None:
+        for step in decided.steps:
+            if isinstance(step, plan.CreatePod) and self._reads_live():
+                await self._check_live(observed.task)
+            await self._applier.apply(observed, step)
+            if isinstance(step, plan.WriteStatus):
+                self._report(observed.task, step)
+        for note in decided.notes:
+            self._recorder.record(observed.task, note)
+
+    async def _check_live(self, task: Task) -> None:
+        """After a takeover the cache may lag behind what the last leader wrote: look before creating a Pod."""
+        live = await self._applier.read_task(task.metadata.namespace, task.metadata.name)
+        if live is None or live.metadata.uid != task.metadata.uid:
+            raise CacheBehind
+        if live.metadata.resource_version != task.metadata.resource_version:
+            raise Outdated
+
+    async def _release_orphans(self, uid: str) -> None:
+        """Let go of Pods whose task is not in the cache, once a live read has shown that it is not there at all."""
+        self._memories.forget(uid)
+        held = tuple(pod for pod in self._cache.pods_of(uid) if pod.is_held)
+        if not held or await self._exists(held[0], uid):
+            return
+        for step in decide_orphans(held).steps:
+            if isinstance(step, plan.ReleasePod):
+                await self._applier.release_pod(held[0].metadata.namespace, step)
+        _log.info("released the Pods of a task that is gone", extra={"uid": uid, "pods": len(held)})
+
+    async def _exists(self, pod: Pod, uid: str) -> bool:
+        name = pod.task_name
+        if not name:
+            return False
+        live = await self._applier.read_task(pod.metadata.namespace, name)
+        return live is not None and live.metadata.uid == uid
+
+    def _wake(self, uid: str, decided: plan.Plan) -> None:
+        if decided.wake_at is not None:
+            self._queue.add_after(uid, max(0.0, (decided.wake_at - self._now()).total_seconds()))
+
+    def _report(self, task: Task, step: plan.WriteStatus) -> None:
+        """Log one line for each change of state, and none for what only moves inside one."""
+        status = step.status
+        if (status.phase, status.attempt_count) != (task.status.phase, task.status.attempt_count):
+            _log.info(
+                "task is %s", status.phase,
+                extra={**_names(task), "reason": status.reason, "attempts": status.attempt_count, "exit_code": status.exit_code},
+            )
+
+    def _name(self, uid: str) -> dict[str, str]:
+        task = self._cache.task(uid)
+        return _names(task) if task is not None else {"uid": uid}
+
+
+def _names(task: Task) -> dict[str, str]:
+    return {"task": f"{task.metadata.namespace}/{task.metadata.name}", "uid": task.metadata.uid}

@@ -1,0 +1,58 @@
+"""The few requests that bringing a cluster up needs, without a client library: importing one takes longer than they do."""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import json
+import ssl
+from typing import Any
+from urllib.parse import urlsplit
+
+from .paths import ClusterDirectory
+
+REQUEST_TIMEOUT_SECONDS = 5.0
+
+
+class ApiClient:
+    """Speaks to one API server as the admin."""
+
+    def __init__(self, directory: ClusterDirectory, server: str) -> None:
+        self._directory = directory
+        self._target = urlsplit(server)
+
+    def status(self, path: str) -> int:
+        """The HTTP status of a GET; 0 when there is no server to answer."""
+        return self.request("GET", path)[0]
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """The object, or None when it is not there or the server is not."""
+        status, body = self.request("GET", path)
+        if status != http.HTTPStatus.OK:
+            return None
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+    def post(self, path: str, body: dict[str, Any]) -> int:
+        """The HTTP status of a creation; 409 means that it was there already."""
+        return self.request("POST", path, json.dumps(body))[0]
+
+    def request(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
+        """One request on a connection of its own: these are few, and a server may die between two of them."""
+        host, port = self._target.hostname or "", self._target.port
+        connection = http.client.HTTPSConnection(host, port, timeout=REQUEST_TIMEOUT_SECONDS, context=self._tls)
+        try:
+            connection.request(method, path, body=body, headers={"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            return 0, b""
+        finally:
+            connection.close()
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        pki = self._directory.pki
+        context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+        context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+        return context

@@ -1,0 +1,150 @@
+"""Builds images into archives in the cache, each under the hash of what it was made from."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .. import commands, lock, mounts, packages, paths, progress
+from ..progress import Report
+from . import keys, rootfs
+from .table import IMAGES, Image, with_bases
+
+# More at once would only fight for the same two cores and the same disk.
+AT_ONCE = 2
+KEPT_UNUSED_SECONDS = 7 * 24 * 3600
+GO_FLAGS = ("-trimpath", "-ldflags", "-s -w")
+# No image is ever fetched, so there is nothing whose signature could be checked.
+POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
+
+
+def archive_path(image: Image) -> Path:
+    """Where the image's archive is or will be."""
+    return _folder() / f"{image.name}-{keys.key(image)}.tar"
+
+
+def ensure(images: Iterable[Image], report: Report) -> dict[str, Path]:
+    """The archives of these images, after building those that are not there."""
+    wanted = list(images)
+    archives = {image.name: archive_path(image) for image in wanted}
+    if not all(path.exists() for path in archives.values()):
+        with lock.held(_folder() / ".lock", "the build of the images", report):
+            packages.ensure(packages.IMAGES, report)
+            _remove_unfinished()
+            _remove_unused()
+            _build_in_order(with_bases(image for image in wanted if not archives[image.name].exists()), report)
+    for path in archives.values():
+        path.touch()  # in use: see _remove_unused
+    return archives
+
+
+def _build_in_order(images: list[Image], report: Report) -> None:
+    """Bases before what is built on them, otherwise two at a time."""
+    waiting = {image.name: image for image in images if not archive_path(image).exists()}
+    running: dict[concurrent.futures.Future[None], str] = {}
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        while waiting or running:
+            unfinished = {*waiting, *running.values()}
+            for image in [one for one in waiting.values() if unfinished.isdisjoint(one.bases.values())]:
+                running[pool.submit(_build, image, report)] = image.name
+                del waiting[image.name]
+            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                del running[future]
+                future.result()
+
+
+def _build(image: Image, report: Report) -> None:
+    archive = archive_path(image)
+    with progress.heartbeat(f"building image {image.name}", report), _workplace(image) as work:
+        context = work / "context"
+        _fill_context(image, context)
+        finished = work / "image.tar"
+        _buildah(work, *_bud(image, context))
+        # Not oci-archive: it would compress the layers, only for each new cluster to unpack them again.
+        _buildah(work, "push", image.reference, f"docker-archive:{finished}:{image.reference}")
+        finished.rename(archive)
+
+
+def _bud(image: Image, context: Path) -> list[str]:
+    bases = [
+        f"--build-arg={argument}=docker-archive:{archive_path(IMAGES[name])}" for argument, name in image.bases.items()
+    ]
+    # Isolation by chroot is the only one that needs no namespaces of its own, so it works inside a container too.
+    return [
+        "bud",
+        "--isolation=chroot",
+        "--pull-never",
+        "--timestamp=0",
+        f"--tag={image.reference}",
+        *bases,
+        str(context),
+    ]
+
+
+def _fill_context(image: Image, context: Path) -> None:
+    """A copy, so that what is built for the image does not lie about in the repository."""
+    for file in keys.context_files(image):
+        target = context / file.relative_to(image.context)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, target)
+    if image.go_binary:
+        environment = {**os.environ, "CGO_ENABLED": "0"}
+        target = context / image.go_binary
+        commands.run(["go", "build", *GO_FLAGS, "-o", target, "."], cwd=image.context, env=environment)
+    if image.debian_packages:
+        rootfs.build(image.debian_packages, context / "rootfs.tar", is_run=image.is_loaded)
+
+
+def _buildah(work: Path, *arguments: str) -> str:
+    """Buildah with a storage of its own: nothing else on the machine is touched, and a crash leaves one folder."""
+    policy = work / "policy.json"
+    policy.write_text(json.dumps(POLICY))
+    storage = [f"--root={work / 'storage'}", f"--runroot={work / 'run'}", f"--storage-driver={_storage_driver()}"]
+    command, *rest = arguments
+    return commands.run(["buildah", *storage, command, f"--signature-policy={policy}", *rest])
+
+
+def _storage_driver() -> str:
+    """Overlay costs a mount where vfs copies the whole file system, but only root may always mount it."""
+    return "overlay" if os.geteuid() == 0 and mounts.can_overlay(_folder()) else "vfs"
+
+
+@contextlib.contextmanager
+def _workplace(image: Image) -> Iterator[Path]:
+    _folder().mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".work-{image.name}-", dir=_folder()))
+    try:
+        yield work
+    finally:
+        _remove(work)
+
+
+def _remove_unfinished() -> None:
+    """What killed builds left. Only under the lock: elsewhere it may be at work."""
+    for work in _folder().glob(".work-*"):
+        _remove(work)
+
+
+def _remove_unused() -> None:
+    """Archives that nobody asked for in a week. Not at once: another checkout may have another version in use."""
+    for archive in _folder().glob("*.tar"):
+        if time.time() - archive.stat().st_mtime > KEPT_UNUSED_SECONDS:
+            archive.unlink(missing_ok=True)
+
+
+def _remove(work: Path) -> None:
+    mounts.unmount_below(work)
+    mounts.refuse_mounts_below(work)
+    shutil.rmtree(work)
+
+
+def _folder() -> Path:
+    return paths.cache_root() / "images"

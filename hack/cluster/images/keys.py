@@ -1,0 +1,47 @@
+"""What decides an image's content, as a hash: the same key is the same image, so it need not be built or loaded again."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import commands
+from .table import IMAGES, Image
+
+# Raise it when the way of building changes what comes out.
+BUILD_VERSION = "2"
+NEVER_IN_AN_IMAGE = ("__pycache__", ".git")
+
+
+def key(image: Image, compiler: Callable[[], str] | None = None) -> str:
+    """The content hash of an image, its bases included."""
+    digest = hashlib.sha256()
+    parts = [BUILD_VERSION, image.reference, *image.debian_packages, image.go_binary]
+    parts += [f"{argument}={key(IMAGES[base], compiler)}" for argument, base in sorted(image.bases.items())]
+    if image.go_binary:
+        parts.append((compiler or (lambda: _go_version(image.context)))())
+    for part in parts:
+        digest.update(part.encode() + b"\0")
+    for file in context_files(image):
+        digest.update(str(file.relative_to(image.context)).encode() + b"\0")
+        digest.update(b"x" if file.stat().st_mode & stat.S_IXUSR else b"-")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def context_files(image: Image) -> list[Path]:
+    """The files that are built from. A binary that somebody built by hand, or a test, is none of them."""
+    found = (file for file in sorted(image.context.rglob("*")) if file.is_file())
+    return [file for file in found if _counts(file.relative_to(image.context), image)]
+
+
+def _counts(file: Path, image: Image) -> bool:
+    if str(file) == image.go_binary or file.name.endswith("_test.go"):
+        return False
+    return not any(part in NEVER_IN_AN_IMAGE for part in file.parts)
+
+
+def _go_version(context: Path) -> str:
+    return commands.run(["go", "env", "GOVERSION"], cwd=context).strip()

@@ -1,0 +1,3 @@
+module podtask.dev/pause
+
+go 1.26.0

@@ -1,0 +1,61 @@
+"""What the machine itself must have. Installed with apt-get where it is missing, and never asked for where it is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from . import commands, progress
+from .errors import ClusterError
+from .progress import Report
+
+# A file or command that shows that a package is there, and the package.
+NODE: Mapping[str, str] = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "conntrack": "conntrack",
+    "mount": "mount",
+    "nsenter": "util-linux",
+    "sysctl": "procps",
+}
+IMAGES: Mapping[str, str] = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "runc": "runc"}
+INSTALL_HINT = "install the packages by hand, then run the same command again"
+
+
+def missing(wanted: Mapping[str, str]) -> list[str]:
+    """The packages whose file or command is not there."""
+    return sorted({package for proof, package in wanted.items() if not _is_there(proof)})
+
+
+def ensure(wanted: Mapping[str, str], report: Report) -> None:
+    """Install what is missing."""
+    names = missing(wanted)
+    if not names:
+        return
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise ClusterError(
+            f"these packages are missing: {' '.join(names)}", "as root: apt-get install " + " ".join(names)
+        )
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *names]
+    with progress.heartbeat(f"apt-get install {' '.join(names)}", report):
+        try:
+            commands.run(install, env=environment)
+        except ClusterError:
+            # The package lists of a fresh machine are empty or old; only then is it worth fetching them.
+            commands.run(["apt-get", "update"], env=environment, hint=INSTALL_HINT)
+            commands.run(install, env=environment, hint=INSTALL_HINT)
+    still = missing(wanted)
+    if still:
+        raise ClusterError(f"apt-get installed {' '.join(still)}, yet their programs are not found", INSTALL_HINT)
+
+
+def _is_there(proof: str) -> bool:
+    if proof.startswith("/"):
+        return Path(proof).exists()
+    return shutil.which(proof, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None

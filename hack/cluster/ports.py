@@ -1,0 +1,40 @@
+"""Free ports on loopback, chosen by the kernel and kept from everyone else until their owner has them.
+
+Asking for a free port and closing the socket again leaves a gap in which another process may get it. Both etcd and
+the API server can share a port with a socket of the same user, so ours stays bound, never listening, until theirs is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def reserved(count: int, wanted: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
+    """Reserve the wanted ports again if all of them are still free, new ones otherwise."""
+    with contextlib.ExitStack() as stack:
+        again = wanted if len(wanted) == count and all(is_free(port) for port in wanted) else (0,) * count
+        sockets = [stack.enter_context(_bound(port, shared=True)) for port in again]
+        yield tuple(int(one.getsockname()[1]) for one in sockets)
+
+
+def is_free(port: int) -> bool:
+    """Asked without sharing: a port that another cluster shares with itself is not free for us."""
+    try:
+        _bound(port, shared=False).close()
+    except OSError:
+        return False
+    return True
+
+
+def _bound(port: int, *, shared: bool) -> socket.socket:
+    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+        one.bind(("127.0.0.1", port))
+    except OSError:
+        one.close()
+        raise
+    return one

@@ -1,0 +1,84 @@
+"""Finds and ends the processes of one cluster. By what they inherited, never by a pid file, whose number may be reused."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .errors import ClusterError
+from .paths import ClusterDirectory
+from .supervision import MARKER
+
+PROC = Path("/proc")
+END_WITHIN_SECONDS = 20.0
+TCP_LISTEN = "0A"
+
+
+def members(directory: ClusterDirectory) -> set[int]:
+    """Processes that inherited the cluster's marker: supervisord, the programs, the containers' shims."""
+    marker = f"{MARKER}={directory.root}".encode()
+    return {pid for pid in _all() if marker in _read(PROC / str(pid) / "environ").split(b"\0")}
+
+
+def in_network_namespace(handle: Path) -> set[int]:
+    """Processes inside a named network namespace; none when the name is only a file left by a reboot."""
+    try:
+        wanted = handle.stat()
+        ours = (PROC / "self/ns/net").stat()
+    except OSError:
+        return set()
+    if os.path.samestat(wanted, ours):
+        return set()  # never the machine's own
+    found = set()
+    for pid in _all():
+        with contextlib.suppress(OSError):
+            if os.path.samestat((PROC / str(pid) / "ns/net").stat(), wanted):
+                found.add(pid)
+    return found
+
+
+def end(find: Callable[[], set[int]]) -> int:
+    """Kill what `find` finds until it finds nothing more, because the dying may still start others."""
+    killed: set[int] = set()
+    deadline = time.monotonic() + END_WITHIN_SECONDS
+    while True:
+        found = {pid for pid in find() if pid != os.getpid() and not _is_zombie(pid)}
+        if not found:
+            return len(killed)
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"these processes do not end: {sorted(found)}", "see what holds them: cat /proc/PID/stack"
+            )
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= found
+        time.sleep(0.02)
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether something listens on the port in the network namespace of that process, which need not be ours."""
+    lines = _read(PROC / str(pid) / "net/tcp").decode().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return any(int(row[1].rpartition(":")[2], 16) == port and row[3] == TCP_LISTEN for row in fields)
+
+
+def _all() -> Iterator[int]:
+    return (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""  # gone, or somebody else's
+
+
+def _is_zombie(pid: int) -> bool:
+    # The state is the first field after the command in brackets, which may itself hold spaces and brackets.
+    state = _read(PROC / str(pid) / "stat").rpartition(b")")[2].split()
+    return not state or state[0] == b"Z"

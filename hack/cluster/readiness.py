@@ -1,0 +1,78 @@
+"""Waiting until something is ready: short retries up to a deadline, and at once an error when its program has died."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from . import commands
+from .errors import ClusterError
+from .paths import ClusterDirectory
+from .supervision import State
+
+BEGINNING = dt.datetime.fromtimestamp(0, dt.UTC)
+
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 0.25
+# Between these two a program is on its way; anything else in a start means that it has given up.
+ON_ITS_WAY = ("STARTING", "RUNNING")
+
+
+class Waiter:
+    """Waits for conditions of one cluster, all before one deadline."""
+
+    def __init__(
+        self,
+        directory: ClusterDirectory,
+        states: Callable[[], Mapping[str, State]],
+        deadline_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._directory = directory
+        self._states = states
+        self._clock = clock
+        self._sleep = sleep
+        self._deadline = clock() + deadline_seconds
+
+    def until(self, what: str, is_ready: Callable[[], bool], programs: Sequence[str]) -> None:
+        """Return when it is ready. `programs` are the ones without which it cannot become so."""
+        pause = FIRST_PAUSE_SECONDS
+        while not is_ready():
+            self._refuse_the_dead(what, programs)
+            if self._clock() >= self._deadline:
+                raise ClusterError(f"{what} in vain; the last lines of the logs:\n{self._tails(programs)}")
+            self._sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+    def _refuse_the_dead(self, what: str, programs: Sequence[str]) -> None:
+        states = self._states()
+        dead = [name for name in programs if name in states and states[name].word not in ON_ITS_WAY]
+        if dead:
+            words = ", ".join(f"{name} is {states[name].word} ({states[name].description})" for name in dead)
+            raise ClusterError(f"{what} in vain: {words}; its last lines:\n{self._tails(dead)}")
+
+    def _tails(self, programs: Sequence[str]) -> str:
+        parts = []
+        for name in programs:
+            log = self._directory.log(name)
+            text = log.read_text(errors="replace") if log.exists() else "(no output)"
+            parts.append(f"  {log}:\n{commands.tail(text)}")
+        return "\n".join(parts)
+
+
+def ready_nodes(nodes: dict[str, Any] | None, since: dt.datetime = BEGINNING) -> int:
+    """How many Nodes of a list are Ready. `since` ignores what a kubelet said before it was restarted."""
+    return sum(_is_ready(item, since) for item in (nodes or {}).get("items", []))
+
+
+def _is_ready(item: dict[str, Any], since: dt.datetime) -> bool:
+    conditions = (item.get("status") or {}).get("conditions") or []
+    return any(
+        condition["type"] == "Ready"
+        and condition["status"] == "True"
+        and dt.datetime.fromisoformat(condition["lastHeartbeatTime"]) >= since
+        for condition in conditions
+    )

@@ -1,0 +1,106 @@
+"""The order in which a cluster's programs start, and what is waited for between them. Safe to repeat at any point."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http
+import socket
+
+from . import controlplane, node, processes, readiness, simulated
+from .apiclient import ApiClient
+from .paths import ClusterDirectory
+from .program import Program
+from .readiness import Waiter
+from .spec import Form, Record
+from .supervision import Supervisor
+
+
+def programs(directory: ClusterDirectory, record: Record) -> list[Program]:
+    """Everything that runs in this form."""
+    found = [controlplane.etcd(directory, record), controlplane.apiserver(directory, record)]
+    if record.spec.form is Form.LIGHT:
+        return found
+    found += [controlplane.controller_manager(directory, record), controlplane.scheduler(directory, record)]
+    if record.spec.form is Form.SIMULATED:
+        return [*found, simulated.program(directory, record)]
+    return found + node.programs(directory, record)
+
+
+class Startup:
+    """Brings the programs of one cluster up, whichever of them run already."""
+
+    def __init__(self, directory: ClusterDirectory, record: Record, deadline_seconds: float) -> None:
+        self._directory = directory
+        self._record = record
+        self._supervisor = Supervisor(directory)
+        self._api = ApiClient(directory, record.placement.server)
+        self._waiter = Waiter(directory, self._supervisor.states, deadline_seconds)
+
+    def bring_up(self) -> None:
+        """Return when the cluster is usable: not only the server is ready, the first Pod is accepted too."""
+        form = self._record.spec.form
+        self._start("etcd")
+        if form is Form.NODE:
+            self._start("containerd")  # while etcd starts: the two do not need each other
+        self._waiter.until("waiting for etcd", self._etcd_listens, ["etcd"])
+        self._start("apiserver")
+        self._waiter.until("waiting for the API server", self._api_server_is_ready, ["etcd", "apiserver"])
+        if form is not Form.LIGHT:
+            self._start("controller-manager", "scheduler")
+        if form is Form.SIMULATED:
+            self._simulated_nodes()
+        if form is Form.NODE:
+            self._real_node()
+        if form is not Form.LIGHT:
+            # Without it the first Pods are refused.
+            account = "/api/v1/namespaces/default/serviceaccounts/default"
+            self._until_found("waiting for the default ServiceAccount", account, ["controller-manager"])
+
+    def wait_for_containerd(self) -> None:
+        """Return when images can be loaded, which is long before the node is Ready."""
+        self._start("containerd")
+        self._waiter.until("waiting for containerd", self._containerd_answers, ["containerd"])
+
+    def is_up(self) -> bool:
+        """One look: every program runs and the API server says that it is ready."""
+        states = self._supervisor.states().values()
+        return all(state.is_alive for state in states) and self._api_server_is_ready()
+
+    def _start(self, *names: str) -> None:
+        for name in names:
+            self._supervisor.start(name)
+
+    def _until_found(self, what: str, path: str, needed: list[str]) -> None:
+        self._waiter.until(what, lambda: self._api.get(path) is not None, needed)
+
+    def _etcd_listens(self) -> bool:
+        state = self._supervisor.states()["etcd"]
+        return state.is_alive and processes.listens(state.pid, self._record.placement.etcd_port)
+
+    def _api_server_is_ready(self) -> bool:
+        return self._api.status("/readyz") == http.HTTPStatus.OK
+
+    def _simulated_nodes(self) -> None:
+        self._start("kwok")
+        wanted = self._record.spec.nodes
+        for number in range(wanted):
+            self._api.post("/api/v1/nodes", simulated.node(number, of=wanted))
+        self._until_nodes_ready(wanted, ["kwok"])
+
+    def _real_node(self) -> None:
+        self.wait_for_containerd()
+        # A Node object of an earlier start says Ready until somebody notices that its kubelet was gone.
+        restarted = not self._supervisor.states()["kubelet"].is_alive
+        now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+        self._start("kubelet", "proxy")
+        self._until_nodes_ready(1, ["containerd", "kubelet", "proxy"], now if restarted else readiness.BEGINNING)
+
+    def _until_nodes_ready(self, wanted: int, needed: list[str], since: dt.datetime = readiness.BEGINNING) -> None:
+        def are_ready() -> bool:
+            return readiness.ready_nodes(self._api.get("/api/v1/nodes"), since) >= wanted
+
+        self._waiter.until("waiting for the nodes to be Ready", are_ready, needed)
+
+    def _containerd_answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as one:
+            return one.connect_ex(node.containerd_socket(self._directory)) == 0

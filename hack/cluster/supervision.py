@@ -1,0 +1,196 @@
+"""The cluster's supervisord: its configuration, its start, and what we ask of it over its socket.
+
+supervisord starts nothing by itself (autostart is off): the order and the waits between are ours, because "ready"
+means something else for each program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import resource
+import shlex
+import socket
+import sys
+import xmlrpc.client
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import commands, paths
+from .errors import ClusterError
+from .paths import ClusterDirectory
+from .program import canonical_name, script_path
+from .spec import write_atomically
+
+# Every process of a cluster inherits this variable, so that it is found without trusting a pid file.
+MARKER = "PODTASK_CLUSTER_DIRECTORY"
+ALREADY_STARTED = 60
+NOT_RUNNING = 70
+BAD_NAME = 10
+ALIVE = ("STARTING", "RUNNING")
+# Small enough that supervisord takes it from any user; the programs raise it to the hard limit themselves.
+OPEN_FILES = 1024
+
+
+@dataclass(frozen=True)
+class State:
+    """What supervisord says about one program."""
+
+    name: str
+    word: str
+    pid: int
+    description: str
+
+    @property
+    def is_alive(self) -> bool:
+        return self.word in ALIVE
+
+
+def socket_path(directory: ClusterDirectory) -> Path:
+    """Where supervisord listens."""
+    return directory.run / "supervisor.sock"
+
+
+def render(directory: ClusterDirectory, programs: Sequence[str]) -> str:
+    """The configuration. A `%` must be doubled in it."""
+    owner = "user=root\n" if os.geteuid() == 0 else ""  # said explicitly, or supervisord warns about it
+    head = f"""\
+[supervisord]
+{owner}logfile={directory.log("supervisord")}
+logfile_maxbytes=0
+pidfile={directory.run / "supervisord.pid"}
+childlogdir={directory.logs}
+minfds={min(OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])}
+minprocs=1
+
+[unix_http_server]
+file={socket_path(directory)}
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[rpcinterface:podtask]
+supervisor.rpcinterface_factory = podtask_autorestart:make
+"""
+    return head.replace("%", "%%") + "".join(_section(directory, program) for program in programs)
+
+
+def _section(directory: ClusterDirectory, program: str) -> str:
+    command = shlex.join(["/bin/sh", str(script_path(directory, program))])
+    lines = {
+        "command": command,
+        "directory": str(directory.root),
+        "autostart": "false",
+        "autorestart": "true",
+        "startsecs": "1",
+        "startretries": "1000",  # a fault test may keep etcd away for long; the API server must come back by itself
+        "stopwaitsecs": "10",
+        "stdout_logfile": "NONE",
+        "stderr_logfile": "NONE",
+    }
+    body = "".join(f"{key}={value}\n".replace("%", "%%") for key, value in lines.items())
+    return f"\n[program:{program}]\n{body}"
+
+
+def environment(directory: ClusterDirectory) -> dict[str, str]:
+    """A small one: nothing of the caller's shell, proxy settings least of all, leaks into the cluster."""
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(directory.root),
+        "PYTHONPATH": str(paths.PACKAGE / "plugin"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        MARKER: str(directory.root),
+    }
+
+
+def launch(directory: ClusterDirectory, programs: Sequence[str], prefix: Sequence[str] = ()) -> None:
+    """Start supervisord in the background; it listens on its socket when this returns."""
+    config = directory.config / "supervisord.conf"
+    write_atomically(config, render(directory, programs))
+    for folder in (directory.logs, directory.run):
+        folder.mkdir(parents=True, exist_ok=True)
+    commands.run(
+        [*prefix, sys.executable, "-m", "supervisor.supervisord", "-c", config],
+        env=environment(directory),
+        cwd=directory.root,
+        hint=f"its log is {directory.log('supervisord')}",
+        timeout_seconds=60,
+    )
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002 - the signature is Transport's
+        connection = http.client.HTTPConnection("localhost", timeout=30)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(30)
+        connection.sock.connect(str(self._path))
+        return connection
+
+
+class Supervisor:
+    """What we ask of a running supervisord."""
+
+    def __init__(self, directory: ClusterDirectory) -> None:
+        self._directory = directory
+
+    def is_alive(self) -> bool:
+        """Whether it answers; a socket file alone proves nothing after a crash."""
+        try:
+            with self._calls() as calls:
+                return bool(calls.supervisor.getState()["statename"] == "RUNNING")
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return False
+
+    def states(self) -> dict[str, State]:
+        """All programs, by name."""
+        with self._calls() as calls:
+            found: list[Mapping[str, Any]] = calls.supervisor.getAllProcessInfo()
+        return {
+            info["name"]: State(info["name"], info["statename"], info["pid"], info["description"]) for info in found
+        }
+
+    def start(self, program: str) -> None:
+        """Start it if it is not running; returns before it is ready."""
+        with self._calls() as calls, _tolerating(ALREADY_STARTED, program):
+            calls.supervisor.startProcess(canonical_name(program), False)
+
+    def stop(self, program: str) -> None:
+        """Stop it and see it gone; it stays stopped until somebody starts it."""
+        with self._calls() as calls, _tolerating(NOT_RUNNING, program):
+            calls.supervisor.stopProcess(canonical_name(program), True)
+
+    def signal(self, program: str, name: str) -> None:
+        """Send a signal by its name: KILL, STOP, CONT, HUP, …"""
+        with self._calls() as calls, _tolerating(None, program):
+            calls.supervisor.signalProcess(canonical_name(program), name)
+
+    def set_autorestart(self, program: str, *, wanted: bool) -> None:
+        """Whether it is started again when it dies by itself or by a signal."""
+        with self._calls() as calls, _tolerating(None, program):
+            calls.podtask.set(canonical_name(program), wanted)
+
+    @contextlib.contextmanager
+    def _calls(self) -> Iterator[Any]:
+        with xmlrpc.client.ServerProxy("http://localhost", _UnixTransport(socket_path(self._directory))) as proxy:
+            yield proxy
+
+
+@contextlib.contextmanager
+def _tolerating(code: int | None, program: str) -> Iterator[None]:
+    try:
+        yield
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode == BAD_NAME:
+            raise ClusterError(
+                f"this cluster has no program {program!r}", "`python -m cluster status` lists them"
+            ) from fault
+        if fault.faultCode != code:
+            raise ClusterError(f"supervisord refused {program!r}: {fault.faultString}") from fault

@@ -1,0 +1,3 @@
+module podtask.dev/sidecar
+
+go 1.25
