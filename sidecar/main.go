@@ -47,9 +47,9 @@ func main() {
 	os.Exit(run(os.Args[1:], stop, os.Stdout, os.Stderr))
 }
 
-// saveResources makes waiting free. One processor, set by hand, stops the runtime from looking up the cgroup's
-// CPU quota for ever. A few MiB are allocated in the whole life, so collecting by growth, or every two minutes,
-// would only wake a sleeping process; the collector starts near the limit alone.
+// saveResources makes waiting free. One processor is all that this program uses, and setting it by hand ends the
+// runtime's own look at CPU affinity and quota every minute. A few MiB are allocated in the whole life, so the
+// collector starts near the limit alone.
 func saveResources() {
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(-1)

@@ -7,9 +7,9 @@ print(cluster.kubectl("get", "nodes"))
 
 from __future__ import annotations
 
-from .clusters import down, get, up
+from .clusters import binary, down, get, up
 from .errors import ClusterError
 from .handle import Cluster
 from .spec import Form
 
-__all__ = ["Cluster", "ClusterError", "Form", "down", "get", "up"]
+__all__ = ["Cluster", "ClusterError", "Form", "binary", "down", "get", "up"]

@@ -1,4 +1,4 @@
-"""The few requests that bringing a cluster up needs, without a client library: importing one takes longer than they do."""
+"""The few requests that bringing a cluster up needs. Importing a client library would take longer than they do."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ FAILED = "the lines above say why; a missing module needs the Go module proxy, a
 
 def ensure(names: Iterable[str], report: Report) -> dict[str, Path]:
     """The paths of these binaries, after building those that are not there."""
-    wanted = {name: path_of(BINARIES[name]) for name in names}
+    wanted = planned(names)
     missing = [name for name, path in wanted.items() if not path.exists()]
     if missing:
         with lock.held(paths.cache_root() / "bin" / ".lock", "the build of the binaries", report):
@@ -30,6 +30,11 @@ def ensure(names: Iterable[str], report: Report) -> dict[str, Path]:
                 with progress.heartbeat(f"building {name} ({number} of {len(missing)})", report):
                     _build(BINARIES[name], wanted[name])
     return wanted
+
+
+def planned(names: Iterable[str]) -> dict[str, Path]:
+    """The paths that these binaries have or would have."""
+    return {name: path_of(BINARIES[name]) for name in names}
 
 
 def path_of(binary: Binary) -> Path:

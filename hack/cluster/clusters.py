@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from . import embedded, lock, remains
+from . import build, lock, provider, remains
 from .errors import ClusterError
 from .handle import Cluster
 from .paths import ClusterDirectory
 from .program import canonical_name
 from .progress import Report
-from .spec import Form, Record, Spec, read_record
+from .spec import Form, Spec, read_record
 
 
 def up(
@@ -29,7 +30,12 @@ def up(
     spec = Spec(name, Form(form), nodes, extra)
     directory = ClusterDirectory.of(name)
     with lock.held(directory.lock, f"cluster {name}", report):
-        return embedded.up(directory, spec, report)
+        return provider.up(directory, spec, report)
+
+
+def binary(name: str, *, report: Report = print) -> Path:
+    """The path of one of the pinned binaries (kubectl, helm, …), built if it is not in the cache."""
+    return build.ensure([name], report)[name]
 
 
 def get(name: str, *, report: Report = print) -> Cluster:
@@ -38,7 +44,7 @@ def get(name: str, *, report: Report = print) -> Cluster:
     record = read_record(directory)
     if record is None:
         raise ClusterError(f"there is no cluster {name}", f"`python -m cluster up --name {name}` makes it")
-    return _handle(directory, record, report)
+    return provider.handle(directory, record, report)
 
 
 def down(name: str, *, keep: bool = False, report: Report = print) -> None:
@@ -47,12 +53,7 @@ def down(name: str, *, keep: bool = False, report: Report = print) -> None:
     with lock.held(directory.lock, f"cluster {name}", report):
         record = read_record(directory)
         if record is not None:
-            _handle(directory, record, report).down(keep=keep)
-        else:
-            remains.stop_everything(directory)
-            if not keep:
-                remains.delete(directory)
-
-
-def _handle(directory: ClusterDirectory, record: Record, report: Report) -> Cluster:
-    return embedded.EmbeddedCluster(directory, record, report)
+            provider.handle(directory, record, report).down(keep=keep)
+        remains.stop_everything(directory)  # whatever became of the record, nothing of the cluster may run on
+        if not keep:
+            remains.delete(directory)

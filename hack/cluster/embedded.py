@@ -69,8 +69,8 @@ def _still_runs(directory: ClusterDirectory, saved: Record, spec: Spec, report: 
             f"cluster {spec.name} exists with the form {saved.spec.form}, not {spec.form}",
             f"take it down (`python -m cluster down --name {spec.name}`) or choose another --name",
         )
-    supervisor = supervision.Supervisor(directory)
-    if saved.spec != spec or not supervisor.is_alive():
+    wanted = {name: str(path) for name, path in build.planned(BINARIES[spec.form]).items()}
+    if saved.spec != spec or saved.binaries != wanted or not supervision.Supervisor(directory).is_alive():
         return False
     try:
         if startup.Startup(directory, saved, MENDING_SECONDS).is_up():

@@ -1,4 +1,4 @@
-"""What the machine itself must have. Installed with apt-get where it is missing, and never asked for where it is there."""
+"""What the machine itself must have: installed with apt-get where it is missing, left alone where it is there."""
 
 from __future__ import annotations
 

@@ -168,5 +168,7 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey), path
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        message = f"{path} is not one of ours"
+        raise TypeError(message)
     return key

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
+
+LINGER_SECONDS = 2.0
 
 
 @contextlib.contextmanager
 def reserved(count: int, wanted: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
     """Reserve the wanted ports again if all of them are still free, new ones otherwise."""
     with contextlib.ExitStack() as stack:
-        again = wanted if len(wanted) == count and all(is_free(port) for port in wanted) else (0,) * count
+        again = wanted if len(wanted) == count and all(_becomes_free(port) for port in wanted) else (0,) * count
         sockets = [stack.enter_context(_bound(port, shared=True)) for port in again]
         yield tuple(int(one.getsockname()[1]) for one in sockets)
 
@@ -26,6 +29,16 @@ def is_free(port: int) -> bool:
         _bound(port, shared=False).close()
     except OSError:
         return False
+    return True
+
+
+def _becomes_free(port: int) -> bool:
+    """The connections of a server that was killed keep its port for a moment longer than it lived."""
+    deadline = time.monotonic() + LINGER_SECONDS
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
     return True
 
 

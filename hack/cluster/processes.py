@@ -1,4 +1,4 @@
-"""Finds and ends the processes of one cluster. By what they inherited, never by a pid file, whose number may be reused."""
+"""Finds and ends the processes of one cluster: by what they inherited, never by a pid file, whose number is reused."""
 
 from __future__ import annotations
 

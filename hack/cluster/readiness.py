@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from . import commands
@@ -16,6 +17,7 @@ BEGINNING = dt.datetime.fromtimestamp(0, dt.UTC)
 
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.25
+LOG_END_BYTES = 16_384
 # Between these two a program is on its way; anything else in a start means that it has given up.
 ON_ITS_WAY = ("STARTING", "RUNNING")
 
@@ -58,9 +60,15 @@ class Waiter:
         parts = []
         for name in programs:
             log = self._directory.log(name)
-            text = log.read_text(errors="replace") if log.exists() else "(no output)"
+            text = _end_of(log) if log.exists() else "(no output)"
             parts.append(f"  {log}:\n{commands.tail(text)}")
         return "\n".join(parts)
+
+
+def _end_of(log: Path) -> str:
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - LOG_END_BYTES))
+        return stream.read().decode(errors="replace")
 
 
 def ready_nodes(nodes: dict[str, Any] | None, since: dt.datetime = BEGINNING) -> int:

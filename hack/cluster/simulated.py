@@ -26,6 +26,8 @@ def program(directory: ClusterDirectory, record: Record) -> Program:
         "--node-ip=10.127.0.1",
         # The port of the kubelet that a Node would have; with any, kwok serves it on every interface.
         "--node-port=0",
+        # At its usual level it writes a line for each patch of each Pod.
+        "--v=WARN",
         *stages,
     ]
     return Program("kwok", (record.binaries["kwok"], *record.spec.arguments("kwok", arguments)))

@@ -33,6 +33,8 @@ BAD_NAME = 10
 ALIVE = ("STARTING", "RUNNING")
 # Small enough that supervisord takes it from any user; the programs raise it to the hard limit themselves.
 OPEN_FILES = 1024
+# Stopping a program takes supervisord up to `stopwaitsecs`.
+ANSWER_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -122,16 +124,25 @@ def launch(directory: ClusterDirectory, programs: Sequence[str], prefix: Sequenc
     )
 
 
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(ANSWER_SECONDS)
+        self.sock.connect(str(self._path))
+
+
 class _UnixTransport(xmlrpc.client.Transport):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002 - the signature is Transport's
-        connection = http.client.HTTPConnection("localhost", timeout=30)
-        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.sock.settimeout(30)
-        connection.sock.connect(str(self._path))
+    def make_connection(self, host: tuple[str, dict[str, str]] | str) -> http.client.HTTPConnection:
+        connection = _UnixConnection(self._path)
+        self._connection = host, connection  # where the base class looks for what it has to close
         return connection
 
 

@@ -292,7 +292,7 @@ class HttpClient:
             headers=prepared.headers | {"Authorization": f"Bearer {token}"} if token else prepared.headers,
             data=prepared.body,
             allow_redirects=False,  # a token goes to the server it was given for, and to no other
-            middlewares=(_send_once,) if prepared.is_write else None,
+            middlewares=(_send_once,),
         )
 
 
@@ -307,7 +307,7 @@ def _session(context: ssl.SSLContext | None, limits: Limits, connections: int) -
 
 
 async def _send_once(prepared: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending a DELETE a second time by itself: it would, where a kept connection broke."""
+    """Keep aiohttp from sending again by itself: it would, for a GET and a DELETE whose connection broke."""
     try:
         return await handler(prepared)
     except (aiohttp.ClientError, OSError) as fault:

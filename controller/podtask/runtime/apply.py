@@ -5,8 +5,8 @@ is not as it was judged, and `CacheBehind` that the cache has yet to hear of it.
 caller's to retry.
 """
 
-from collections.abc import Awaitable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Protocol
 
 import orjson
@@ -48,12 +48,21 @@ class Objects(Protocol):
 class Applier:
     """Turns steps into requests."""
 
-    def __init__(self, api: Client, objects: Objects, memories: Memories, settings: plan.Settings) -> None:
+    def __init__(
+        self,
+        api: Client,
+        objects: Objects,
+        memories: Memories,
+        settings: plan.Settings,
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
         """Nothing is sent before `apply`."""
         self._api = api
         self._objects = objects
         self._memories = memories
         self._settings = settings
+        self._now = now
 
     async def apply(self, observed: Observed, step: plan.Step) -> None:
         """Carry out one step. Raises `Outdated` or `errors.ApiError`."""
@@ -100,7 +109,7 @@ class Applier:
             manifest = podspec.build(task, step.attempt, step.name, self._settings)
             reply = await self._api.create(PODS, meta.namespace, orjson.dumps(manifest))
         except podspec.TemplateError as error:
-            memory.refusal = _refusal(memory.refusal, step.attempt, 422, "Invalid", str(error))
+            memory.refusal = _refusal(memory.refusal, step.attempt, 422, "Invalid", str(error), self._now())
             return
         except errors.Conflict:
             await self._adopt(task, step)
@@ -112,7 +121,9 @@ class Applier:
         except errors.ApiError as error:
             if not 400 <= error.code < 500 or error.code in {401, 429}:
                 raise
-            memory.refusal = _refusal(memory.refusal, step.attempt, error.code, error.reason, error.message)
+            memory.refusal = _refusal(
+                memory.refusal, step.attempt, error.code, error.reason, error.message, self._now()
+            )
             return
         memory.refusal = None
         self._objects.put_pod(decode_pod(reply))
@@ -153,7 +164,7 @@ class Applier:
             raise CacheBehind from error
         written = decode_task(reply)
         if step.status.phase in _DIAGNOSIS_PHASES:
-            self._memories.of(meta.uid).diagnosed_at = datetime.now(UTC)
+            self._memories.of(meta.uid).diagnosed_at = self._now()
         self._objects.put_task(written)
 
     async def _stop_pod(self, task: Task, step: plan.StopPod) -> None:
@@ -203,9 +214,11 @@ class Applier:
             raise
 
 
-def _refusal(before: Refusal | None, attempt: int, code: int, reason: str, message: str) -> Refusal:
+def _refusal(
+    before: Refusal | None, attempt: int, code: int, reason: str, message: str, at: datetime
+) -> Refusal:
     count = before.count + 1 if before is not None and before.attempt == attempt else 1
-    return Refusal(attempt=attempt, code=code, reason=reason, message=message, at=datetime.now(UTC), count=count)
+    return Refusal(attempt=attempt, code=code, reason=reason, message=message, at=at, count=count)
 
 
 async def _await_deletion(request: Awaitable[None]) -> None:
@@ -214,5 +227,3 @@ async def _await_deletion(request: Awaitable[None]) -> None:
     except (errors.NotFound, errors.Conflict) as error:
         # Gone already, or the name belongs to another object by now.
         raise CacheBehind from error
-
-

@@ -6,10 +6,12 @@ work is begun.
 
 import asyncio
 import logging
+import random
 
 from ..api import names
 from ..core.ending import classify
 from ..core.observed import Pod, Task
+from ..kube import backoff, clock
 from ..kube.client import PODS, Client
 from ..kube.informer import Informer
 from . import decode
@@ -21,7 +23,16 @@ _log = logging.getLogger(__name__)
 class Cluster:
     """What the API server has said about tasks and their Pods."""
 
-    def __init__(self, api: Client, queue: WorkQueue[str], *, namespace: str, relist_seconds: float) -> None:
+    def __init__(
+        self,
+        api: Client,
+        queue: WorkQueue[str],
+        *,
+        namespace: str,
+        relist_seconds: float,
+        time_source: clock.Clock = clock.SYSTEM,
+        jitter: backoff.Jitter = random.random,
+    ) -> None:
         """Nothing is read before `run`."""
         self._queue = queue
         self.pods: Informer[Pod] = Informer(
@@ -35,6 +46,8 @@ class Cluster:
             namespace=namespace,
             selector=names.LABEL_TASK_UID,
             relist_seconds=relist_seconds,
+            time_source=time_source,
+            jitter=jitter,
         )
         self.tasks: Informer[Task] = Informer(
             api,
@@ -46,6 +59,8 @@ class Cluster:
             on_undecodable=_report_undecodable,
             namespace=namespace,
             relist_seconds=relist_seconds,
+            time_source=time_source,
+            jitter=jitter,
         )
 
     async def run(self) -> None:

@@ -30,10 +30,7 @@ decode_pod = msgspec.json.Decoder(Pod).decode
 def decode_task(raw: bytes) -> Task:
     """Decode a PodTask. One whose spec does not fit the types carries the problem instead of failing."""
     wire = _decode_task(raw)
-    if wire.status.phase_is_terminal:
-        kept = b""
-    else:
-        kept = bytes(wire.spec)
+    kept = b"" if wire.status.phase_is_terminal else bytes(wire.spec)
     try:
         spec, problem = _decode_spec(wire.spec), ""
     except msgspec.ValidationError as error:

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def connection(settings: kopf.OperatorSettings) -> Connection:
-    """Find the API server: as the Pod's service account, else by kopf's reading of the kubeconfig. Raises `LoginError`."""
+    """Find the API server: the Pod's service account, else kopf's reading of the kubeconfig. Raises `LoginError`."""
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return in_cluster(os.environ)
     found = kopf.login_with_kubeconfig(settings=settings)

@@ -59,14 +59,18 @@ class Controller:
         core_settings = settings.for_core()
         memories = Memories()
         begun = loop.time()
+
+        def now() -> datetime:
+            return datetime.now(UTC)
+
         reconciler = Reconciler(
             cache=cluster,
-            applier=Applier(self._api, cluster, memories, core_settings),
+            applier=Applier(self._api, cluster, memories, core_settings, now=now),
             memories=memories,
             queue=self._queue,
             recorder=_Recorder(self._events),
             settings=core_settings,
-            now=lambda: datetime.now(UTC),
+            now=now,
             reads_live=lambda: loop.time() - begun < settings.live_read_seconds,
         )
         self._spawn(cluster.run(), "informers")
@@ -118,7 +122,6 @@ async def serve(settings: Settings) -> int:
 def run(settings: Settings) -> int:
     """Run the controller in this process; gives the exit code."""
     logs.configure(settings.log_level, settings.log_format)
-
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(serve(settings))

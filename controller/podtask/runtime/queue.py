@@ -224,6 +224,8 @@ class WorkQueue(Generic[K]):
                 return
 
     def _set_timer(self) -> None:
+        while self._heap and not self._is_current(self._heap[0]):
+            heapq.heappop(self._heap)
         if not self._heap:
             return
         when = self._heap[0][0]
@@ -238,11 +240,10 @@ class WorkQueue(Generic[K]):
         self._timer = None
         now = self._timers.time()
         while self._heap and self._heap[0][0] <= now:
-            when, _, key = heapq.heappop(self._heap)
-            delay = self._delayed.get(key)
-            if delay is not None and delay.when == when:
-                del self._delayed[key]
-                self.add(key, delay.priority)
+            item = heapq.heappop(self._heap)
+            if self._is_current(item):
+                key = item[2]
+                self.add(key, self._delayed.pop(key).priority)
         self._set_timer()
 
     def _sweep_heap(self) -> None:

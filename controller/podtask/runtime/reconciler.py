@@ -83,8 +83,10 @@ class Reconciler:
                 self._queue.retry(uid)
             except errors.ApiError as error:
                 delay = self._queue.retry(uid)
-                _log.warning("request failed", extra={**self._name(uid), "error": repr(error), "retry_seconds": round(delay, 2)})
-            except Exception:
+                _log.warning(
+                    "request failed", extra={**self._name(uid), "error": repr(error), "retry_seconds": round(delay, 2)}
+                )
+            except Exception:  # noqa: BLE001 - one poisonous object must not stop the others
                 delay = self._queue.retry(uid)
                 _log.exception("reconcile failed", extra={**self._name(uid), "retry_seconds": round(delay, 2)})
             finally:
@@ -170,8 +172,14 @@ class Reconciler:
         status = step.status
         if (status.phase, status.attempt_count) != (task.status.phase, task.status.attempt_count):
             _log.info(
-                "task is %s", status.phase,
-                extra={**_names(task), "reason": status.reason, "attempts": status.attempt_count, "exit_code": status.exit_code},
+                "task is %s",
+                status.phase,
+                extra={
+                    **_names(task),
+                    "reason": status.reason,
+                    "attempts": status.attempt_count,
+                    "exit_code": status.exit_code,
+                },
             )
 
     def _name(self, uid: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What decides an image's content, as a hash: the same key is the same image, so it need not be built or loaded again."""
+"""What decides an image's content, as a hash: the same key is the same image, neither built nor loaded again."""
 
 from __future__ import annotations
 

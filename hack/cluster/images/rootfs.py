@@ -48,7 +48,7 @@ def command(
 
 
 def suite() -> str:
-    """This machine's own release."""
+    """The release that the machine itself runs."""
     release = platform.freedesktop_os_release()
     name = release.get("VERSION_CODENAME", "")
     if not name:

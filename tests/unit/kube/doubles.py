@@ -57,7 +57,7 @@ class ScriptedServer:
 async def serving() -> AsyncIterator[ScriptedServer]:
     server = ScriptedServer()
     app = web.Application(client_max_size=1 << 24)
-    app.router.add_route("*", "/{path:.*}", server._handle)  # noqa: SLF001
+    app.router.add_route("*", "/{path:.*}", server._handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -118,5 +118,5 @@ def streams(*chunks: bytes, then: str = "end") -> Answer:
     return answer
 
 
-def line(kind: str, **obj: object) -> bytes:
+def line(kind: str, /, **obj: object) -> bytes:
     return orjson.dumps({"type": kind, "object": obj}) + b"\n"

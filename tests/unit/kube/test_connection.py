@@ -1,9 +1,9 @@
 """Identity and its renewal."""
 
-import datetime
 import os
 import ssl
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,9 +19,9 @@ from tests.unit.kube.doubles import JumpingClock
 def certificate() -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    start = datetime(2020, 1, 1, tzinfo=UTC)
     cert = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + datetime.timedelta(days=36500))
+        x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + timedelta(days=36500))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -104,7 +104,10 @@ def test_certificates_from_files(tmp_path: Path) -> None:
     (tmp_path / "c").write_bytes(cert)
     (tmp_path / "k").write_bytes(key)
     paths = Connection(
-        "https://x", ca_path=str(tmp_path / "c"), client_cert_path=str(tmp_path / "c"), client_key_path=str(tmp_path / "k")
+        "https://x",
+        ca_path=str(tmp_path / "c"),
+        client_cert_path=str(tmp_path / "c"),
+        client_key_path=str(tmp_path / "k"),
     )
     assert ssl_context(paths) is not None
 

@@ -90,7 +90,8 @@ def test_a_watch_event(kind: client.EventType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "want"), [(410, errors.Gone), (500, errors.ServerError), (403, errors.Forbidden), (504, errors.ServerError)]
+    ("code", "want"),
+    [(410, errors.Gone), (500, errors.ServerError), (403, errors.Forbidden), (504, errors.ServerError)],
 )
 def test_an_error_event_is_raised(code: int, want: type[errors.ApiError]) -> None:
     with pytest.raises(want, match="too old") as caught:

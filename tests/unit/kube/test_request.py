@@ -104,11 +104,15 @@ def test_a_delete_names_the_uid(grace: int | None, want: dict[str, object]) -> N
     got = request.delete(PODS, "ns", "p", uid="u", grace_seconds=grace)
     assert (got.verb, got.method, got.path) == ("delete", "DELETE", "/api/v1/namespaces/ns/pods/p")
     assert got.body is not None
-    assert orjson.loads(got.body) == {
-        "apiVersion": "v1",
-        "kind": "DeleteOptions",
-        "preconditions": {"uid": "u"},
-    } | want
+    assert (
+        orjson.loads(got.body)
+        == {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": "u"},
+        }
+        | want
+    )
 
 
 def test_a_name_cannot_leave_its_place_in_the_path() -> None:

@@ -1,0 +1,85 @@
+# PodTask. `make` alone prints this help; a target without a `##` line is not for people.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := PYTHONPATH=controller:hack:. $(BIN)/python
+CLUSTER ?= podtask
+JOBS ?= 4
+LIVES ?= 100000
+STAGE := hack/stage
+
+.PHONY: help
+help:  ## Print this help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use
+.PHONY: demo
+demo: .venv/.ready  ## Bring a cluster up, run the guide's two examples as PodTasks, show their end
+	@hack/demo
+
+##@ Work
+.PHONY: dev
+dev: .venv/.ready  ## Make the virtual environment from the lock file
+
+.PHONY: check
+check: lint type unit  ## The quick ones, under a minute: lint, types, imports, unit and property tests
+
+.PHONY: lint
+lint: .venv/.ready  ## Lint, format, import contracts, spelling, shell scripts, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@PYTHONPATH=controller:hack $(BIN)/lint-imports
+	@$(BIN)/codespell $$(git ls-files | grep -vE '\.(lock|sum)$$')
+	@$(BIN)/shellcheck $$(git ls-files hack .ci | xargs grep -lE '^#!/usr/bin/env bash')
+	@$(BIN)/yamllint -s crds .yamllint.yaml
+	@$(RUN) -m podtask.crdgen --check
+
+.PHONY: type
+type: .venv/.ready  ## Types, strictly
+	@$(BIN)/mypy
+
+.PHONY: unit
+unit: .venv/.ready  ## Unit, property and contract tests: no cluster, no network
+	@$(RUN) -m pytest tests/unit tests/property tests/contract -q -n $(JOBS) -m "not apiserver and not node"
+
+.PHONY: fmt
+fmt: .venv/.ready  ## Format, and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: generate
+generate: .venv/.ready  ## Write the CRD, its copy in the chart, and the field and reason references
+	@$(RUN) -m podtask.crdgen
+
+.PHONY: lock
+lock: .venv/.ready  ## Make the lock files anew: names, versions and hashes, no address
+	@hack/lock
+
+##@ Test
+.PHONY: test
+test:  ## Everything: sets up what it needs, then runs every test on a real Kubernetes
+	@hack/test
+
+.PHONY: cover
+cover: .venv/.ready  ## Coverage of the controller by unit, property and contract tests
+	@hack/cover
+
+.PHONY: simulate
+simulate: .venv/.ready  ## 100,000 whole lives under seeded faults (LIVES=, SEED=)
+	@$(RUN) -m tests.simulation --lives $(LIVES) $(if $(SEED),--seed $(SEED))
+
+##@ Cluster
+.PHONY: cluster-up
+cluster-up: .venv/.ready  ## Bring the development cluster up (kind where Docker answers, else embedded)
+	@PYTHONPATH=hack $(BIN)/python -m cluster up --name $(CLUSTER) --form node
+
+.PHONY: cluster-down
+cluster-down: .venv/.ready  ## Take it down without a trace
+	@PYTHONPATH=hack $(BIN)/python -m cluster down --name $(CLUSTER)
+
+.venv/.ready: requirements-dev.lock
+	@hack/bootstrap $(PYTHON)

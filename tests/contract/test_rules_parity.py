@@ -1,0 +1,86 @@
+"""Each rule stands twice, in Python and in CEL. Both must say the same, on a table and on generated values."""
+
+import copy
+import itertools
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from podtask.api.v1alpha1.rule import Rule
+from podtask.api.v1alpha1.rules import RULES
+from tests.crd import examples, judge, values
+
+SCHEMA = examples.object_schema()
+SPECS = values.valid(SCHEMA["properties"]["spec"])
+STATUSES = values.valid(SCHEMA["properties"]["status"])
+TASKS = st.fixed_dictionaries({"spec": SPECS}, optional={"status": STATUSES})
+
+PAIRS = [
+    *((None, examples.documents(path)[0]) for path in examples.VALID),
+    *((case.before, case.after) for case in map(examples.refused, examples.INVALID) if case.at is None),
+]
+
+
+def _rule(rule: Rule) -> str:
+    return rule.id
+
+
+@pytest.mark.parametrize("rule", RULES, ids=_rule)
+def test_python_and_cel_agree_on_the_examples(rule: Rule) -> None:
+    verdicts = set()
+    for before, after in [*PAIRS, *((after, after) for _, after in PAIRS), *((a, b) for b, a in PAIRS if b)]:
+        want = judge.broken_by_cel(rule, after, before)
+        assert judge.broken_by_python(rule, after, before) == want, (before, after)
+        verdicts.add(bool(want))
+    assert verdicts == {True, False}, "the examples must break each rule, and keep it"
+
+
+def test_rules_have_ids_of_their_own_and_one_line_messages() -> None:
+    assert len({rule.id for rule in RULES}) == len(RULES)
+    assert len({rule.message for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert rule.is_transition == ("oldSelf" in rule.cel), rule.id
+        assert "\n" not in rule.message
+        assert len(rule.message) < 160, rule.id
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(task=TASKS)
+def test_python_and_cel_agree_on_any_object(task: values.Json) -> None:
+    for rule in RULES:
+        if not rule.is_transition:
+            assert judge.broken_by_python(rule, task) == judge.broken_by_cel(rule, task), rule.id
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(before=TASKS, other=TASKS, data=st.data())
+def test_python_and_cel_agree_on_any_change(before: values.Json, other: values.Json, data: st.DataObject) -> None:
+    after = copy.deepcopy(before)
+    for part in ("spec", "status"):
+        for name in data.draw(st.lists(st.sampled_from(sorted(SCHEMA["properties"][part]["properties"])), max_size=4)):
+            after.setdefault(part, {}).pop(name, None)
+            if name in other.get(part, {}):
+                after[part][name] = other[part][name]
+    for old, new in ((before, after), (before, before), (before, other)):
+        for rule in RULES:
+            assert judge.broken_by_python(rule, new, old) == judge.broken_by_cel(rule, new, old), rule.id
+
+
+COUNTS = (None, 0, 1)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.id.startswith("scheduling-")], ids=_rule)
+def test_scheduling_fields_follow_suspension_and_attempts(rule: Rule) -> None:
+    field = rule.message.partition(" can")[0].split(".")
+    for suspend, count, attempts in itertools.product((None, False, True), COUNTS, (None, [], [{"number": 1}])):
+        status = {key: value for key, value in (("attemptCount", count), ("attempts", attempts)) if value is not None}
+        before = {"spec": {} if suspend is None else {"suspend": suspend}, "status": status}
+        after = copy.deepcopy(before)
+        holder = after["spec"]
+        for step in field[:-1]:
+            holder = holder.setdefault(step, {})
+        holder[field[-1]] = {"a": "b"}
+        want = suspend is True and not count and not attempts
+        assert rule.holds(after, before) is want
+        assert judge.holds_by_cel(rule, after, before) is want

@@ -1,0 +1,118 @@
+"""A structural lint, written apart from the generator so that each finds the other's mistakes.
+
+It knows what a structural schema may hold, and what we ask beyond: a maximum on every string, list and map, a width and
+bounds on every integer, a description on every field, no floats.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+Json = Any
+
+_ALLOWED = {
+    "string": {"minLength", "maxLength", "pattern", "enum", "format"},
+    "integer": {"minimum", "maximum", "format"},
+    "boolean": set(),
+    "array": {"items", "minItems", "maxItems", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"},
+    "object": {
+        "properties", "required", "additionalProperties", "maxProperties", "x-kubernetes-preserve-unknown-fields",
+        "x-kubernetes-map-type",
+    },
+}  # fmt: skip
+_ANYWHERE = {"type", "description", "x-kubernetes-validations"}
+_INT_OR_STRING = {
+    "x-kubernetes-int-or-string", "description", "minimum", "maximum", "minLength", "maxLength", "pattern",
+}  # fmt: skip
+
+
+def problems(root: Json) -> list[str]:
+    """All that is wrong with the schema of a whole object."""
+    found = list(_root(root))
+    for part in ("spec", "status"):
+        found += _node(root["properties"][part], part, may_default=part == "status")
+    return found
+
+
+def _root(root: Json) -> Iterator[str]:
+    if root.get("type") != "object" or root.get("required") != ["spec"]:
+        yield "(root): an object that requires spec"
+    if set(root["properties"]) != {"apiVersion", "kind", "metadata", "spec", "status"}:
+        yield "(root): other fields than an object has"
+    if root["properties"]["metadata"] != {"type": "object"}:
+        yield "metadata: may be constrained by name only"
+    for name in ("apiVersion", "kind"):
+        if set(root["properties"][name]) != {"type", "description"}:
+            yield f"{name}: only a described string"
+
+
+def _node(node: Json, path: str, *, may_default: bool = False) -> Iterator[str]:
+    if "x-kubernetes-int-or-string" in node:
+        yield from _unknown(node, _INT_OR_STRING, path)
+        if "maxLength" not in node:
+            yield f"{path}: no maxLength"
+        return
+    kind = node.get("type")
+    if kind not in _ALLOWED:
+        yield f"{path}: type {kind!r}"
+        return
+    yield from _unknown(node, _ALLOWED[kind] | _ANYWHERE | ({"default"} if may_default else set()), path)
+    yield from {"string": _string, "integer": _integer, "array": _array, "object": _object}.get(kind, _nothing)(
+        node, path
+    )
+
+
+def _unknown(node: Json, known: set[str], path: str) -> Iterator[str]:
+    for key in sorted(node.keys() - known):
+        yield f"{path}: {key}"
+
+
+def _nothing(_node_: Json, _path: str) -> Iterator[str]:
+    yield from ()
+
+
+def _string(node: Json, path: str) -> Iterator[str]:
+    if not {"maxLength", "enum"} & node.keys() and node.get("format") != "date-time":
+        yield f"{path}: no maxLength"
+    if len(set(node.get("enum", []))) != len(node.get("enum", [])):
+        yield f"{path}: an enum that repeats itself"
+
+
+def _integer(node: Json, path: str) -> Iterator[str]:
+    bits = {"int32": 31, "int64": 63}.get(node.get("format", ""), 0)
+    low, high = node.get("minimum"), node.get("maximum")
+    if not bits or low is None or high is None or not -(2**bits) <= low <= high < 2**bits:
+        yield f"{path}: an integer needs int32 or int64 and bounds within it"
+
+
+def _array(node: Json, path: str) -> Iterator[str]:
+    if "maxItems" not in node:
+        yield f"{path}: no maxItems"
+    items = node.get("items", {})
+    keys = node.get("x-kubernetes-list-map-keys", [])
+    if (node.get("x-kubernetes-list-type") == "map") is not bool(keys):
+        yield f"{path}: a map-list and its keys go together"
+    for key in keys:
+        if key not in items.get("required", []):
+            yield f"{path}: the key {key} is not required"
+    yield from _node(items, f"{path}[]")
+
+
+def _object(node: Json, path: str) -> Iterator[str]:
+    keeps = node.get("x-kubernetes-preserve-unknown-fields")
+    if "additionalProperties" in node:
+        if not isinstance(node["additionalProperties"], dict):
+            yield f"{path}: additionalProperties without a schema"
+            return
+        if "properties" in node or keeps or "maxProperties" not in node:
+            yield f"{path}: a map has a maximum, and neither properties nor unknown fields"
+        yield from _node(node["additionalProperties"], f"{path}{{}}")
+        return
+    if "properties" not in node and not keeps:
+        yield f"{path}: an object of nothing"
+    for name, child in node.get("properties", {}).items():
+        if not child.get("description", "").startswith(name):
+            yield f"{path}.{name}: a description that begins with the field's name"
+        yield from _node(child, f"{path}.{name}")
+    for name in node.get("required", []):
+        if name not in node.get("properties", {}):
+            yield f"{path}: {name} is required and not there"

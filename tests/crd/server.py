@@ -1,0 +1,104 @@
+"""A few lines of HTTP to a real API server: the answer and its status, nothing retried, nothing hidden."""
+
+import base64
+import http.client
+import json
+import ssl
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import yaml
+
+Json = Any
+
+MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+
+class Server:
+    """One connection, as the kubeconfig's user."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        document = yaml.safe_load(kubeconfig.read_text())
+        cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
+        self._address = urlsplit(cluster["server"]).netloc
+        self._tls = ssl.create_default_context(cadata=_part(cluster, "certificate-authority"))
+        with tempfile.TemporaryDirectory() as folder:
+            pair = [Path(folder, name) for name in ("client.crt", "client.key")]
+            for path, name in zip(pair, ("client-certificate", "client-key"), strict=True):
+                path.touch(mode=0o600)
+                path.write_text(_part(user, name))
+            self._tls.load_cert_chain(*pair)
+        self._connection = self._connect()
+
+    def _connect(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self._address, context=self._tls, timeout=60)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def call(self, method: str, path: str, body: Json = None, kind: str = "application/json") -> tuple[int, Json]:
+        encoded = None if body is None else json.dumps(body).encode()
+        self._connection.request(method, path, encoded, {"Content-Type": kind, "Accept": "application/json"})
+        reply = self._connection.getresponse()
+        return reply.status, json.loads(reply.read())
+
+    def watch(self, path: str) -> Iterator[tuple[str, Json]]:
+        """The events of a watch, from the moment that it stands."""
+        connection = self._connect()
+        try:
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            yield "STANDS", None
+            while line := reply.readline():
+                event = json.loads(line)
+                yield event["type"], event["object"]
+        finally:
+            connection.close()
+
+
+class PodTasks:
+    """The PodTasks of one namespace."""
+
+    def __init__(self, server: Server, namespace: str) -> None:
+        self._server = server
+        self.namespace = namespace
+        self.path = f"/apis/podtask.dev/v1alpha1/namespaces/{namespace}/podtasks"
+
+    def create(self, obj: Json, *, strict: bool = True) -> tuple[int, Json]:
+        return self._server.call("POST", f"{self.path}?fieldValidation={'Strict' if strict else 'Warn'}", obj)
+
+    def get(self, name: str) -> Json:
+        status, obj = self._server.call("GET", f"{self.path}/{name}")
+        assert status == 200, obj
+        return obj
+
+    def names(self, selector: str) -> list[str]:
+        _, found = self._server.call("GET", f"{self.path}?fieldSelector={quote(selector)}")
+        return sorted(item["metadata"]["name"] for item in found["items"])
+
+    def replace(self, name: str, part: str, value: Json) -> tuple[int, Json]:
+        """Put a part of the object in place of what is there; None removes it."""
+        obj = self.get(name)
+        obj.pop(part, None)
+        obj |= {} if value is None else {part: value}
+        return self._server.call("PUT", f"{self.path}/{name}{'/status' if part == 'status' else ''}", obj)
+
+    def patch(self, name: str, body: Json, *, status: bool = False, kind: str = MERGE) -> tuple[int, Json]:
+        return self._server.call("PATCH", f"{self.path}/{name}{'/status' if status else ''}", body, kind)
+
+    def watch(self, selector: str) -> Iterator[tuple[str, Json]]:
+        yield from self._server.watch(f"{self.path}?watch=1&timeoutSeconds=60&fieldSelector={quote(selector)}")
+
+    def delete_all(self) -> None:
+        self._server.call("DELETE", self.path)
+
+
+def _part(entry: Json, name: str) -> str:
+    if f"{name}-data" in entry:
+        return base64.b64decode(entry[f"{name}-data"]).decode()
+    return Path(entry[name]).read_text()

@@ -1,0 +1,88 @@
+"""The controller as a process of its own: started, waited for, killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(*flags: str) -> list[str]:
+    """Give the command line of a controller."""
+    return [sys.executable, "-X", "dev", "-m", "podtask", "--log-format=json", *flags]
+
+
+def environment(kubeconfig: Path) -> dict[str, str]:
+    """Give the environment of a controller outside of its cluster."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("KUBERNETES_", "PODTASK_"))}
+    return {**kept, "KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(ROOT / "controller"), "PYTHONUNBUFFERED": "1"}
+
+
+class Controller:
+    """One controller process. `lines` is its log so far; `wait_ready` returns once it has listed everything."""
+
+    def __init__(self, kubeconfig: Path, *flags: str) -> None:
+        self._kubeconfig = kubeconfig
+        self._flags = flags
+        self.lines: list[str] = []
+        self._ready = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> "Controller":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start, and wait until it is ready."""
+        self._ready.clear()
+        self._process = subprocess.Popen(  # noqa: S603
+            command(*self._flags),
+            env=environment(self._kubeconfig),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        assert self._ready.wait(30), "".join(self.lines[-40:])
+
+    def kill(self) -> None:
+        """End it without any warning, as a node failure would."""
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> int:
+        """Ask it to stop; gives the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        code = self._process.wait(20)
+        self._reader.join(5)
+        return code
+
+    def _read(self) -> None:
+        process = self._process
+        assert process is not None
+        assert process.stderr is not None
+        with process.stderr:
+            for line in process.stderr:
+                self.lines.append(line)
+                if '"msg": "ready"' in line:
+                    self._ready.set()

@@ -1,0 +1,150 @@
+"""PodTasks as a test sees them, through the official client: create, wait for a fact, read what is there.
+
+Waiting is a watch that begins with what is there already, so nothing is missed and nothing is polled.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes
+from kubernetes import client, watch
+
+Object = dict[str, Any]
+GROUP, VERSION, PLURAL = "podtask.dev", "v1alpha1", "podtasks"
+TERMINAL = {"Succeeded", "Failed", "Cancelled", "Skipped"}
+
+
+class Namespace:
+    """One namespace of one test."""
+
+    def __init__(self, kubeconfig: Path, labels: dict[str, str] | None = None, name: str | None = None) -> None:
+        self.api_client = kubernetes.config.new_client_from_config(config_file=str(kubeconfig))
+        self.core = client.CoreV1Api(self.api_client)
+        self.custom = client.CustomObjectsApi(self.api_client)
+        self.name = name or f"t-{uuid.uuid4().hex[:10]}"
+        if name is None:
+            self.core.create_namespace({"metadata": {"name": self.name, "labels": labels or {}}})
+
+    def close(self) -> None:
+        """Delete the namespace, and close the connections."""
+        self.core.delete_namespace(self.name)
+        self.api_client.close()
+
+    def wait_service_account(self) -> None:
+        """Wait for the default service account, which the controller manager makes a moment after the namespace."""
+        self._until(self.core.list_namespaced_service_account, lambda _, o: o["metadata"]["name"] == "default", 20)
+
+    # ---- PodTasks ----
+
+    def create(self, name: str, **spec: Any) -> Object:
+        """Create a PodTask."""
+        body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "PodTask", "metadata": {"name": name}, "spec": spec}
+        made: Object = self.custom.create_namespaced_custom_object(
+            GROUP, VERSION, self.name, PLURAL, body, field_validation="Strict"
+        )
+        return made
+
+    def get(self, name: str) -> Object:
+        """Read a PodTask."""
+        found: Object = self.custom.get_namespaced_custom_object(GROUP, VERSION, self.name, PLURAL, name)
+        return found
+
+    def patch(self, name: str, **spec: Any) -> Object:
+        """Change the spec of a PodTask."""
+        changed: Object = self.custom.patch_namespaced_custom_object(
+            GROUP, VERSION, self.name, PLURAL, name, {"spec": spec}
+        )
+        return changed
+
+    def delete(self, name: str, propagation: str = "Background") -> None:
+        """Delete a PodTask."""
+        self.custom.delete_namespaced_custom_object(
+            GROUP, VERSION, self.name, PLURAL, name, propagation_policy=propagation
+        )
+
+    def wait(self, name: str, fact: Callable[[Object], bool], seconds: float = 60) -> Object:
+        """Return the PodTask once `fact` holds for it."""
+
+        def matches(kind: str, task: Object) -> bool:
+            return task["metadata"]["name"] == name and kind != "DELETED" and fact(task)
+
+        return self._until(
+            self.custom.list_namespaced_custom_object, matches, seconds, group=GROUP, version=VERSION, plural=PLURAL
+        )
+
+    def wait_finished(self, name: str, seconds: float = 60) -> Object:
+        """Return the status once the task is over."""
+        task = self.wait(name, lambda t: t.get("status", {}).get("phase") in TERMINAL, seconds)
+        status: Object = task["status"]
+        return status
+
+    def run(self, name: str, *, seconds: float = 60, **spec: Any) -> Object:
+        """Create a PodTask and return its status once it is over."""
+        self.create(name, **spec)
+        return self.wait_finished(name, seconds)
+
+    def wait_gone(self, name: str, seconds: float = 60) -> None:
+        """Return once there is no PodTask of this name."""
+        self._until_gone(
+            self.custom.list_namespaced_custom_object, name, seconds, group=GROUP, version=VERSION, plural=PLURAL
+        )
+
+    # ---- Pods ----
+
+    def pods(self) -> list[Object]:
+        """List the Pods of this namespace, as plain objects."""
+        listed = self.core.list_namespaced_pod(self.name, _preload_content=False)
+        items: list[Object] = json.loads(listed.data)["items"]
+        return items
+
+    def wait_pod(self, fact: Callable[[str, Object], bool], seconds: float = 60) -> Object:
+        """Return the first Pod for which `fact(event type, pod)` holds."""
+        return self._until(self.core.list_namespaced_pod, fact, seconds)
+
+    def wait_pod_gone(self, name: str, seconds: float = 60) -> None:
+        """Return once there is no Pod of this name."""
+        self._until_gone(self.core.list_namespaced_pod, name, seconds)
+
+    def log(self, pod: str, container: str = "base") -> str:
+        """Read a container's log."""
+        text: str = self.core.read_namespaced_pod_log(pod, self.name, container=container)
+        return text
+
+    # ---- everything else ----
+
+    def wait_object(self, listing: Callable[..., Any], name: str, fact: Callable[[Object], bool]) -> Object:
+        """Return another object of this namespace once `fact` holds for it; `listing` is the client's list call."""
+        return self._until(listing, lambda kind, o: kind != "DELETED" and o["metadata"]["name"] == name and fact(o), 30)
+
+    def _until_gone(self, listing: Callable[..., Any], name: str, seconds: float, **where: str) -> None:
+        """Watch from a list on, because a watch alone never says that something was not there to begin with."""
+        listed = json.loads(listing(namespace=self.name, _preload_content=False, **where).data)
+        if all(item["metadata"]["name"] != name for item in listed["items"]):
+            return
+        self._until(
+            listing,
+            lambda kind, o: kind == "DELETED" and o["metadata"]["name"] == name,
+            seconds,
+            resource_version=listed["metadata"]["resourceVersion"],
+            **where,
+        )
+
+    def _until(
+        self, listing: Callable[..., Any], fact: Callable[[str, Object], bool], seconds: float, **where: str
+    ) -> Object:
+        """Watch until `fact` holds for an object. A stream that ends early begins again with what is there."""
+        deadline = time.monotonic() + seconds
+        last: Object = {}
+        while (left := deadline - time.monotonic()) > 0:
+            stream = watch.Watch()
+            for event in stream.stream(listing, namespace=self.name, timeout_seconds=max(1, int(left)), **where):
+                raw = event["raw_object"]
+                last = raw
+                if fact(event["type"], raw):
+                    stream.stop()
+                    return raw  # type: ignore[no-any-return]
+        raise AssertionError(f"nothing came true within {seconds} s; the last object was {last}")

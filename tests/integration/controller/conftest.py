@@ -1,0 +1,44 @@
+"""A real API server without a kubelet, and namespaces on it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster import Cluster, Form, up
+from tests.harness import controller, shared
+from tests.harness.tasks import Namespace
+
+
+@pytest.fixture(scope="session")
+def api_server(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """The API server, with our CRD."""
+    directory = shared.shared_directory(pytestconfig, tmp_path_factory)
+    with shared.exclusively(directory, "controller-api-server") as note:
+        found = up("controller-tests", Form.LIGHT)
+        if shared.read_note(note) is None:
+            install_crd(found)
+            note.write_text("{}")
+    return found
+
+
+def install_crd(cluster: Cluster) -> None:
+    """Apply the CRD and wait until it is served."""
+    crd = controller.ROOT / "crds/podtask.dev_podtasks.yaml"
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crd))
+    cluster.kubectl("wait", "--for=condition=Established", "crd/podtasks.podtask.dev", "--timeout=30s")
+
+
+@pytest.fixture
+def kubeconfig(api_server: Cluster) -> Path:
+    """The admin's kubeconfig."""
+    return api_server.kubeconfig
+
+
+@pytest.fixture
+def namespace(kubeconfig: Path) -> Iterator[Namespace]:
+    """One fresh namespace."""
+    made = Namespace(kubeconfig)
+    made.core.create_namespaced_service_account(made.name, {"metadata": {"name": "default"}})
+    yield made
+    made.close()

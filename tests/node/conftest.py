@@ -1,0 +1,91 @@
+"""The whole development cluster and one controller beside it, shared by every test that needs a kubelet."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster import Form, up
+from cluster.handle import Cluster
+from cluster.images.load import load
+from tests.harness import controller, shared
+from tests.harness.tasks import Namespace
+
+CLUSTER = os.environ.get("PODTASK_TEST_CLUSTER", "podtask-tests")
+IMAGES = ("multiply", "hello-haskell")
+HOLD_SECONDS = 10
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.node)
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """The cluster, with our CRD and images."""
+    directory = shared.shared_directory(pytestconfig, tmp_path_factory)
+    with shared.exclusively(directory, "node-cluster") as note:
+        found = up(CLUSTER, Form.NODE)
+        if shared.read_note(note) is None:
+            found.kubectl(
+                "apply",
+                "--server-side",
+                "--force-conflicts",
+                "-f",
+                str(controller.ROOT / "crds/podtask.dev_podtasks.yaml"),
+            )
+            found.kubectl("wait", "--for=condition=Established", "crd/podtasks.podtask.dev", "--timeout=30s")
+            load(found, IMAGES)
+            note.write_text("{}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def running_controller(cluster: Cluster, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One controller for every worker; gives the file of its log. `tests/conftest.py` ends it."""
+    directory = shared.shared_directory(pytestconfig, tmp_path_factory)
+    with shared.exclusively(directory, "controller") as note:
+        log = directory / "controller.log"
+        if shared.read_note(note) is None:
+            process = _start(cluster.kubeconfig, log)
+            note.write_text(json.dumps({"pid": process.pid}))
+    return log
+
+
+def _start(kubeconfig: Path, log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("wb") as out:
+        process = subprocess.Popen(  # noqa: S603
+            controller.command(f"--pod-hold-seconds={HOLD_SECONDS}"),
+            env=controller.environment(kubeconfig),
+            stderr=out,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return process
+
+
+@pytest.fixture
+def make_namespace(cluster: Cluster, running_controller: Path) -> Iterator[Callable[..., Namespace]]:
+    """Make namespaces that are deleted after the test."""
+    made: list[Namespace] = []
+
+    def make(labels: dict[str, str] | None = None) -> Namespace:
+        namespace = Namespace(cluster.kubeconfig, labels)
+        made.append(namespace)
+        namespace.wait_service_account()
+        return namespace
+
+    yield make
+    for namespace in made:
+        namespace.close()
+
+
+@pytest.fixture
+def namespace(make_namespace: Callable[..., Namespace]) -> Namespace:
+    """One fresh namespace."""
+    return make_namespace()

@@ -1,0 +1,370 @@
+"""The work queue: no key lost, none with two workers, the urgent ones first."""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from podtask.kube.backoff import Backoff
+from podtask.runtime.queue import Closed, Priority, WorkQueue
+
+
+class FakeHandle:
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeTimers:
+    """A loop's timers on a clock that stands still until it is told to move."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pending: list[tuple[float, int, Callable[[], object], FakeHandle]] = []
+        self.serial = 0
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], object], /) -> Any:
+        self.serial += 1
+        handle = FakeHandle()
+        heapq.heappush(self.pending, (when, self.serial, callback, handle))
+        return handle
+
+    @property
+    def active(self) -> int:
+        return sum(not handle.cancelled for *_, handle in self.pending)
+
+    def advance(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.pending and self.pending[0][0] <= end:
+            when, _, callback, handle = heapq.heappop(self.pending)
+            self.now = max(self.now, when)
+            if not handle.cancelled:
+                callback()
+        self.now = end
+
+
+def make_queue() -> tuple[WorkQueue[str], FakeTimers]:
+    timers = FakeTimers()
+    return WorkQueue(timers, retry_backoff=Backoff(1.0, 8.0), jitter=lambda: 1.0), timers
+
+
+def take(queue: WorkQueue[str]) -> str | None:
+    """What `get` gives at once, None where it would wait."""
+    getting = queue.get()
+    try:
+        getting.send(None)
+    except StopIteration as got:
+        return str(got.value)
+    finally:
+        getting.close()
+    return None
+
+
+def take_all(queue: WorkQueue[str]) -> list[str]:
+    got = []
+    while len(queue):
+        key = take(queue)
+        assert key is not None
+        queue.done(key)
+        got.append(key)
+    return got
+
+
+def test_the_urgent_go_first_and_equals_in_the_order_of_asking() -> None:
+    queue, _ = make_queue()
+    for key, priority in [("r", 2), ("n1", 1), ("f1", 0), ("n2", 1), ("f2", 0)]:
+        queue.add(key, Priority(priority))
+    assert take_all(queue) == ["f1", "f2", "n1", "n2", "r"]
+
+
+def test_a_key_is_queued_once() -> None:
+    queue, _ = make_queue()
+    for _ in range(3):
+        queue.add("a")
+    assert len(queue) == 1
+    assert take_all(queue) == ["a"]
+
+
+def test_asking_again_raises_the_priority_and_never_lowers_it() -> None:
+    queue, _ = make_queue()
+    queue.add("a", Priority.RESYNC)
+    queue.add("b", Priority.NEW)
+    queue.add("a", Priority.FINISHED)
+    queue.add("a", Priority.RESYNC)
+    assert take_all(queue) == ["a", "b"]
+
+
+async def test_a_key_added_while_processed_comes_again_after_done() -> None:
+    queue, _ = make_queue()
+    queue.add("a")
+    assert await queue.get() == "a"
+    queue.add("a", Priority.RESYNC)
+    queue.add("a", Priority.FINISHED)
+    queue.add("b", Priority.NEW)
+    assert (len(queue), queue.processing) == (1, 1)
+    queue.done("a")
+    assert take_all(queue) == ["a", "b"]
+
+
+async def test_a_getter_is_woken() -> None:
+    queue, _ = make_queue()
+    getting = [asyncio.create_task(queue.get()) for _ in range(2)]
+    await asyncio.sleep(0)
+    queue.add("a")
+    queue.add("b")
+    assert sorted(await asyncio.gather(*getting)) == ["a", "b"]
+
+
+async def test_a_cancelled_getter_passes_its_wake_up_on() -> None:
+    queue, _ = make_queue()
+    first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add("a")
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await second == "a"
+
+
+async def test_a_cancelled_getter_is_forgotten() -> None:
+    queue, _ = make_queue()
+    getting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    getting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await getting
+    queue.add("a")
+    assert await queue.get() == "a"
+
+
+def test_delays() -> None:
+    queue, timers = make_queue()
+    queue.add_after("late", 5, Priority.NEW)
+    queue.add_after("soon", 1, Priority.RESYNC)
+    queue.add_at("now", 0.0)
+    assert (len(queue), queue.delayed, timers.active) == (1, 2, 1)
+    timers.advance(0.9)
+    assert take_all(queue) == ["now"]
+    timers.advance(0.1)
+    assert take_all(queue) == ["soon"]
+    timers.advance(4)
+    assert take_all(queue) == ["late"]
+    assert (queue.delayed, timers.active) == (0, 0)
+
+
+def test_of_two_moments_the_earlier_is_kept() -> None:
+    queue, timers = make_queue()
+    queue.add_after("a", 5, Priority.RESYNC)
+    queue.add_after("a", 9, Priority.FINISHED)
+    queue.add_after("b", 5)
+    queue.add_after("b", 2)
+    timers.advance(2)
+    assert take_all(queue) == ["b"]
+    queue.add("c", Priority.NEW)
+    timers.advance(3)
+    assert take_all(queue) == ["a", "c"], "the more urgent priority of the two holds"
+    timers.advance(100)
+    assert len(queue) == 0
+
+
+def test_an_add_takes_no_delay_off() -> None:
+    queue, timers = make_queue()
+    queue.add_after("a", 5)
+    queue.add("a")
+    assert take_all(queue) == ["a"]
+    timers.advance(5)
+    assert take_all(queue) == ["a"]
+
+
+def test_there_is_one_timer_and_no_garbage() -> None:
+    queue, timers = make_queue()
+    for number in range(1000):
+        queue.add_after("a", 10_000 - number)
+        assert timers.active == 1
+    assert len(queue._heap) < 100
+    timers.advance(9001)
+    assert take_all(queue) == ["a"]
+
+
+async def test_a_delay_that_ends_while_processed_is_remembered() -> None:
+    queue, timers = make_queue()
+    queue.add("a")
+    await queue.get()
+    queue.add_after("a", 1)
+    timers.advance(1)
+    assert len(queue) == 0
+    queue.done("a")
+    assert take_all(queue) == ["a"]
+
+
+def test_retries_come_later_and_later() -> None:
+    queue, timers = make_queue()
+    assert [queue.retry("a") for _ in range(1)] == [1.0]
+    timers.advance(1)
+    assert take_all(queue) == ["a"]
+    assert [queue.retry("b") for _ in range(6)] == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert queue.failures("b") == 6
+    queue.forget("b")
+    queue.forget("never seen")
+    assert queue.failures("b") == 0
+    assert queue.retry("b") == 1.0
+
+
+def test_the_oldest_age() -> None:
+    queue, timers = make_queue()
+    assert queue.oldest_age() == 0
+    queue.add("a", Priority.RESYNC)
+    timers.advance(3)
+    queue.add("b", Priority.FINISHED)
+    timers.advance(1)
+    assert queue.oldest_age() == 4
+    assert take(queue) == "b"
+    assert queue.oldest_age() == 4
+    assert take(queue) == "a"
+    assert queue.oldest_age() == 0
+
+
+async def test_close_sends_workers_home_and_waits_for_what_they_have() -> None:
+    queue, timers = make_queue()
+    queue.add("a")
+    queue.add("b")
+    queue.add_after("c", 1)
+    assert await queue.get() == "a"
+    draining = asyncio.create_task(queue.drained())
+    queue.close()
+    with pytest.raises(Closed):
+        await queue.get()
+    queue.add("d")
+    queue.add_after("e", 1)
+    timers.advance(2)
+    assert timers.active == 0
+    await asyncio.sleep(0)
+    assert not draining.done()
+    queue.done("a")
+    await draining
+
+
+async def test_close_wakes_those_who_wait() -> None:
+    queue, _ = make_queue()
+    getting = [asyncio.create_task(queue.get()) for _ in range(3)]
+    await asyncio.sleep(0)
+    queue.close()
+    got = await asyncio.gather(*getting, return_exceptions=True)
+    assert [type(one) for one in got] == [Closed] * 3
+    await queue.drained()
+
+
+def test_done_without_get_is_a_defect() -> None:
+    queue, _ = make_queue()
+    with pytest.raises(KeyError):
+        queue.done("a")
+
+
+async def test_on_a_real_loop() -> None:
+    queue: WorkQueue[int] = WorkQueue(asyncio.get_running_loop())
+    queue.add_after(1, 0.01)
+    async with asyncio.timeout(5):
+        assert await queue.get() == 1
+    queue.close()
+
+
+KEYS = st.sampled_from("abcd")
+PRIORITIES = st.sampled_from(Priority)
+
+
+class AgainstModel(RuleBasedStateMachine):
+    """The queue against sets and lists that are searched from end to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue, self.timers = make_queue()
+        self.ready: list[tuple[Priority, str]] = []
+        self.processing: set[str] = set()
+        self.again: dict[str, Priority] = {}
+        self.delayed: dict[str, tuple[tuple[float, int], Priority]] = {}
+        self.serial = 0
+
+    def model_add(self, key: str, priority: Priority) -> None:
+        if key in self.processing:
+            self.again[key] = min(priority, self.again.get(key, priority))
+            return
+        queued = [entry for entry in self.ready if entry[1] == key]
+        if queued and queued[0][0] <= priority:
+            return
+        self.ready = [entry for entry in self.ready if entry[1] != key]
+        self.ready.append((priority, key))
+
+    @rule(key=KEYS, priority=PRIORITIES)
+    def add(self, key: str, priority: Priority) -> None:
+        self.queue.add(key, priority)
+        self.model_add(key, priority)
+
+    @rule(key=KEYS, priority=PRIORITIES, seconds=st.integers(0, 5))
+    def add_after(self, key: str, priority: Priority, seconds: int) -> None:
+        self.queue.add_after(key, seconds, priority)
+        if seconds == 0:
+            self.model_add(key, priority)
+            return
+        self.serial += 1
+        asked = (self.timers.now + seconds, self.serial)
+        moment, old_priority = self.delayed.get(key, (asked, priority))
+        # An equal moment keeps its place in the order.
+        self.delayed[key] = (asked if asked[0] < moment[0] else moment, min(priority, old_priority))
+
+    @rule(seconds=st.integers(1, 3))
+    def advance(self, seconds: int) -> None:
+        self.timers.advance(seconds)
+        for key, (moment, priority) in sorted(self.delayed.items(), key=lambda item: item[1][0]):
+            if moment[0] <= self.timers.now:
+                del self.delayed[key]
+                self.model_add(key, priority)
+
+    @precondition(lambda self: self.ready)
+    @rule()
+    def get(self) -> None:
+        want = min(self.ready, key=lambda entry: entry[0])  # min gives the first of equals
+        got = take(self.queue)
+        assert got == want[1]
+        assert got not in self.processing, "two workers have it"
+        self.ready.remove(want)
+        self.processing.add(got)
+
+    @precondition(lambda self: self.processing)
+    @rule(data=st.data())
+    def done(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.processing)))
+        self.queue.done(key)
+        self.processing.remove(key)
+        if key in self.again:
+            self.model_add(key, self.again.pop(key))
+
+    @invariant()
+    def agree(self) -> None:
+        assert len(self.queue) == len(self.ready)
+        assert self.queue.processing == len(self.processing)
+        assert self.queue.delayed == len(self.delayed)
+        assert self.timers.active == (1 if self.delayed else 0)
+
+    def teardown(self) -> None:
+        """Nothing that was asked for is ever lost: give it all the time it needs, and all of it comes."""
+        owed = {key for _, key in self.ready} | set(self.again) | set(self.delayed)
+        got: set[str] = set()
+        for key in self.processing:
+            self.queue.done(key)
+        self.timers.advance(100)
+        got.update(take_all(self.queue))
+        assert got == owed
+
+
+AgainstModel.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+test_against_model = AgainstModel.TestCase
