@@ -23,6 +23,7 @@ from . import (
     packages,
     pki,
     ports,
+    processes,
     program,
     remains,
     startup,
@@ -88,12 +89,16 @@ def _check_machine(form: Form, report: Report) -> None:
     """Only a node needs more of the machine than a loopback address."""
     if form is not Form.NODE:
         return
+    _need_root()
+    cgroups.check()
+    packages.ensure(packages.NODE, report)
+
+
+def _need_root() -> None:
     if os.geteuid() != 0:
         raise ClusterError(
             "a node needs root: namespaces, mounts, cgroups", "run this with sudo, or use --form light or simulated"
         )
-    cgroups.check()
-    packages.ensure(packages.NODE, report)
 
 
 @contextlib.contextmanager
@@ -163,9 +168,7 @@ class EmbeddedCluster(Cluster):
         self.supervisor.set_autorestart(program, wanted=wanted)
 
     def wait_ready(self, deadline_seconds: float = 60.0) -> None:
-        for name, state in self.supervisor.states().items():
-            if state.is_alive:
-                self.supervisor.signal(name, "CONT")  # whoever paused it may be gone; harmless otherwise
+        processes.resume(self.directory)  # whoever paused one of them may be gone; harmless otherwise
         start = startup.Startup(self.directory, self.record, deadline_seconds)
         if self.form is not Form.NODE:
             start.bring_up()
@@ -190,6 +193,8 @@ class EmbeddedCluster(Cluster):
         return file.read_text(errors="replace")
 
     def down(self, *, keep: bool = False) -> None:
+        if self.form is Form.NODE:
+            _need_root()
         remains.stop_everything(self.directory)
         if not keep:
             remains.delete(self.directory)

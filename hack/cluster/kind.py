@@ -39,7 +39,7 @@ def up(directory: ClusterDirectory, spec: Spec, report: Report, run: Run = comma
     saved = read_record(directory)
     if saved is not None and saved.spec == spec:
         cluster = KindCluster(directory, saved, report, run)
-        if cluster.answers():
+        if cluster.answers() or cluster.resumes():
             return cluster
     built = {name: str(path) for name, path in build.ensure(BINARIES, report).items()}
     # What a killed start or another specification left; kind takes an unknown name for success.
@@ -131,6 +131,15 @@ class KindCluster(Cluster):
             return self.kubectl("get", "--raw=/readyz", "--request-timeout=5s").strip() == "ok"
         except ClusterError:
             return False
+
+    def resumes(self) -> bool:
+        """Whether a container that `down --keep` or a reboot had stopped comes back to life."""
+        try:
+            self._run(["docker", "start", node_container(self.name)])
+            self.wait_ready()
+        except ClusterError:
+            return False
+        return True
 
     def load(self, image: str, archive: Path) -> None:
         del image  # kind takes the names from the archive

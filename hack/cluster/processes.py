@@ -60,6 +60,13 @@ def end(find: Callable[[], set[int]]) -> int:
         time.sleep(0.02)
 
 
+def resume(directory: ClusterDirectory) -> None:
+    """Let every process of the cluster go on that somebody has paused."""
+    for pid in members(directory):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
 def listens(pid: int, port: int) -> bool:
     """Whether something listens on the port in the network namespace of that process, which need not be ours."""
     lines = _read(PROC / str(pid) / "net/tcp").decode().splitlines()[1:]

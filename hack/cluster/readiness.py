@@ -18,8 +18,11 @@ BEGINNING = dt.datetime.fromtimestamp(0, dt.UTC)
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.25
 LOG_END_BYTES = 16_384
-# Between these two a program is on its way; anything else in a start means that it has given up.
-ON_ITS_WAY = ("STARTING", "RUNNING")
+# A program in one of these failed within a second of its start, or nobody will start it: waiting on is no use.
+DEAD = ("BACKOFF", "FATAL", "STOPPED", "STOPPING", "UNKNOWN")
+# supervisord takes a second to start again what was killed. Who is found so for longer is not started again.
+EXITED = "EXITED"
+EXITED_FOR_GOOD_SECONDS = 3.0
 
 
 class Waiter:
@@ -38,6 +41,7 @@ class Waiter:
         self._clock = clock
         self._sleep = sleep
         self._deadline = clock() + deadline_seconds
+        self._exited_since: dict[str, float] = {}
 
     def until(self, what: str, is_ready: Callable[[], bool], programs: Sequence[str]) -> None:
         """Return when it is ready. `programs` are the ones without which it cannot become so."""
@@ -51,10 +55,17 @@ class Waiter:
 
     def _refuse_the_dead(self, what: str, programs: Sequence[str]) -> None:
         states = self._states()
-        dead = [name for name in programs if name in states and states[name].word not in ON_ITS_WAY]
+        dead = [name for name in programs if name in states and self._is_dead(states[name])]
         if dead:
             words = ", ".join(f"{name} is {states[name].word} ({states[name].description})" for name in dead)
             raise ClusterError(f"{what} in vain: {words}; its last lines:\n{self._tails(dead)}")
+
+    def _is_dead(self, state: State) -> bool:
+        if state.word != EXITED:
+            self._exited_since.pop(state.name, None)
+            return state.word in DEAD
+        since = self._exited_since.setdefault(state.name, self._clock())
+        return self._clock() - since > EXITED_FOR_GOOD_SECONDS
 
     def _tails(self, programs: Sequence[str]) -> str:
         parts = []

@@ -52,9 +52,9 @@ class Startup:
         if form is Form.NODE:
             self._real_node()
         if form is not Form.LIGHT:
-            # Without it the first Pods are refused.
-            account = "/api/v1/namespaces/default/serviceaccounts/default"
-            self._until_found("waiting for the default ServiceAccount", account, ["controller-manager"])
+            # Without the one the first Pods are refused, without the other they wait for their volumes.
+            for path in ("serviceaccounts/default", "configmaps/kube-root-ca.crt"):
+                self._until_found(f"waiting for {path}", f"/api/v1/namespaces/default/{path}", ["controller-manager"])
 
     def wait_for_containerd(self) -> None:
         """Return when images can be loaded, which is long before the node is Ready."""

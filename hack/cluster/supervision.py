@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import supervisor
+
 from . import commands, paths
 from .errors import ClusterError
 from .paths import ClusterDirectory
@@ -103,7 +105,8 @@ def environment(directory: ClusterDirectory) -> dict[str, str]:
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(directory.root),
-        "PYTHONPATH": str(paths.PACKAGE / "plugin"),
+        # supervisord is imported from where we would import it, in a virtual environment or not.
+        "PYTHONPATH": f"{paths.PACKAGE / 'plugin'}:{Path(supervisor.__file__).parents[1]}",
         "PYTHONDONTWRITEBYTECODE": "1",
         MARKER: str(directory.root),
     }

@@ -33,7 +33,7 @@ def _at(path: str) -> Callable[[Any], Any]:
     return walk
 
 
-SPOILT = {
+SPOILT: dict[str, tuple[str, Callable[[Any], object]]] = {
     "a string without a maximum": ("spec.image", lambda node: node.pop("maxLength")),
     "a list without a maximum": ("spec.args", lambda node: node.pop("maxItems")),
     "a map without a maximum": ("spec.nodeSelector", lambda node: node.pop("maxProperties")),

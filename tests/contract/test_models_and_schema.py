@@ -11,9 +11,9 @@ from tests.crd import examples, judge, values
 SCHEMA = examples.object_schema()
 HEAD = {"apiVersion": "podtask.dev/v1alpha1", "kind": "PodTask", "metadata": {"name": "any"}}
 LEAVES = {
-    ".".join(map(str, path)): path
+    ".".join(map(str, path)): (path, node)
     for part in ("spec", "status")
-    for path, _ in values.leaves(SCHEMA["properties"][part], (part,))
+    for path, node in values.leaves(SCHEMA["properties"][part], (part,))
 }
 TASKS = st.fixed_dictionaries(
     {"spec": values.valid(SCHEMA["properties"]["spec"])},
@@ -44,11 +44,12 @@ def _compare(obj: values.Json) -> None:
 @pytest.mark.parametrize("name", LEAVES)
 def test_each_field_takes_the_same_values_here_and_there(name: str) -> None:
     """Exhaustive over fields: each value of a list of odd ones, at each place of the schema."""
-    path = LEAVES[name]
-    for value in values.SPOILS:
-        obj = HEAD | {"spec": {"image": "x"}} | values.around(SCHEMA, path, value)
-        if path[0] == "spec" and isinstance(obj["spec"], dict):
-            obj["spec"] = {"image": "x"} | obj["spec"]
+    path, node = LEAVES[name]
+    repeated = [[values.smallest(node["items"])] * 2] if "items" in node else []
+    for value in (*values.SPOILS, *repeated):
+        obj = HEAD | values.around(SCHEMA, path, value)
+        if isinstance(obj["spec"], dict):
+            obj["spec"] = {"image": "x"} | obj["spec"]  # or each object would be refused for want of an image
         _compare(obj)
 
 

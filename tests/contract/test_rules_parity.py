@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from podtask.api.v1alpha1.rule import Rule
 from podtask.api.v1alpha1.rules import RULES
+from podtask.crdgen.manifest import place
 from tests.crd import examples, judge, values
 
 SCHEMA = examples.object_schema()
@@ -45,6 +46,15 @@ def test_rules_have_ids_of_their_own_and_one_line_messages() -> None:
         assert len(rule.message) < 160, rule.id
 
 
+@pytest.mark.parametrize("rule", [rule for rule in RULES if not rule.is_transition], ids=_rule)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_python_and_cel_agree_where_the_rule_stands(rule: Rule, data: st.DataObject) -> None:
+    """Dense in what one rule looks at, where a whole object seldom meets it."""
+    value = data.draw(values.valid(place(SCHEMA, rule.path)))
+    assert rule.holds(value, None) is judge.holds_by_cel(rule, value, None)
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(task=TASKS)
 def test_python_and_cel_agree_on_any_object(task: values.Json) -> None:
@@ -75,7 +85,7 @@ def test_scheduling_fields_follow_suspension_and_attempts(rule: Rule) -> None:
     field = rule.message.partition(" can")[0].split(".")
     for suspend, count, attempts in itertools.product((None, False, True), COUNTS, (None, [], [{"number": 1}])):
         status = {key: value for key, value in (("attemptCount", count), ("attempts", attempts)) if value is not None}
-        before = {"spec": {} if suspend is None else {"suspend": suspend}, "status": status}
+        before: values.Json = {"spec": {} if suspend is None else {"suspend": suspend}, "status": status}
         after = copy.deepcopy(before)
         holder = after["spec"]
         for step in field[:-1]:

@@ -5,7 +5,7 @@ import http.client
 import json
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -28,11 +28,11 @@ class Server:
         self._address = urlsplit(cluster["server"]).netloc
         self._tls = ssl.create_default_context(cadata=_part(cluster, "certificate-authority"))
         with tempfile.TemporaryDirectory() as folder:
-            pair = [Path(folder, name) for name in ("client.crt", "client.key")]
-            for path, name in zip(pair, ("client-certificate", "client-key"), strict=True):
-                path.touch(mode=0o600)
-                path.write_text(_part(user, name))
-            self._tls.load_cert_chain(*pair)
+            certificate, key = Path(folder, "client.crt"), Path(folder, "client.key")
+            certificate.write_text(_part(user, "client-certificate"))
+            key.touch(mode=0o600)
+            key.write_text(_part(user, "client-key"))
+            self._tls.load_cert_chain(certificate, key)
         self._connection = self._connect()
 
     def _connect(self) -> http.client.HTTPSConnection:
@@ -47,7 +47,7 @@ class Server:
         reply = self._connection.getresponse()
         return reply.status, json.loads(reply.read())
 
-    def watch(self, path: str) -> Iterator[tuple[str, Json]]:
+    def watch(self, path: str) -> Generator[tuple[str, Json], None, None]:
         """The events of a watch, from the moment that it stands."""
         connection = self._connect()
         try:
@@ -91,7 +91,7 @@ class PodTasks:
     def patch(self, name: str, body: Json, *, status: bool = False, kind: str = MERGE) -> tuple[int, Json]:
         return self._server.call("PATCH", f"{self.path}/{name}{'/status' if status else ''}", body, kind)
 
-    def watch(self, selector: str) -> Iterator[tuple[str, Json]]:
+    def watch(self, selector: str) -> Generator[tuple[str, Json], None, None]:
         yield from self._server.watch(f"{self.path}?watch=1&timeoutSeconds=60&fieldSelector={quote(selector)}")
 
     def delete_all(self) -> None:

@@ -50,7 +50,7 @@ class Controller:
     def start(self) -> None:
         """Start, and wait until it is ready."""
         self._ready.clear()
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = subprocess.Popen(
             command(*self._flags),
             env=environment(self._kubeconfig),
             stderr=subprocess.PIPE,

@@ -52,21 +52,24 @@ def running_controller(cluster: Cluster, pytestconfig: pytest.Config, tmp_path_f
     with shared.exclusively(directory, "controller") as note:
         log = directory / "controller.log"
         if shared.read_note(note) is None:
-            process = _start(cluster.kubeconfig, log)
-            note.write_text(json.dumps({"pid": process.pid}))
+            _started.append(_start(cluster.kubeconfig, log))
+            note.write_text(json.dumps({"pid": _started[0].pid}))
     return log
+
+
+_started: list["subprocess.Popen[bytes]"] = []
+"""Kept, because a process object that is collected while its process runs is a warning."""
 
 
 def _start(kubeconfig: Path, log: Path) -> "subprocess.Popen[bytes]":
     with log.open("wb") as out:
-        process = subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(
             controller.command(f"--pod-hold-seconds={HOLD_SECONDS}"),
             env=controller.environment(kubeconfig),
             stderr=out,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-    return process
 
 
 @pytest.fixture

@@ -212,7 +212,7 @@ class TestNode:
         assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
 
     def test_the_examples_images_do_what_they_say(self, node) -> None:
-        from cluster.images import load  # noqa: PLC0415 - only this test builds images
+        from cluster.images import load
 
         load.load(node, ["multiply", "hello-haskell"])
         greeting = [{"name": "NAME_TO_GREET", "value": "world"}]

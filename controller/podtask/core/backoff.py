@@ -1,4 +1,4 @@
-"""The wait before a further attempt: exponential, capped, and spread so that tasks that failed together do not return together."""
+"""The wait before a further attempt: exponential, capped, and spread, so that not all return together."""
 
 import hashlib
 

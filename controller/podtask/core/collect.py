@@ -4,17 +4,20 @@ A task is finished when its main container has ended and the envelope, or the pr
 Nobody waits for the Pod's phase.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
 from ..api import names
 from ..api.reasons import Reason
 from ..api.v1alpha1.status import AttemptOutcome, ResultState
-from . import result, transport
+from . import clock, result, transport
 from .ending import Ending
-from .observed import Observed, Pod, XComSpec, XComStatus
+from .observed import Observed, Pod, Terminated, XComSpec, XComStatus
 from .plan import ReadResultLog, Settings, Step
+
+_REPLACEMENT = "\ufffd"
+"""What the kubelet puts in the place of bytes that are no UTF-8, without a word."""
 
 LOG_READS = 5
 """A log that could not be read so often is given up; with the queue's backoff that is about half a minute."""
@@ -63,12 +66,12 @@ def _content(
         return _direct(pod, observed.task.spec.container_name, xcom)
     sidecar = pod.container(names.RESULT_CONTAINER)
     ended = sidecar.state.terminated if sidecar else None
-    if ended is None:
+    if ended is None or _was_early(ended, ending):
         return _await_sidecar(pod, ending, settings, now)
     if ended.exit_code != 0 or not ended.message:
         raise result.ResultError(
             Reason.XCOM_SIDECAR_FAILED,
-            f"the result sidecar ended with exit code {ended.exit_code} ({ended.reason or 'no reason'}) and no envelope",
+            f"the sidecar ended with exit code {ended.exit_code} ({ended.reason or 'no reason'}) and no envelope",
         )
     envelope = result.parse_envelope(ended.message)
     if envelope.state != "log":
@@ -78,11 +81,24 @@ def _content(
     return _from_log(observed, pod, envelope, xcom)
 
 
+def _was_early(sidecar: Terminated, ending: Ending) -> bool:
+    """Whether the sidecar ended before the task: it is restarted then, and what it read was not the result yet."""
+    if sidecar.finished_at is None or ending.finished_at is None:
+        return False
+    return sidecar.finished_at < ending.finished_at
+
+
 def _direct(pod: Pod, container: str, xcom: XComSpec) -> bytes:
     main = pod.container(container)
     ended = main.state.terminated if main else None
     if ended is None:
         raise result.ResultError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
+    if _REPLACEMENT in ended.message:
+        raise result.ResultError(
+            Reason.XCOM_INVALID,
+            "the result is not UTF-8, or holds U+FFFD, which a termination message cannot tell from it; "
+            "write \\ufffd, or set xcom.maxBytes to 4096 or more",
+        )
     content = ended.message.encode()
     if len(content) >= min(transport.direct_limit(pod), transport.max_bytes(xcom) + 1):
         raise result.ResultError(
@@ -96,7 +112,8 @@ def _await_sidecar(pod: Pod, ending: Ending, settings: Settings, now: datetime) 
     if pod.is_terminal:
         raise result.ResultError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
     patience = pod.spec.termination_grace_period_seconds + settings.result_seconds
-    until = (ending.finished_at or now) + timedelta(seconds=patience)
+    ended = clock.by_kubelet(ending.finished_at, pod) if ending.finished_at else None
+    until = clock.later(clock.bounded(ended, pod, now), patience)
     if now >= until:
         raise result.ResultError(
             Reason.XCOM_SIDECAR_FAILED, f"the result sidecar did not deliver within {patience} s of the task's end"

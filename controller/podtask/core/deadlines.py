@@ -2,15 +2,15 @@
 
 A clock begins at a moment that can be read from the objects at any time, so a restart of the controller neither
 stops nor restarts it: the server's creation time, the scheduler's condition, the kubelet's start of the container.
-The kubelet's clock may be wrong, so its times count only between the Pod's creation and now.
+The kubelet's clock may be wrong: `clock` says what its times are worth.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from ..api import names
 from ..api.reasons import Reason
-from . import diagnosis
+from . import clock, diagnosis
 from .observed import Attempt, Pod, Task
 
 
@@ -27,10 +27,10 @@ def total(task: Task, now: datetime) -> Deadline | None:
     created = task.metadata.creation_timestamp
     if seconds is None or created is None:
         return None
-    at = created + timedelta(seconds=seconds + task.status.suspended_seconds)
+    at = clock.later(created, seconds + task.status.suspended_seconds)
     suspended = task.status.condition(names.CONDITION_SUSPENDED)
     if suspended is not None and suspended.status == "True":
-        at += max(now - suspended.last_transition_time, timedelta(0))
+        at = clock.later(at, max((now - suspended.last_transition_time).total_seconds(), 0))
     return Deadline(at, Reason.TOTAL_DEADLINE_EXCEEDED)
 
 
@@ -67,19 +67,15 @@ def started_at(pod: Pod, container: str, now: datetime) -> datetime | None:
     running = status.state.running if status else None
     if running is None:
         return None
-    return _bounded(running.started_at, pod, now)
+    started = clock.known(running.started_at)
+    return clock.bounded(clock.by_kubelet(started, pod) if started else None, pod, now)
 
 
 def _scheduled_at(pod: Pod, now: datetime) -> datetime | None:
     condition = pod.condition("PodScheduled")
     if condition is not None and condition.status == "True":
-        return _bounded(condition.last_transition_time, pod, now)
-    return _bounded(None, pod, now) if pod.spec.node_name else None
-
-
-def _bounded(moment: datetime | None, pod: Pod, now: datetime) -> datetime:
-    created = pod.metadata.creation_timestamp or now
-    return min(max(moment or created, created), max(now, created))
+        return clock.bounded(condition.last_transition_time, pod, now)
+    return clock.bounded(None, pod, now) if pod.spec.node_name else None
 
 
 def _begin_of_attempt(task: Task) -> datetime | None:
@@ -98,4 +94,4 @@ def _begin_of_attempt(task: Task) -> datetime | None:
 def _after(begin: datetime | None, seconds: int | None, reason: Reason) -> Deadline | None:
     if begin is None or seconds is None:
         return None
-    return Deadline(begin + timedelta(seconds=seconds), reason)
+    return Deadline(clock.later(begin, seconds), reason)

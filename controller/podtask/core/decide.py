@@ -4,14 +4,14 @@
 `ReadResultLog`). Applying a plan and deciding again leads to an empty plan, or to a later time.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
 from ..api import names
 from ..api.reasons import Reason
 from ..api.v1alpha1.status import AttemptOutcome, Phase
-from . import attempts, collect, deadlines, identity, live, refusal, retention, status
+from . import attempts, clock, collect, deadlines, diagnosis, identity, live, refusal, retention, status
 from .ending import Ending, classify
 from .observed import Attempt, Observed, Pod, Refusal, Task, TaskStatus
 from .plan import ConfirmGone, CreatePod, Note, Plan, ReleasePod, Settings, Step, WriteStatus
@@ -25,21 +25,23 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     # 1. Another controller's task is not touched.
     if task.spec.managed_by != names.CONTROLLER:
         return Plan()
-    pods = _own_pods(task, observed.pods)
+    owned = tuple(p for p in observed.pods if p.is_owned_by(task.metadata.uid))
     # 2. With the object going, there is no status left to write to: the garbage collector stops the Pods.
     if task.metadata.deletion_timestamp is not None:
-        return retention.release_all(pods)
-    past = tuple(p for p in pods if p.attempt <= task.status.attempt_count)
-    tidy = retention.tidy(observed, past, settings, now)
-    # 3. Terminal is for ever: only tidying is left.
+        return retention.release_all(owned)
+    # 3. Terminal is for ever: only tidying is left, of every Pod that names this task, late creates included.
     if task.status.phase_is_terminal:
+        tidy = retention.tidy(observed, owned, settings, now)
         return _join(_observe_generation(task), tidy, retention.expire(task, now))
-    # 4. What cannot be understood cannot be run.
+    # 4. What cannot be understood cannot be run. A Pod that lives is stopped once that stands in the status.
     if task.problem:
         return _finish(task, Phase.FAILED, Reason.INVALID_SPEC, task.problem, now)
+    pods = _own_pods(task, owned)
+    past = tuple(p for p in pods if p.attempt <= task.status.attempt_count)
+    tidy = retention.tidy(observed, past, settings, now)
     current = next((p for p in pods if p.attempt == status.number_of_next(task)), None)
     if current is None:
-        return _join(_without_pod(observed, past, settings, now), tidy)
+        return _join(_without_pod(observed, pods, settings, now), tidy)
     # 5. The attempt has ended: collect its result, record it, and only then let go of its Pod.
     ended = classify(current, task.spec.container_name)
     if ended is not None:
@@ -53,10 +55,9 @@ def decide_orphans(pods: tuple[Pod, ...]) -> Plan:
     return retention.release_all(pods)
 
 
-def _own_pods(task: Task, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
-    """Keep the Pods that are this task's: by controller reference, and by the name that only we give."""
-    uid = task.metadata.uid
-    return tuple(p for p in pods if p.attempt and p.is_owned_by(uid) and p.metadata.name == pod_name(task, p.attempt))
+def _own_pods(task: Task, owned: tuple[Pod, ...]) -> tuple[Pod, ...]:
+    """Keep the Pods that are attempts of this task: those with the name that only we give."""
+    return tuple(p for p in owned if p.attempt and p.metadata.name == pod_name(task, p.attempt))
 
 
 def pod_name(task: Task, attempt: int) -> str:
@@ -64,7 +65,7 @@ def pod_name(task: Task, attempt: int) -> str:
     return task.exact_pod_name or identity.pod_name(task.metadata.name, task.metadata.uid, attempt)
 
 
-def _without_pod(observed: Observed, past: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:
+def _without_pod(observed: Observed, others: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:
     """No Pod of the attempt that is due: it vanished, or may not begin yet, or is created now."""
     task = observed.task
     vanished = status.live_entry(task)
@@ -83,16 +84,16 @@ def _without_pod(observed: Observed, past: tuple[Pod, ...], settings: Settings, 
     if total is not None and total.at <= now:
         return _finish(task, Phase.FAILED, total.reason, "", now)
     alarm = _join(alarm, Plan(wake_at=total.at if total else None))
-    return _join(_begin(observed, past, settings, now), alarm)
+    return _join(_begin(observed, others, settings, now), alarm)
 
 
-def _begin(observed: Observed, past: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:
+def _begin(observed: Observed, others: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:
     """Begin the attempt that is due, unless something stands in its way."""
     task = observed.task
     # A new Pod never overlaps an old one. The old one's last event wakes this task.
-    lingering = next((p for p in past if not p.is_terminal or task.exact_pod_name), None)
+    lingering = next((p for p in others if not p.is_terminal or task.exact_pod_name), None)
     if lingering is not None:
-        return _linger(task, lingering, settings, now)
+        return _linger(task, lingering, now)
     at = task.status.next_attempt_time
     if at is not None and at > now:
         return Plan(wake_at=at)
@@ -102,7 +103,8 @@ def _begin(observed: Observed, past: tuple[Pod, ...], settings: Settings, now: d
         return _finish(task, Phase.FAILED, Reason.SPEC_CHANGED, message, now)
     number = status.number_of_next(task)
     name = pod_name(task, number)
-    if observed.foreign_pod == name:
+    if name in {observed.foreign_pod, *(p.metadata.name for p in observed.pods)}:
+        # In the cache and yet not an attempt of ours: somebody took its owner or its attempt's number away.
         return _finish(task, Phase.FAILED, Reason.NAME_CONFLICT, f"Pod {name} exists and is not this task's", now)
     create = Plan(steps=(CreatePod(attempt=number, name=name),))
     if observed.refusal is None or observed.refusal.attempt != number:
@@ -121,13 +123,14 @@ def _refused(observed: Observed, refused: Refusal, create: Plan, settings: Setti
     if deadline is not None and deadline.at <= now:
         return _finish(task, Phase.FAILED, deadline.reason, f"{reason}: {refused.message}", now)
     # Until its hour has come a refused create is not repeated, however often the task is looked at.
-    again = refused.at + timedelta(seconds=min(2**refused.count, _LONGEST_REFUSAL_WAIT_SECONDS))
-    wait = create if again <= now else Plan(wake_at=again)
-    alarm = Plan(wake_at=deadline.at if deadline else None)
-    return _join(live.tell(observed, Phase.PENDING, reason, refused.message, None, settings, now), wait, alarm)
+    again = clock.later(refused.at, min(2 ** min(refused.count, 6), _LONGEST_REFUSAL_WAIT_SECONDS))
+    if again <= now:
+        return create
+    alarm = Plan(wake_at=min(again, deadline.at) if deadline else again)
+    return _join(live.tell(observed, Phase.PENDING, reason, refused.message, None, settings, now), alarm)
 
 
-def _linger(task: Task, pod: Pod, settings: Settings, now: datetime) -> Plan:
+def _linger(task: Task, pod: Pod, now: datetime) -> Plan:
     forced = live.force_delete(task, pod, now)
     if forced.steps or forced.wake_at:
         return forced
@@ -135,18 +138,26 @@ def _linger(task: Task, pod: Pod, settings: Settings, now: datetime) -> Plan:
         return Plan()
     return Plan(
         steps=(
-            WriteStatus(status=status.told(task, Phase.PENDING, Reason.POD_TERMINATING, f"waits for Pod {pod.metadata.name}")),
+            WriteStatus(
+                status=status.told(task, Phase.PENDING, Reason.POD_TERMINATING, f"waits for Pod {pod.metadata.name}")
+            ),
         )
     )
 
 
 def _vanished(observed: Observed, entry: Attempt, now: datetime) -> Plan:
     """A recorded Pod is not in the cache: make sure, then count it. Its finalizer was taken by force."""
+    if any(p.metadata.uid == entry.pod_uid for p in observed.pods):
+        message = f"Pod {entry.pod_name} has lost its owner or its attempt's number, by which it is known"
+        return _finish(observed.task, Phase.FAILED, Reason.NAME_CONFLICT, message, now)
     if entry.pod_uid not in observed.gone_pods:
         return Plan(steps=(ConfirmGone(name=entry.pod_name, uid=entry.pod_uid),))
     task = observed.task
     ended = Ending(
-        outcome=AttemptOutcome.DISRUPTED, reason=Reason.POD_DELETED, message="the Pod vanished", started_at=entry.start_time
+        outcome=AttemptOutcome.DISRUPTED,
+        reason=Reason.POD_DELETED,
+        message="the Pod vanished",
+        started_at=entry.start_time,
     )
     if task.spec.cancel:
         ended = msgspec.structs.replace(ended, outcome=AttemptOutcome.STOPPED, reason=Reason.CANCELLED)
@@ -155,6 +166,7 @@ def _vanished(observed: Observed, entry: Attempt, now: datetime) -> Plan:
 
 def _conclude(observed: Observed, pod: Pod, ended: Ending, settings: Settings, now: datetime) -> Plan:
     task = observed.task
+    ended = _with_obstacle(task, pod, ended)
     collected = collect.collect(observed, pod, ended, settings, now)
     if isinstance(collected, collect.Waiting):
         # The sidecar is told to stop once the last main container has ended, so the others are stopped now.
@@ -169,6 +181,15 @@ def _conclude(observed: Observed, pod: Pod, ended: Ending, settings: Settings, n
     if pod.is_held:
         steps = (*steps, ReleasePod(name=pod.metadata.name, uid=pod.metadata.uid))
     return Plan(steps=steps, notes=_notes(written))
+
+
+def _with_obstacle(task: Task, pod: Pod, ended: Ending) -> Ending:
+    """Say what had held up a Pod that was stopped before it started: it was told while the Pod could still tell."""
+    told = task.status
+    if not pod.stop_reason or ended.started_at is not None or told.reason not in diagnosis.REASONS:
+        return ended
+    message = told.message if told.reason == ended.reason else f"{told.reason}: {told.message}"
+    return msgspec.structs.replace(ended, message=message)
 
 
 def _without_result(task: Task, ended: Ending, reason: str, message: str) -> Ending:
@@ -218,5 +239,3 @@ def _join(*plans: Plan) -> Plan:
         notes=tuple(note for plan in plans for note in plan.notes),
         wake_at=min(wakes, default=None),
     )
-
-

@@ -18,7 +18,9 @@ _PULL_REASONS = frozenset(
     }
 )
 _FATAL_PULL_REASONS = frozenset({"ErrImageNeverPull", "InvalidImageName"})
-_CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"})
+_CONFIG_REASONS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"}
+)
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
@@ -28,6 +30,21 @@ class Diagnosis(msgspec.Struct, frozen=True):
     message: str
     is_fatal: bool = False
     """No waiting helps."""
+    is_echo: bool = False
+    """It only says that the same is tried again later; what was said before has the cause."""
+
+
+REASONS = frozenset(
+    {
+        Reason.SCHEDULING_GATED,
+        Reason.UNSCHEDULABLE,
+        Reason.IMAGE_PULL_FAILED,
+        Reason.CONFIG_ERROR,
+        Reason.XCOM_SIDECAR_FAILED,
+        Reason.INIT_CONTAINER_FAILED,
+    }
+)
+"""What a diagnosis can say."""
 
 
 def diagnose(pod: Pod) -> Diagnosis | None:
@@ -42,13 +59,13 @@ def diagnose(pod: Pod) -> Diagnosis | None:
         return Diagnosis(reason, scheduled.message or scheduled.reason)
     statuses = pod.status.init_container_statuses + pod.status.container_statuses
     found = [d for d in map(_container, statuses) if d is not None]
-    return next((d for d in found if d.is_fatal), found[0] if found else None)
+    return min(found, key=lambda d: (not d.is_fatal, d.is_echo), default=None)
 
 
 def is_pulling_badly(pod: Pod) -> bool:
     """Whether an image of the Pod cannot be pulled at the moment."""
-    found = diagnose(pod)
-    return found is not None and found.reason is Reason.IMAGE_PULL_FAILED
+    statuses = pod.status.init_container_statuses + pod.status.container_statuses
+    return any(s.state.waiting is not None and s.state.waiting.reason in _PULL_REASONS for s in statuses)
 
 
 def _container(status: ContainerStatus) -> Diagnosis | None:
@@ -58,7 +75,12 @@ def _container(status: ContainerStatus) -> Diagnosis | None:
     who = "the result sidecar" if status.name == names.RESULT_CONTAINER else f"container {status.name}"
     words = f"{who}: {waiting.reason}: {waiting.message}".removesuffix(": ")
     if waiting.reason in _PULL_REASONS:
-        return Diagnosis(Reason.IMAGE_PULL_FAILED, words, is_fatal=waiting.reason in _FATAL_PULL_REASONS)
+        fatal, echo = waiting.reason in _FATAL_PULL_REASONS, waiting.reason == "ImagePullBackOff"
+        return Diagnosis(Reason.IMAGE_PULL_FAILED, words, is_fatal=fatal, is_echo=echo)
     if waiting.reason in _CONFIG_REASONS:
         return Diagnosis(Reason.CONFIG_ERROR, words)
+    if waiting.reason == "CrashLoopBackOff":
+        # Only a native sidecar is restarted, and what comes after it does not start until it runs.
+        failed = Reason.XCOM_SIDECAR_FAILED if status.name == names.RESULT_CONTAINER else Reason.INIT_CONTAINER_FAILED
+        return Diagnosis(failed, words)
     return None

@@ -5,14 +5,14 @@ makes the Pod Failed and the task no worse. Where the controller stopped the Pod
 gives the reason, not the kubelet's DeadlineExceeded.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
 from ..api.reasons import Reason
 from ..api.v1alpha1.status import MAX_LOG_TAIL, AttemptOutcome
-from . import transport
-from .observed import ContainerStatus, Pod, Terminated
+from . import clock, transport
+from .observed import Condition, Pod, Terminated
 
 _TEXT_LIMIT = 1024
 
@@ -35,6 +35,9 @@ _BY_POD_REASON = {
 """Reasons that the kubelet and the node controllers give a Pod's status."""
 
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"})
+
+_LOST_BY_KUBELET = "ContainerStatusUnknown"
+"""The kubelet knew of the container and found it gone (a restart of the node), and made up the exit code."""
 
 _STOPPED_AS_FAILURE = frozenset(
     {Reason.RUN_DEADLINE_EXCEEDED, Reason.START_DEADLINE_EXCEEDED, Reason.IMAGE_PULL_DEADLINE_EXCEEDED}
@@ -79,7 +82,7 @@ def has_started(pod: Pod, container: str) -> bool:
         return True
     ended = status.state.terminated
     # A container that could not be started has a termination record too; so has one whose status the kubelet lost.
-    return ended is not None and ended.started_at is not None and ended.reason not in _START_ERRORS
+    return ended is not None and clock.known(ended.started_at) is not None and ended.reason not in _START_ERRORS
 
 
 def _by_itself(pod: Pod, container: str, ended: Terminated | None) -> Ending:
@@ -89,15 +92,30 @@ def _by_itself(pod: Pod, container: str, ended: Terminated | None) -> Ending:
     if disruption is not None:
         reason, message = disruption
         return _ending(AttemptOutcome.DISRUPTED, reason, message, ended)
-    if ended is not None:
+    if ended is not None and (ended.reason != _LOST_BY_KUBELET or pod.status.reason == "DeadlineExceeded"):
         return _own_failure(pod, container, ended)
-    failed_init = next((c for c in pod.status.init_container_statuses if _failed(c)), None)
-    if failed_init is not None and failed_init.state.terminated is not None:
-        message = f"init container {failed_init.name} {_how(failed_init.state.terminated)}"
-        ending = _ending(AttemptOutcome.FAILED, Reason.INIT_CONTAINER_FAILED, message, failed_init.state.terminated)
-        return msgspec.structs.replace(ending, started_at=None)
+    failed_init = _failed_init(pod)
+    if failed_init is not None:
+        return failed_init
+    if ended is not None:
+        return _ending(AttemptOutcome.DISRUPTED, Reason.NODE_LOST, _join(ended.reason, ended.message), ended)
+    if pod.status.reason == "DeadlineExceeded":
+        message = f"container {container} did not start within the Pod's own activeDeadlineSeconds"
+        return _ending(AttemptOutcome.FAILED, Reason.START_DEADLINE_EXCEEDED, message, None)
     message = _join(pod.status.reason, pod.status.message) or "the Pod ended before its containers started"
     return _ending(AttemptOutcome.DISRUPTED, Reason.NODE_REFUSED, message, None)
+
+
+def _failed_init(pod: Pod) -> Ending | None:
+    """Blame the init container that failed, and a sidecar (which is stopped in the wake of it) only without one."""
+    sidecars = {c.name for c in pod.spec.init_containers if c.restart_policy == "Always"}
+    ends = [(c.name, c.state.terminated) for c in pod.status.init_container_statuses]
+    failed = [(name, end) for name, end in ends if end is not None and not succeeded(end)]
+    for name, end in sorted(failed, key=lambda found: found[0] in sidecars):
+        message = f"init container {name} {_how(end)}"
+        ending = _ending(AttemptOutcome.FAILED, Reason.INIT_CONTAINER_FAILED, message, end)
+        return msgspec.structs.replace(ending, started_at=None)
+    return None
 
 
 def _stopped(pod: Pod, container: str, ended: Terminated | None) -> Ending | None:
@@ -115,45 +133,57 @@ def _stopped(pod: Pod, container: str, ended: Terminated | None) -> Ending | Non
         outcome = AttemptOutcome.FAILED
     elif reason in {Reason.NODE_LOST, Reason.POD_DELETED}:
         outcome = AttemptOutcome.DISRUPTED
-    return _ending(outcome, reason, "the controller stopped the Pod", ended)
+    ending = _ending(outcome, reason, "the controller stopped the Pod", ended)
+    return msgspec.structs.replace(ending, log_tail=_log_tail(pod, container, ended))
 
 
 def _before_stop(pod: Pod, ended: Terminated) -> bool:
     """Whether the container ended by itself before our stop reached it."""
     if pod.metadata.deletion_timestamp is not None:
-        requested = deletion_requested_at(pod)
-        return ended.finished_at is not None and requested is not None and ended.finished_at < requested
-    # Stopped by deadline: the kubelet marks a Pod that it stopped, and a Pod that finished first is not marked.
-    return pod.status.phase == "Succeeded" or (pod.status.phase == "Failed" and pod.status.reason != "DeadlineExceeded")
+        return _was_before(pod, ended, deletion_requested_at(pod))
+    # Stopped by deadline: the kubelet marks a Pod that it stopped, and a Pod that finished first is not marked. A
+    # failure is ours in either case, or it would depend on whether the Pod's own end was seen before it was judged.
+    return succeeded(ended) and pod.is_terminal and pod.status.reason != "DeadlineExceeded"
+
+
+def _was_before(pod: Pod, ended: Terminated | None, moment: datetime | None) -> bool:
+    finished = clock.known(ended.finished_at) if ended else None
+    return finished is not None and moment is not None and clock.by_kubelet(finished, pod) < moment
 
 
 def deletion_requested_at(pod: Pod) -> datetime | None:
     """Give the time of the DELETE: the server stores it plus the grace period."""
     when = pod.metadata.deletion_timestamp
-    return when - timedelta(seconds=pod.metadata.deletion_grace_period_seconds or 0) if when else None
+    return clock.earlier(when, pod.metadata.deletion_grace_period_seconds or 0) if when else None
 
 
 def _disruption(pod: Pod, ended: Terminated | None) -> tuple[Reason, str] | None:
-    evicted = pod.condition("TerminationTarget")
-    if evicted is not None and evicted.status == "True":
+    evicted = _disrupting(pod, "TerminationTarget", ended)
+    if evicted is not None:
         return Reason.QUEUE_EVICTED, _join(evicted.reason, evicted.message)
-    target = pod.condition("DisruptionTarget")
+    target = _disrupting(pod, "DisruptionTarget", ended)
     by_pod = _BY_POD_REASON.get(pod.status.reason)
-    if target is not None and target.status == "True":
+    if target is not None:
         reason = _BY_CONDITION.get(target.reason, by_pod or Reason.EVICTED)
         return reason, _join(target.reason, target.message)
     if by_pod is not None:
         return by_pod, _join(pod.status.reason, pod.status.message)
     requested = deletion_requested_at(pod)
-    if requested is None:
-        return None
-    if ended is not None and ended.finished_at is not None and ended.finished_at < requested:
+    if requested is None or _was_before(pod, ended, requested):
         return None
     return Reason.POD_DELETED, "somebody deleted the Pod"
 
 
+def _disrupting(pod: Pod, kind: str, ended: Terminated | None) -> Condition | None:
+    """Give a condition that announced the end, and none that came after it (a node drained an hour later)."""
+    found = pod.condition(kind)
+    if found is None or found.status != "True" or _was_before(pod, ended, found.last_transition_time):
+        return None
+    return found
+
+
 def _own_failure(pod: Pod, container: str, ended: Terminated) -> Ending:
-    tail = "" if transport.is_message_result(pod, container) else ended.message[-MAX_LOG_TAIL:]
+    tail = _log_tail(pod, container, ended)
     message = f"container {container} {_how(ended)}"
     reason = Reason.NON_ZERO_EXIT
     if ended.reason == "OOMKilled":
@@ -167,20 +197,20 @@ def _own_failure(pod: Pod, container: str, ended: Terminated) -> Ending:
     return msgspec.structs.replace(ending, log_tail=tail)
 
 
+def _log_tail(pod: Pod, container: str, ended: Terminated | None) -> str:
+    is_tail = ended is not None and ended.reason != _LOST_BY_KUBELET and not transport.is_message_result(pod, container)
+    return ended.message[-MAX_LOG_TAIL:] if ended is not None and is_tail else ""
+
+
 def _ending(outcome: AttemptOutcome, reason: Reason, message: str, ended: Terminated | None) -> Ending:
     return Ending(
         outcome=outcome,
         reason=reason,
         message=message[:_TEXT_LIMIT],
         exit_code=ended.exit_code if ended else None,
-        started_at=ended.started_at if ended else None,
-        finished_at=ended.finished_at if ended else None,
+        started_at=clock.known(ended.started_at) if ended else None,
+        finished_at=clock.known(ended.finished_at) if ended else None,
     )
-
-
-def _failed(status: ContainerStatus) -> bool:
-    ended = status.state.terminated
-    return ended is not None and not succeeded(ended)
 
 
 def _how(ended: Terminated) -> str:

@@ -7,9 +7,11 @@ from .observed import FailurePolicySpec, Pod, RuleSpec
 
 def match(policy: FailurePolicySpec, pod: Pod | None, ending: Ending, container: str) -> Action | None:
     """Give the action of the first rule that matches, or None."""
+    known = {str(action): action for action in Action}
     for rule in policy.rules:
-        if _matches(rule, pod, ending, container):
-            return Action(rule.action)
+        # An action that a newer API knows and this controller does not is passed over.
+        if rule.action in known and _matches(rule, pod, ending, container):
+            return known[rule.action]
     return None
 
 

@@ -5,15 +5,15 @@ the sidecar delivers the result, and Pod and log stay. A DELETE would lose the l
 are lost, or make room (suspend).
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ..api.reasons import Reason
 from ..api.v1alpha1.status import Phase
-from . import deadlines, diagnosis, ending, identity, status
+from . import clock, deadlines, diagnosis, ending, identity, status
 from .observed import Observed, Pod, Task, spec_as_dict
 from .plan import DeletePod, Plan, Settings, Step, StopPod, WriteStatus
 
-_UNREACHABLE_AFTER = timedelta(seconds=30)
+_UNREACHABLE_SECONDS = 30
 """A Pod that is still there so long after its grace has a node that does not answer."""
 
 
@@ -22,6 +22,12 @@ def follow(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> P
     task = observed.task
     if pod.metadata.deletion_timestamp is not None:
         return _terminating(observed, pod, settings, now)
+    if pod.is_stopping:
+        # The kubelet's events wake this task; a node that is gone shows as a deletion. No clock runs any more.
+        return Plan()
+    if pod.stop_reason:
+        # The reason was noted and the DELETE did not follow (a restart in between).
+        return Plan(steps=(DeletePod(name=pod.metadata.name, uid=pod.metadata.uid, reason=pod.stop_reason),))
     deadline = deadlines.of_pod(task, pod, status.live_entry(task), now)
     total = deadlines.total(task, now)
     reason = _stop_reason(task, pod, now, deadline, total)
@@ -37,8 +43,8 @@ def follow(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> P
 
 
 def stop_others(pod: Pod, container: str) -> tuple[Step, ...]:
-    """Stop a Pod whose main container has ended and whose other containers run on. Native sidecars are the kubelet's."""
-    if pod.is_terminal or pod.stop_reason or pod.metadata.deletion_timestamp is not None:
+    """Stop a Pod whose main container has ended while others run on. Native sidecars are for the kubelet to end."""
+    if pod.is_terminal or pod.is_stopping:
         return ()
     others = [s for s in pod.status.container_statuses if s.name != container and s.state.terminated is None]
     if not others:
@@ -51,7 +57,7 @@ def force_delete(task: Task, pod: Pod, now: datetime) -> Plan:
     gone_at, patience = pod.metadata.deletion_timestamp, task.spec.force_delete_pod_after_seconds
     if gone_at is None or patience is None or pod.is_terminal:
         return Plan()
-    at = gone_at + timedelta(seconds=patience)
+    at = clock.later(gone_at, patience)
     if at > now:
         return Plan(wake_at=at)
     return Plan(
@@ -60,18 +66,19 @@ def force_delete(task: Task, pod: Pod, now: datetime) -> Plan:
 
 
 def tell(
-    observed: Observed, phase: Phase, reason: Reason, message: str, pod: Pod | None, settings: Settings, now: datetime
+    observed: Observed, phase: str, reason: Reason, message: str, pod: Pod | None, settings: Settings, now: datetime
 ) -> Plan:
     """Write a diagnosis once it has lasted, and not more often than every few seconds."""
     task = observed.task
-    if (task.status.phase, task.status.reason, task.status.message) == (phase, reason, message):
+    told = status.told(task, phase, reason, message, pod)
+    if (task.status.phase, task.status.reason, task.status.message) == (told.phase, told.reason, told.message):
         return Plan()
     begin = pod.metadata.creation_timestamp if pod else task.metadata.creation_timestamp
     last = max((t for t in (begin, observed.diagnosed_at) if t is not None), default=now)
-    at = last + timedelta(seconds=settings.diagnosis_seconds)
+    at = clock.later(last, settings.diagnosis_seconds)
     if at > now:
         return Plan(wake_at=at)
-    return Plan(steps=(WriteStatus(status=status.told(task, phase, reason, message, pod)),))
+    return Plan(steps=(WriteStatus(status=told),))
 
 
 def spec_hash(task: Task) -> str:
@@ -82,26 +89,34 @@ def spec_hash(task: Task) -> str:
 def _stop_reason(
     task: Task, pod: Pod, now: datetime, deadline: deadlines.Deadline | None, total: deadlines.Deadline | None
 ) -> Reason | None:
-    if pod.stop_reason:
-        return None
     if task.spec.cancel:
         return Reason.CANCELLED
     if task.spec.cancel_after is not None and task.spec.cancel_after <= now:
         return Reason.CANCEL_AFTER_REACHED
     if task.spec.suspend:
         return Reason.SUSPENDED
-    for clock in (total, deadline):
-        if clock is not None and clock.at <= now:
-            return clock.reason
+    for due in (total, deadline):
+        if due is not None and due.at <= now:
+            return due.reason
     found = diagnosis.diagnose(pod)
     return found.reason if found is not None and found.is_fatal else None
 
 
 def _stop(task: Task, pod: Pod, reason: Reason) -> Plan:
     name, uid = pod.metadata.name, pod.metadata.uid
-    if reason is Reason.SUSPENDED or not ending.has_started(pod, task.spec.container_name):
+    if not ending.has_started(pod, task.spec.container_name):
+        # What held it up is written first: a deleted Pod does not tell it any more.
+        return Plan(steps=(*_tell_obstacle(task, pod), DeletePod(name=name, uid=uid, reason=reason)))
+    if reason is Reason.SUSPENDED:
         return Plan(steps=(DeletePod(name=name, uid=uid, reason=reason),))
     return Plan(steps=(StopPod(name=name, uid=uid, reason=reason),))
+
+
+def _tell_obstacle(task: Task, pod: Pod) -> tuple[Step, ...]:
+    found = diagnosis.diagnose(pod)
+    if found is None or found.reason == task.status.reason:
+        return ()
+    return (WriteStatus(status=status.told(task, Phase.PENDING, found.reason, found.message, pod)),)
 
 
 def _terminating(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
@@ -110,40 +125,50 @@ def _terminating(observed: Observed, pod: Pod, settings: Settings, now: datetime
     gone_at = pod.metadata.deletion_timestamp
     if forced.steps or gone_at is None:
         return forced
-    overdue_at = gone_at + _UNREACHABLE_AFTER
+    overdue_at = clock.later(gone_at, _UNREACHABLE_SECONDS)
     wakes = [at for at in (forced.wake_at, overdue_at if overdue_at > now else None) if at is not None]
     if overdue_at > now:
         return Plan(wake_at=min(wakes, default=None))
     message = f"Pod {pod.metadata.name} does not end; node {pod.spec.node_name} may be unreachable"
-    phase = Phase(observed.task.status.phase)
-    told = tell(observed, phase, Reason.NODE_UNREACHABLE, message, pod, settings, now)
+    told = tell(observed, observed.task.status.phase, Reason.NODE_UNREACHABLE, message, pod, settings, now)
     wakes += [told.wake_at] if told.wake_at else []
     return Plan(steps=told.steps, wake_at=min(wakes, default=None))
 
 
 def _tell_state(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
     task = observed.task
-    if pod.stop_reason:
-        # The kubelet's events wake this task; a node that is gone shows as a deletion.
-        return Plan()
     if ending.has_started(pod, task.spec.container_name):
-        entry = status.live_entry(task)
-        known = entry is not None and entry.pod_uid == pod.metadata.uid and entry.start_time is not None
-        if task.status.phase == Phase.RUNNING and known and not _is_stale(task):
-            return Plan()
-        return Plan(steps=(WriteStatus(status=status.told(task, Phase.RUNNING, Reason.RUNNING, "", pod)),))
+        return _tell_running(task, pod)
     found = diagnosis.diagnose(pod)
     if _gates_lifted(task, pod):
         return Plan(steps=(WriteStatus(status=status.admitted(task, pod, now)),))
+    if found is not None and found.is_echo and found.reason == task.status.reason:
+        return Plan()
     if found is not None:
         return tell(observed, Phase.PENDING, found.reason, found.message, pod, settings, now)
-    if task.status.reason in _CURED and status.live_entry(task) is not None:
+    if task.status.reason in _CURED:
         return tell(observed, Phase.PENDING, Reason.CREATED, "", pod, settings, now)
     return Plan()
 
 
-_CURED = frozenset({Reason.UNSCHEDULABLE, Reason.IMAGE_PULL_FAILED, Reason.CONFIG_ERROR})
-"""Diagnoses that are taken back when the cause is gone and the Pod still has not started."""
+_CURED = diagnosis.REASONS | {
+    Reason.QUOTA_EXCEEDED,
+    Reason.CREATE_REFUSED,
+    Reason.CONCURRENCY_LIMIT,
+    Reason.POD_TERMINATING,
+    Reason.BACKOFF,
+    Reason.SUSPENDED,
+}
+"""What no longer holds once there is a Pod that nothing holds up, though it has not started yet."""
+
+
+def _tell_running(task: Task, pod: Pod) -> Plan:
+    entry = status.live_entry(task)
+    known = entry is not None and entry.pod_uid == pod.metadata.uid
+    told = status.told(task, Phase.RUNNING, Reason.RUNNING, "", pod)
+    if task.status.phase == Phase.RUNNING and known and not _is_stale(task):
+        return Plan()
+    return Plan(steps=(WriteStatus(status=told),))
 
 
 def _is_stale(task: Task) -> bool:

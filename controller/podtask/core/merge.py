@@ -19,10 +19,20 @@ def by_name(base: list[Dict], over: list[Dict], key: str = "name") -> list[Dict]
 
 def replace_by_name(base: list[Dict], over: list[Dict], key: str = "name") -> list[Dict]:
     """Join lists of named objects where a name's last entry wins whole (a volume's source, a variable's value)."""
-    merged = {item.get(key): item for item in base}
-    for item in over:
-        merged.pop(item.get(key), None)
-        merged[item.get(key)] = item
+    return list({item.get(key): item for item in (*base, *over)}.values())
+
+
+def env(base: list[Dict], over: list[Dict]) -> list[Dict]:
+    """Join variables; of one name the last wins.
+
+    Kubernetes expands $(NAME) from the variables before. So a winner keeps the first one's place, for those that
+    refer to it, unless it refers to others itself.
+    """
+    merged: dict[Any, Dict] = {}
+    for item in (*base, *over):
+        if "$(" in str(item.get("value", "")):
+            merged.pop(item.get("name"), None)
+        merged[item.get("name")] = item
     return list(merged.values())
 
 

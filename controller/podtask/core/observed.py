@@ -1,7 +1,5 @@
-"""What is known about one task: frozen views of the PodTask and its Pods, with only the fields that are judged.
+"""What is known about one task: frozen views of the PodTask and its Pods (`pod`), with only the fields that are judged.
 
-The views have the wire's own shape, so that a watch line is decoded straight into them (4 us and 1.5 KiB for a Pod).
-Times are aware datetimes. What is absent on the wire has a default here, so that judging needs no special cases.
 A contract test proves that the task's half agrees with the pydantic models.
 """
 
@@ -12,181 +10,9 @@ import msgspec
 
 from ..api import names
 from ..api.v1alpha1.status import TERMINAL
+from .pod import Condition, ContainerStatus, Metadata, Pod, Terminated, View
 
-
-class View(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
-    """A part of an object as it stands on the wire."""
-
-
-class OwnerReference(View, frozen=True):
-    """Who owns an object."""
-
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-    controller: bool = False
-
-
-class Metadata(View, frozen=True):
-    """Identity and life of an object."""
-
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = "0"
-    generation: int = 0
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
-    deletion_grace_period_seconds: int | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    finalizers: tuple[str, ...] = ()
-    owner_references: tuple[OwnerReference, ...] = ()
-
-
-# ---- the Pod ----
-
-
-class Waiting(View, frozen=True):
-    """A container that has not started."""
-
-    reason: str = ""
-    message: str = ""
-
-
-class Running(View, frozen=True):
-    """A container that runs."""
-
-    started_at: datetime | None = None
-
-
-class Terminated(View, frozen=True):
-    """A container that has ended."""
-
-    exit_code: int = 0
-    signal: int = 0
-    reason: str = ""
-    message: str = ""
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-
-
-class ContainerState(View, frozen=True):
-    """Exactly one of the three is set, or none before the kubelet has spoken."""
-
-    waiting: Waiting | None = None
-    running: Running | None = None
-    terminated: Terminated | None = None
-
-
-class ContainerStatus(View, frozen=True):
-    """One container as the kubelet reports it."""
-
-    name: str
-    state: ContainerState = ContainerState()
-    last_state: ContainerState = ContainerState()
-    image_id: str = msgspec.field(default="", name="imageID")
-    restart_count: int = 0
-
-
-class Condition(View, frozen=True):
-    """A condition of a Pod."""
-
-    type: str
-    status: str = ""
-    reason: str = ""
-    message: str = ""
-    last_transition_time: datetime | None = None
-
-
-class PodStatus(View, frozen=True):
-    """What the kubelet and the scheduler say."""
-
-    phase: str = ""
-    reason: str = ""
-    message: str = ""
-    start_time: datetime | None = None
-    conditions: tuple[Condition, ...] = ()
-    container_statuses: tuple[ContainerStatus, ...] = ()
-    init_container_statuses: tuple[ContainerStatus, ...] = ()
-
-
-class Gate(View, frozen=True):
-    """A scheduling gate."""
-
-    name: str
-
-
-class ContainerName(View, frozen=True):
-    """A container of the Pod's spec; of its settings only these matter once it exists."""
-
-    name: str
-    restart_policy: str = ""
-    termination_message_path: str = ""
-
-
-class PodSpec(View, frozen=True):
-    """What was asked for."""
-
-    node_name: str = ""
-    active_deadline_seconds: int | None = None
-    termination_grace_period_seconds: int = 30
-    scheduling_gates: tuple[Gate, ...] = ()
-    containers: tuple[ContainerName, ...] = ()
-    init_containers: tuple[ContainerName, ...] = ()
-
-
-class Pod(View, frozen=True):
-    """One Pod."""
-
-    metadata: Metadata
-    spec: PodSpec = PodSpec()
-    status: PodStatus = PodStatus()
-
-    def container(self, name: str) -> ContainerStatus | None:
-        """The status of a container or init container, if the kubelet has given one."""
-        for status in self.status.container_statuses + self.status.init_container_statuses:
-            if status.name == name:
-                return status
-        return None
-
-    def condition(self, kind: str) -> Condition | None:
-        """The condition of that type."""
-        return next((c for c in self.status.conditions if c.type == kind), None)
-
-    @property
-    def attempt(self) -> int:
-        """The number of the attempt, or 0 where the label is not a number."""
-        text = self.metadata.labels.get(names.LABEL_ATTEMPT, "")
-        return int(text) if text.isascii() and text.isdigit() else 0
-
-    @property
-    def task_name(self) -> str:
-        """The name of the PodTask that it says it belongs to."""
-        return self.metadata.annotations.get(names.ANNOTATION_TASK, "")
-
-    @property
-    def stop_reason(self) -> str:
-        """Why the controller stopped this Pod, or nothing."""
-        return self.metadata.annotations.get(names.ANNOTATION_STOP, "")
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether nothing of it runs and nothing will."""
-        if self.status.phase in {"Succeeded", "Failed"}:
-            return True
-        deleted = self.metadata.deletion_timestamp is not None
-        return deleted and (not self.spec.node_name or self.metadata.deletion_grace_period_seconds == 0)
-
-    @property
-    def is_held(self) -> bool:
-        """Whether our finalizer is still on it."""
-        return names.FINALIZER in self.metadata.finalizers
-
-    def is_owned_by(self, task_uid: str) -> bool:
-        """Whether its controller reference, which users cannot forge without owning the task, names this task."""
-        return any(o.controller and o.uid == task_uid for o in self.metadata.owner_references)
-
+__all__ = ["Condition", "ContainerStatus", "Metadata", "Pod", "Terminated"]
 
 # ---- the PodTask ----
 
@@ -337,7 +163,8 @@ class TaskStatus(View, frozen=True):
     """status of a PodTask."""
 
     observed_generation: int = 0
-    phase: str = "Pending"
+    phase: str = msgspec.field(default_factory=lambda: "Pending")
+    """A factory, because a default would be left out of the write: back to Pending would remove the phase."""
     reason: str = ""
     message: str = ""
     start_time: datetime | None = None

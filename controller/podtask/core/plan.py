@@ -95,7 +95,7 @@ class Settings(msgspec.Struct, frozen=True):
     sidecar_requests: dict[str, str] = msgspec.field(default_factory=lambda: {"cpu": "5m", "memory": "16Mi"})
     sidecar_limits: dict[str, str] = msgspec.field(default_factory=lambda: {"cpu": "100m", "memory": "64Mi"})
     pod_hold_seconds: int = 60
-    """A finished Pod stays this long at least: longer than a Lease and a request, so that no stale leader repeats it."""
+    """A finished Pod stays this long at least: longer than a Lease and a request, so no stale leader repeats it."""
     diagnosis_seconds: int = 5
     """A problem is written once it has lasted this long, and not more often than this."""
     result_seconds: int = 60

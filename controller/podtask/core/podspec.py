@@ -7,9 +7,12 @@ message names the field; only what would break our own promises is refused here.
 from typing import Any
 
 from ..api import names
-from . import identity, merge, transport
+from . import identity, merge, template, transport
 from .observed import Task, spec_as_dict
 from .plan import Settings
+from .template import TemplateError
+
+__all__ = ["TemplateError"]
 
 Dict = dict[str, Any]
 
@@ -45,18 +48,9 @@ _POD_FIELDS = (
 """Fields of spec that replace the Pod's field of the same name."""
 
 
-_POD_SHAPES: dict[str, type] = {"volumes": list, "nodeSelector": dict, "securityContext": dict}
-_CONTAINER_SHAPES: dict[str, type] = {"env": list, "volumeMounts": list, "resources": dict, "securityContext": dict}
-
-
-class TemplateError(Exception):
-    """The template cannot be made into a Pod of ours; the message says what to change."""
-
-
 def build(task: Task, attempt: int, name: str, settings: Settings) -> Dict:
     """Build the whole Pod manifest. Raises `TemplateError`."""
-    spec = spec_as_dict(task)
-    _check_shapes(spec.get("template", {}).get("spec", {}))
+    spec = template.read(task)
     pod_spec = _pod_spec(spec, task.spec.container_name)
     if task.spec.xcom is not None:
         transport.attach(pod_spec, task.spec.container_name, spec["xcom"], settings)
@@ -68,37 +62,19 @@ def build(task: Task, attempt: int, name: str, settings: Settings) -> Dict:
     }
 
 
-def _check_shapes(template: Dict) -> None:
-    """Refuse what cannot be merged. The template is not typed by the CRD, so anything may stand there."""
-    _check(template, _POD_SHAPES, "spec.template.spec")
-    for kind in ("containers", "initContainers"):
-        for container in template.get(kind, []):
-            _check(container, _CONTAINER_SHAPES, f"spec.template.spec.{kind}[{container['name']}]")
-
-
-def _check(part: Dict, shapes: dict[str, type], where: str) -> None:
-    for field, shape in shapes.items():
-        value = part.get(field)
-        if value is None:
-            part.pop(field, None)
-        elif not isinstance(value, shape):
-            raise TemplateError(f"{where}.{field} must be a {'list' if shape is list else 'map'}")
-        elif isinstance(value, list) and not all(isinstance(item, dict) for item in value):
-            raise TemplateError(f"{where}.{field} must be a list of maps")
-
-
 def _metadata(task: Task, spec: Dict, attempt: int, name: str) -> Dict:
-    template = spec.get("template", {}).get("metadata", {})
+    wanted = spec.get("template", {}).get("metadata", {})
     queue = {names.LABEL_QUEUE: spec["queueName"]} if "queueName" in spec else {}
     meta = task.metadata
+    # The hash is of the spec as it stands, nulls included: the next attempt is compared with that.
     return {
         "name": name,
         "namespace": meta.namespace,
-        "labels": {**template.get("labels", {}), **queue, **identity.pod_labels(meta.name, meta.uid, attempt)},
+        "labels": {**wanted.get("labels", {}), **queue, **identity.pod_labels(meta.name, meta.uid, attempt)},
         "annotations": {
-            **template.get("annotations", {}),
+            **wanted.get("annotations", {}),
             names.ANNOTATION_TASK: meta.name,
-            names.ANNOTATION_SPEC_HASH: identity.spec_hash(spec),
+            names.ANNOTATION_SPEC_HASH: identity.spec_hash(spec_as_dict(task)),
         },
         "finalizers": [names.FINALIZER],
         "ownerReferences": [identity.owner_reference(meta.name, meta.uid)],
@@ -138,7 +114,7 @@ def _merge_container(main: Dict, spec: Dict) -> None:
     # The log's tail then comes with the Pod's status, without a request.
     main.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     if "env" in spec or "env" in main:
-        main["env"] = merge.replace_by_name(main.get("env", []), spec.get("env", []))
+        main["env"] = merge.env(main.get("env", []), spec.get("env", []))
     if "volumeMounts" in spec:
         main["volumeMounts"] = merge.replace_by_name(main.get("volumeMounts", []), spec["volumeMounts"], "mountPath")
     if "resources" in spec:

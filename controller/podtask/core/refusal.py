@@ -30,6 +30,7 @@ class Judgement(NamedTuple):
 
 class _Row(NamedTuple):
     code: int
+    """Of the HTTP answer; 0 for any."""
     pattern: re.Pattern[str]
     judgement: Judgement
 
@@ -46,6 +47,9 @@ def _row(code: int, pattern: str, judgement: Judgement) -> _Row:
 
 
 _TABLE: tuple[_Row, ...] = (
+    # Webhooks and policies choose code and words themselves, and a webhook that names none answers 400.
+    _row(0, r"admission webhook .* denied the request", _DENIED),
+    _row(0, r"(Validating|Mutating)AdmissionPolicy .* denied request", _DENIED),
     _row(403, r"because it is being terminated", _STOPPED),
     _row(403, r"exceeded quota", Judgement(Verdict.WAIT, Reason.QUOTA_EXCEEDED)),
     # "failed quota: q: must specify limits.memory": no waiting helps.
@@ -54,14 +58,14 @@ _TABLE: tuple[_Row, ...] = (
     _row(403, r"no PriorityClass with name", _WAIT_CONFIG),
     _row(403, r"RuntimeClass .* not found", _WAIT_CONFIG),
     _row(403, r"violates PodSecurity", _DENIED),
-    _row(403, r"admission webhook .* denied the request", _DENIED),
     _row(403, r"(maximum|minimum) .* usage per|max limit to request ratio", _DENIED),
-    _row(403, r"the integer value of priority .* must not be provided", _DENIED),
+    _row(403, r"the (integer|string) value of \w+ .* must not be provided", _DENIED),
+    _row(403, r"unable to validate against any security context constraint", _DENIED),
+    _row(403, r"image policy webhook backend denied", _DENIED),
+    _row(403, r"conflicts? with its namespace", _DENIED),
     _row(404, r"namespaces? .* not found", _STOPPED),
     _row(400, r".*", _INVALID),
     _row(413, r".*", _INVALID),
-    # ValidatingAdmissionPolicy answers 422 as well, in words of its own.
-    _row(422, r"ValidatingAdmissionPolicy .* denied request", _DENIED),
     _row(422, r".*", _INVALID),
 )
 
@@ -69,6 +73,6 @@ _TABLE: tuple[_Row, ...] = (
 def judge(refusal: Refusal) -> Judgement:
     """Give the first row of the table that fits, or wait."""
     for row in _TABLE:
-        if row.code == refusal.code and row.pattern.search(refusal.message):
+        if row.code in {0, refusal.code} and row.pattern.search(refusal.message):
             return row.judgement
     return _UNKNOWN

@@ -20,6 +20,9 @@ from ..api.v1alpha1.status import ResultState
 from .observed import XComStatus
 
 _FRAME = b"podtask-xcom/1 "
+_INDEX_DIGITS = 6
+_TEXT_LIMIT = 1024
+"""Messages quote what the task may have written, and the status has a limit that a write must not break."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -51,7 +54,7 @@ def parse_envelope(message: str) -> Envelope:
     """Parse the sidecar's termination message. Raises `ResultError`."""
     try:
         envelope = msgspec.json.decode(message, type=Envelope)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's message is not an envelope: {error}") from error
     if envelope.v != 1:
         raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar speaks version {envelope.v}, the controller 1")
@@ -82,14 +85,16 @@ def open_log(log: bytes, envelope: Envelope, max_bytes: int) -> bytes:
             continue
         place, _, part = line[len(prefix) :].partition(b" ")
         index, _, total = place.partition(b"/")
-        if index.isdigit() and total == str(envelope.chunks).encode():
+        if index.isdigit() and len(index) <= _INDEX_DIGITS and total == str(envelope.chunks).encode():
             parts[int(index)] = part
-    missing = [i for i in range(1, envelope.chunks + 1) if i not in parts]
-    if missing:
+    # Counted from what is there: the number of chunks is a stranger's, and may be of any size.
+    found = sorted(i for i in parts if 1 <= i <= envelope.chunks)
+    if len(found) != envelope.chunks or not found:
+        missing = envelope.chunks - len(found)
         raise ResultError(
-            Reason.XCOM_LOST, f"{len(missing)} of {envelope.chunks} parts of the result are not in the sidecar's log"
+            Reason.XCOM_LOST, f"{missing} of {envelope.chunks} parts of the result are not in the sidecar's log"
         )
-    joined = b"".join(parts[i] for i in range(1, envelope.chunks + 1))
+    joined = b"".join(parts[i] for i in found)
     return _verified(_decode(joined, envelope, max_bytes), envelope)
 
 
@@ -131,7 +136,9 @@ def judge(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
         text = content.decode()
         json.loads(text, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        raise ResultError(Reason.XCOM_INVALID, f"the result is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise ResultError(
+            Reason.XCOM_INVALID, f"the result is not UTF-8: {error.reason} at byte {error.start}"
+        ) from error
     except RecursionError as error:
         raise ResultError(Reason.XCOM_INVALID, "the result is nested too deeply") from error
     except ValueError as error:
@@ -151,11 +158,14 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def failed(error: ResultError, attempt: int) -> XComStatus:
     """Give the status of a result that could not be had."""
-    return XComStatus(state=ResultState.FAILED, reason=error.reason, message=str(error), attempt=attempt)
+    return XComStatus(state=ResultState.FAILED, reason=error.reason, message=str(error)[:_TEXT_LIMIT], attempt=attempt)
 
 
 def empty(attempt: int) -> XComStatus:
     """Give the status of a task that wrote no result."""
     return XComStatus(
-        state=ResultState.EMPTY, reason=Reason.XCOM_MISSING, message="the result file is missing or blank", attempt=attempt
+        state=ResultState.EMPTY,
+        reason=Reason.XCOM_MISSING,
+        message="the result file is missing or blank",
+        attempt=attempt,
     )

@@ -4,13 +4,13 @@ Nothing is deleted before its outcome stands in the status. A finished Pod stays
 spec says: as long as it is there its name is taken, so that no stale reader can run the attempt a second time.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ..api import names
 from ..api.reasons import Reason
 from ..api.v1alpha1.spec import PodRetention
 from ..api.v1alpha1.status import Phase
-from . import ending, status
+from . import clock, ending, status
 from .observed import Observed, Pod, Task
 from .plan import DeletePod, DeleteTask, Plan, ReleasePod, Settings, Step, StopPod
 
@@ -43,20 +43,18 @@ def expire(task: Task, now: datetime) -> Plan:
         seconds = spec.ttl_seconds_after_failed if spec.ttl_seconds_after_failed is not None else seconds
     if seconds is None or done is None:
         return Plan()
-    at = done + timedelta(seconds=seconds)
+    at = clock.later(done, seconds)
     return Plan(steps=(DeleteTask(),)) if at <= now else Plan(wake_at=at)
 
 
 def release_all(pods: tuple[Pod, ...]) -> Plan:
     """Let go of Pods whose task is going, or gone: there is no status left to write their outcome to."""
-    return Plan(
-        steps=tuple(ReleasePod(name=p.metadata.name, uid=p.metadata.uid) for p in pods if p.is_held)
-    )
+    return Plan(steps=tuple(ReleasePod(name=p.metadata.name, uid=p.metadata.uid) for p in pods if p.is_held))
 
 
 def _stop(task: Task, pod: Pod) -> list[Step]:
     """Stop what still runs in a Pod whose attempt is over: its other containers, or a second life nobody asked for."""
-    if pod.is_terminal or pod.stop_reason or pod.metadata.deletion_timestamp is not None:
+    if pod.is_terminal or pod.is_stopping:
         return []
     statuses = {s.name: s for s in pod.status.container_statuses}
     running = [c.name for c in pod.spec.containers if (s := statuses.get(c.name)) is None or s.state.terminated is None]
@@ -78,8 +76,14 @@ def _delete_at(task: Task, pod: Pod, settings: Settings, now: datetime) -> datet
         return None
     if not pod.is_terminal:
         return None
-    ended = (entry.finish_time if entry else None) or pod.metadata.creation_timestamp or now
+    moments = (
+        entry.finish_time if entry else None,
+        pod.metadata.creation_timestamp,
+        # The hold guards what was recorded, which may be long after the end (a controller that was down).
+        task.status.completion_time if pod.attempt >= task.status.attempt_count else None,
+    )
+    ended = max((m for m in moments if m is not None), default=now)
     wanted = task.spec.pod_ttl_seconds_after_finished or 0
     if names.ANNOTATION_ACKNOWLEDGED in task.metadata.annotations:
         wanted = 0
-    return ended + timedelta(seconds=max(wanted, settings.pod_hold_seconds))
+    return clock.later(ended, max(wanted, settings.pod_hold_seconds))

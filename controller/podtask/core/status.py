@@ -7,6 +7,7 @@ import msgspec
 from ..api import names
 from ..api.reasons import REASONS, Reason
 from ..api.v1alpha1.status import MAX_ATTEMPTS_KEPT, AttemptOutcome, ConditionStatus, Phase
+from . import clock
 from .ending import Ending
 from .observed import Attempt, Pod, Task, TaskCondition, TaskStatus, XComStatus
 
@@ -25,7 +26,7 @@ def live_entry(task: Task) -> Attempt | None:
     return last if last is not None and last.number == number_of_next(task) else None
 
 
-def told(task: Task, phase: Phase, reason: str, message: str, pod: Pod | None = None) -> TaskStatus:
+def told(task: Task, phase: str, reason: str, message: str, pod: Pod | None = None) -> TaskStatus:
     """Say where the task stands, without counting anything."""
     status = _replace(
         task.status,
@@ -43,6 +44,10 @@ def entry(task: Task, pod: Pod) -> Attempt:
     main = pod.container(task.spec.container_name)
     running = main.state.running if main else None
     before = live_entry(task)
+    if before is not None and before.pod_uid != pod.metadata.uid:
+        before = None
+    # What was seen to run has run, even where the kubelet has lost the container since.
+    started = clock.known(running.started_at) if running else None
     return Attempt(
         number=pod.attempt,
         pod_name=pod.metadata.name,
@@ -51,7 +56,7 @@ def entry(task: Task, pod: Pod) -> Attempt:
         image_id=main.image_id if main else "",
         create_time=pod.metadata.creation_timestamp,
         admitted_time=before.admitted_time if before else None,
-        start_time=running.started_at if running else None,
+        start_time=started or (before.start_time if before else None),
     )
 
 
@@ -65,10 +70,13 @@ def recorded(
     task: Task, attempt: Attempt, ending: Ending, pod: Pod | None, now: datetime, counts: tuple[int, int]
 ) -> TaskStatus:
     """Record the end of an attempt and raise the counters, all in one write. `counts`: to failures, to disruptions."""
+    finished_at = ending.finished_at
+    if finished_at is not None and pod is not None:
+        finished_at = clock.bounded(clock.by_kubelet(finished_at, pod), pod, now)
     ended = _replace(
         attempt,
         start_time=ending.started_at or attempt.start_time,
-        finish_time=ending.finished_at or now,
+        finish_time=finished_at or now,
         outcome=ending.outcome,
         exit_code=ending.exit_code,
         reason=ending.reason,
@@ -93,13 +101,16 @@ def waiting_for_next(status: TaskStatus, reason: Reason, message: str, at: datet
 
 
 def suspended(task: Task, now: datetime) -> TaskStatus:
-    """Pause: clocks stop."""
+    """Pause: clocks stop. A task that was never acted on has been paused since it was created."""
+    is_new = task.status.observed_generation == 0 and not task.status.attempts
+    since = (task.metadata.creation_timestamp or now) if is_new else now
     status = told(task, Phase.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true")
     return _replace(
         status,
         next_attempt_time=None,
         conditions=_with_condition(
-            status.conditions, _condition(names.CONDITION_SUSPENDED, "True", Reason.SUSPENDED, now, task.metadata.generation)
+            status.conditions,
+            _condition(names.CONDITION_SUSPENDED, "True", Reason.SUSPENDED, since, task.metadata.generation),
         ),
     )
 
@@ -113,13 +124,20 @@ def resumed(task: Task, now: datetime) -> TaskStatus:
         status,
         suspended_seconds=status.suspended_seconds + spent,
         conditions=_with_condition(
-            status.conditions, _condition(names.CONDITION_SUSPENDED, "False", Reason.CREATED, now, task.metadata.generation)
+            status.conditions,
+            _condition(names.CONDITION_SUSPENDED, "False", Reason.CREATED, now, task.metadata.generation),
         ),
     )
 
 
 def finished(
-    task: Task, status: TaskStatus, phase: Phase, reason: str, message: str, now: datetime, xcom: XComStatus | None = None
+    task: Task,
+    status: TaskStatus,
+    phase: Phase,
+    reason: str,
+    message: str,
+    now: datetime,
+    xcom: XComStatus | None = None,
 ) -> TaskStatus:
     """End the task, for ever: phase, reason, times and both conditions in one write."""
     succeeded: ConditionStatus = ConditionStatus.TRUE if phase is Phase.SUCCEEDED else ConditionStatus.FALSE

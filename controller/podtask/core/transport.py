@@ -28,7 +28,7 @@ _RESTRICTED: Dict = {
 
 
 def message_bytes(containers: int) -> int:
-    """Give the bytes of a termination message that surely survive in a Pod of so many containers, init ones included."""
+    """Give the bytes of a termination message that survive in a Pod of so many containers, init ones included."""
     return min(_MESSAGE_BYTES, _POD_MESSAGE_BYTES // (containers + _SPARE_CONTAINERS))
 
 
@@ -102,6 +102,9 @@ def _sidecar(pod: Dict, main: Dict, xcom: Dict, settings: Settings, mount: Dict,
         "securityContext": wanted.get("securityContext") or _security_context(pod, main),
         "volumeMounts": [mount],
     }
+    if "subPathExpr" in mount:
+        # The expression is expanded from the container's own variables.
+        sidecar["env"] = [v for v in main.get("env", []) if f"$({v['name']})" in str(mount["subPathExpr"])]
     if settings.image_pull_policy:
         sidecar["imagePullPolicy"] = settings.image_pull_policy
     return sidecar
@@ -118,12 +121,13 @@ def _is_guaranteed(container: Dict) -> bool:
     resources = container.get("resources", {})
     limits = resources.get("limits", {})
     requests = {**limits, **resources.get("requests", {})}
-    return all(name in limits and requests[name] == limits[name] for name in ("cpu", "memory"))
+    return all(name in limits and str(requests[name]) == str(limits[name]) for name in ("cpu", "memory"))
 
 
 def _security_context(pod: Dict, main: Dict) -> Dict:
     """Run as who wrote the file: a result with mode 0600 can be read by its owner only."""
-    settings: Dict = {**pod.get("securityContext", {}), **main.get("securityContext", {})}
+    both = {**pod.get("securityContext", {}), **main.get("securityContext", {})}
+    settings: Dict = {key: value for key, value in both.items() if value is not None}
     context = dict(_RESTRICTED)
     if "runAsUser" in settings:
         context["runAsUser"] = settings["runAsUser"]

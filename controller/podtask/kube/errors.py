@@ -91,7 +91,7 @@ class ServerError(ApiError):
 
 
 class TransportError(ApiError):
-    """No HTTP status: the connection could not be made, or broke before anything was sent."""
+    """No HTTP status. A write that ends with this very class was not sent; a read's answer may also be unreadable."""
 
 
 class ReplyLost(TransportError):

@@ -39,7 +39,7 @@ class Limits:
     read_seconds: float = 60.0
     """A whole read, retries included."""
     write_seconds: float = 30.0
-    """A whole write, retries included. It goes into how long a finished Pod is held: see `docs/adr`."""
+    """A whole write, retries included: how long after losing the Lease our last write can still land."""
     watch_silence_seconds: float = 75.0
     """Bookmarks come once a minute, so a watch that says nothing for this long is dead."""
     watch_timeout_seconds: tuple[int, int] = (290, 590)
@@ -76,7 +76,10 @@ class HttpClient:
         time_source: clock.Clock = clock.SYSTEM,
         jitter: backoff.Jitter = random.random,
     ) -> None:
-        """`write_gate` is called before every sending of a write; what it raises goes to the caller, unsent."""
+        """`write_gate` is called before every sending of a write; what it raises goes to the caller, unsent.
+
+        On a kept connection the write goes out in the same turn of the loop; a new one takes `connect_seconds` at most.
+        """
         self._server = where.server.rstrip("/")
         self._token = connection.Token(where, time_source=time_source)
         self._limits = limits
@@ -230,7 +233,8 @@ class HttpClient:
                     raise
                 failures += 1
                 delay = self._delay(failures, error)
-                if self._clock.monotonic() + delay >= deadline:
+                # Without time to connect, "not sent" could no longer be told from "reply lost".
+                if self._clock.monotonic() + delay + limits.connect_seconds >= deadline:
                     raise
                 await self._clock.sleep(delay)
 
@@ -257,6 +261,8 @@ class HttpClient:
             self._in_flight.release()
 
     async def _take_slot(self, deadline: float) -> None:
+        if self._in_flight.take():
+            return  # nearly always; a timeout that is not needed would cost a tenth of the request
         try:
             async with asyncio.timeout(deadline - self._clock.monotonic()):
                 await self._in_flight.acquire()

@@ -34,10 +34,16 @@ class InFlight:
         """How many requests are under way."""
         return self._used
 
+    def take(self) -> bool:
+        """Take a slot if one is free and nobody waits for it."""
+        if self._waiters or self._used >= self.size:
+            return False
+        self._used += 1
+        return True
+
     async def acquire(self) -> None:
         """Take a slot, waiting for one where none is free. Cancelling the wait takes none."""
-        if self._used < self.size and not self._waiters:
-            self._used += 1
+        if self.take():
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -46,7 +52,7 @@ class InFlight:
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
                 self.release()  # the slot was given in the very turn in which we were cancelled
-            else:
+            elif waiter in self._waiters:  # `release` may have passed over it, cancelled as it was
                 self._waiters.remove(waiter)
             raise
 

@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 import msgspec
 
@@ -26,6 +26,11 @@ _FAILURES_BEFORE_LIST = 5
 """Watches that fail in a row without a word. After a restore of etcd the server may refuse our position for ever."""
 
 
+class _Scope(TypedDict):
+    namespace: str
+    selector: str
+
+
 class _RawMeta(msgspec.Struct):
     uid: str = ""
     resource_version: str = msgspec.field(name="resourceVersion", default="0")
@@ -39,7 +44,12 @@ _raw_object = msgspec.json.Decoder(_RawObject)
 
 
 class Informer(Generic[T]):
-    """Follows one kind of object. `run` does the work; everything else may be called at any time on the same loop."""
+    """Follows one kind of object. `run` does the work; everything else may be called at any time on the same loop.
+
+    `on_change(old, new)` is called in order, after the store has changed. A deletion is `(last, None)`, where `last`
+    is the state the object had when it went, as far as the server told us. Both callbacks are to be short and
+    synchronous; what they raise is logged, and stops nothing.
+    """
 
     def __init__(
         self,
@@ -58,27 +68,20 @@ class Informer(Generic[T]):
         time_source: clock.Clock = clock.SYSTEM,
         jitter: backoff.Jitter = random.random,
     ) -> None:
-        """Prepare to follow `resource`; nothing is sent before `run`.
-
-        `on_change(old, new)` is called in order, after the store has changed. A deletion is `(last, None)`, where
-        `last` is the state the object had when it went, as far as the server told us. Both callbacks are to be short
-        and synchronous; what they raise is logged, and stops nothing.
-        """
+        """Prepare to follow `resource`; nothing is sent before `run`."""
         self._api = api
         self._resource = resource
+        self._scope = _Scope(namespace=namespace, selector=selector)
         self._decode = decode
         self._meta = meta
         self._on_change = on_change
         self._on_undecodable = on_undecodable
-        self._namespace = namespace
-        self._selector = selector
         self._relist_seconds = relist_seconds
         self._page_size = page_size
         self._clock = time_source
         self._jitter = jitter
         self._store: Store[T] = Store(meta, index)
-        self._position = 0
-        """Every change up to this version is in the store."""
+        self._position = 0  # every change up to this version is in the store
         self._must_list = True
         self._relist_at = 0.0
         self._failures = 0
@@ -124,6 +127,8 @@ class Informer(Generic[T]):
         deletion, and only then does our reply arrive. Nothing is stored under that uid any more, so 10 looks new;
         stored, it would stay for ever, as the watch has nothing left to say about it. But the stream stands at 11,
         which means that it has told us all about 10.
+
+        `obj` has to match the selector: of what does not, the watch says nothing, and it would stay until a list.
         """
         meta = self._meta(obj)
         if meta.version <= max(self._position, self._store.version(meta.uid)):
@@ -162,8 +167,7 @@ class Informer(Generic[T]):
         while True:
             page = await self._api.list_page(
                 self._resource,
-                namespace=self._namespace,
-                selector=self._selector,
+                **self._scope,
                 limit=self._page_size,
                 continue_token=token,
             )
@@ -198,12 +202,7 @@ class Informer(Generic[T]):
             del self._undecodable[uid]
 
     async def _watch(self) -> None:
-        stream = self._api.watch(
-            self._resource,
-            namespace=self._namespace,
-            selector=self._selector,
-            resource_version=str(self._position),
-        )
+        stream = self._api.watch(self._resource, **self._scope, resource_version=str(self._position))
         async with aclosing(stream):
             async for event in stream:
                 self._alive_at = self._clock.monotonic()

@@ -4,6 +4,7 @@ Everything that decides what is sent is here, in pure functions, so that a test 
 server is needed to know that a create is strict, that a delete names the uid, or that no list asks for a stale read.
 """
 
+import re
 import urllib.parse
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from . import client
 
 FIELD_MANAGER = "podtask"
 _JSON = "application/json"
+_PLAIN = re.compile("[a-z0-9-]+")
+"""What nearly every name is made of; nothing of it is ever quoted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +130,20 @@ def _accept() -> dict[str, str]:
     return {"Accept": _JSON}
 
 
-def _join(plural: str, subresource: str) -> str:
-    return f"{plural}/{subresource}" if subresource else plural
+def _join(path: str, subresource: str) -> str:
+    return f"{path}/{subresource}" if subresource else path
 
 
 def _path(resource: client.Resource, namespace: str, name: str = "", subresource: str = "") -> str:
-    parts = [resource.plural]
+    path = resource.prefix
     if namespace:
-        parts = ["namespaces", namespace, resource.plural]
-    # Quoted with no character spared: a name may come from an object that some user wrote.
-    tail = [part for part in (name, *subresource.split("/")) if part]
-    return "/".join([resource.prefix, *(urllib.parse.quote(part, safe="") for part in parts + tail)])
+        path += "/namespaces/" + _quoted(namespace)
+    path += "/" + resource.plural
+    if name:
+        path += "/" + _quoted(name)
+    return _join(path, subresource)
+
+
+def _quoted(part: str) -> str:
+    """Quote with no character spared, not even a slash: a name may come from an object that some user wrote."""
+    return part if _PLAIN.fullmatch(part) else urllib.parse.quote(part, safe="")

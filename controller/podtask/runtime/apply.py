@@ -214,9 +214,7 @@ class Applier:
             raise
 
 
-def _refusal(
-    before: Refusal | None, attempt: int, code: int, reason: str, message: str, at: datetime
-) -> Refusal:
+def _refusal(before: Refusal | None, attempt: int, code: int, reason: str, message: str, at: datetime) -> Refusal:
     count = before.count + 1 if before is not None and before.attempt == attempt else 1
     return Refusal(attempt=attempt, code=code, reason=reason, message=message, at=at, count=count)
 

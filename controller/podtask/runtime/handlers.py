@@ -8,6 +8,7 @@ import asyncio
 import base64
 import logging
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -63,7 +64,9 @@ def register(
 
 async def run(registry: kopf.OperatorRegistry, stop_flag: asyncio.Event) -> None:
     """Run kopf until a signal or the flag ends it."""
-    await kopf.operator(registry=registry, clusterwide=True, standalone=True, stop_flag=stop_flag)
+    # Given, because kopf would look the user up by name, and an arbitrary uid in a container has none.
+    identity: Any = socket.gethostname()
+    await kopf.operator(registry=registry, identity=identity, clusterwide=True, standalone=True, stop_flag=stop_flag)
 
 
 def _pem(value: str | bytes | None) -> bytes:

@@ -212,7 +212,7 @@ class WorkQueue(Generic[K]):
         except asyncio.CancelledError:
             if getter.done() and not getter.cancelled():
                 self._wake_getter()  # woken and cancelled in the same turn: the key is for another
-            else:
+            elif getter in self._getters:  # `_wake_getter` may have passed over it, cancelled as it was
                 self._getters.remove(getter)
             raise
 

@@ -23,6 +23,10 @@ _log = logging.getLogger(__name__)
 _DECISIONS_AT_ONCE = 8
 """A task that is not settled after so many decisions lets the others go first."""
 
+_SHORTEST_WAIT_SECONDS = 0.05
+"""A plan that has nothing to do and wants to be asked again at once would otherwise hold the loop, and the event that
+it waits for would never be heard."""
+
 
 class Cache(Protocol):
     """The live copy of the cluster, as far as reading concerns it."""
@@ -165,7 +169,8 @@ class Reconciler:
 
     def _wake(self, uid: str, decided: plan.Plan) -> None:
         if decided.wake_at is not None:
-            self._queue.add_after(uid, max(0.0, (decided.wake_at - self._now()).total_seconds()))
+            wait = (decided.wake_at - self._now()).total_seconds()
+            self._queue.add_after(uid, max(_SHORTEST_WAIT_SECONDS, wait))
 
     def _report(self, task: Task, step: plan.WriteStatus) -> None:
         """Log one line for each change of state, and none for what only moves inside one."""

@@ -23,7 +23,7 @@ def kubectl_command() -> list[str]:
     given = os.environ.get("PODTASK_TEST_KUBECONFIG")
     if given:
         return [os.environ.get("KUBECTL", "kubectl"), f"--kubeconfig={given}"]
-    from cluster import Form, up  # noqa: PLC0415 - it is needed by these tests alone
+    from cluster import Form, up
 
     cluster = up("crd-tests", Form.LIGHT)
     return [cluster.record.binaries["kubectl"], f"--kubeconfig={cluster.kubeconfig}"]

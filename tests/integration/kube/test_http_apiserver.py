@@ -113,7 +113,7 @@ async def test_pages_are_of_one_moment(api: HttpClient, namespace: str) -> None:
 
 
 async def test_a_selector(api: HttpClient, namespace: str) -> None:
-    await api.create(CONFIG_MAPS, namespace, config_map("a", labels={"k": "v"}))
+    await api.create(CONFIG_MAPS, namespace, config_map("a", {}, {"k": "v"}))
     await make(api, namespace, "b")
     page = await api.list_page(CONFIG_MAPS, namespace=namespace, selector="k in (v, w)")
     assert [decode(item).metadata.name for item in page.items] == ["a"]
@@ -153,7 +153,7 @@ async def test_nobody_is_let_in_with_a_wrong_token(connection: Connection) -> No
 async def test_who_has_no_rights_is_forbidden(connection: Connection) -> None:
     anonymous = HttpClient(replace(connection, client_cert_data=b"", client_key_data=b""))
     with pytest.raises(errors.Forbidden, match="configmaps"):
-        await anonymous.create(CONFIG_MAPS, "default", config_map("a"))
+        await anonymous.create(CONFIG_MAPS, "default", config_map("a", {}))
     await anonymous.close()
 
 

@@ -1,7 +1,7 @@
 """ConfigMaps and Pods as the tests write and read them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -37,15 +37,12 @@ def meta(thing: Thing) -> Meta:
     return Meta(thing.metadata.namespace, thing.metadata.name, thing.metadata.uid, thing.metadata.resource_version)
 
 
-def config_map(
-    name: str, *, finalizers: Iterable[str] = (), labels: dict[str, str] | None = None, **data: str
-) -> bytes:
-    metadata = {"name": name, "finalizers": list(finalizers), "labels": labels or {}}
-    return orjson.dumps({"metadata": metadata, "data": data})
+def config_map(name: str, data: Mapping[str, str], labels: Mapping[str, str] | None = None) -> bytes:
+    return orjson.dumps({"metadata": {"name": name, "labels": labels or {}}, "data": data})
 
 
 async def make(api: Client, namespace: str, name: str, **data: str) -> Thing:
-    return decode(await api.create(CONFIG_MAPS, namespace, config_map(name, **data)))
+    return decode(await api.create(CONFIG_MAPS, namespace, config_map(name, data)))
 
 
 async def remove(api: Client, thing: Thing) -> None:

@@ -21,18 +21,24 @@ def _wire_names() -> list[str]:
     return [field.alias or name for name, field in PodTaskSpec.model_fields.items()]
 
 
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_nothing_of_any_shape_makes_a_rule_fail(data: st.DataObject) -> None:
+NAMES = sorted(
+    {step.removesuffix("[]") for rule in rules.RULES for step in rule.path.split(".") if step}
+    | {*_wire_names(), "status"}
+)
+NESTED = st.recursive(JSON, lambda inner: st.dictionaries(st.sampled_from(NAMES), inner, max_size=4), max_leaves=8)
+MATCHERS = st.fixed_dictionaries(
+    dict.fromkeys(("operator", "values", "mode", "path", "maxBytes", "restartPolicy"), JSON)
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=st.one_of(NESTED, MATCHERS), before=NESTED)
+def test_nothing_of_any_shape_makes_a_rule_fail(value: Any, before: Any) -> None:
     """A wrong type is another's finding; a rule must survive it, since all findings are told at once."""
-    names = st.sampled_from([*_wire_names(), "rules"])
-    spec = st.dictionaries(names, JSON | st.dictionaries(names, JSON, max_size=3), max_size=6)
     for rule in rules.RULES:
-        value, before = data.draw(spec), data.draw(spec)
-        rule.holds(value, before)
-        rule.holds({key: data.draw(JSON) for key in ("operator", "values", "mode", "path", "restartPolicy")}, before)
-    rules.violations(data.draw(JSON), data.draw(JSON))
-    rules.violations({"spec": data.draw(spec)}, {"spec": data.draw(spec), "status": data.draw(JSON)})
+        assert rule.holds(value, before) in (True, False)
+    rules.violations(value, before)
+    rules.violations({"spec": value}, {"spec": before, "status": value})
 
 
 def test_a_rule_over_a_change_needs_a_change() -> None:
@@ -55,7 +61,9 @@ def test_a_violation_shows_its_place() -> None:
 def test_every_field_is_mutable_by_name_or_immutable_by_rule() -> None:
     """A new field comes out immutable; a field that is named mutable exists."""
     assert set(_wire_names()) >= rules_change.MUTABLE
-    guarded = {rule.message.partition(" can")[0].split(".")[0] for rule in rules.RULES if rule.is_transition}
+    guarded = {rule.message.partition(" can")[0].split(".")[0] for rule in rules.RULES if rule.is_transition} - {
+        "cancel"
+    }
     assert set(_wire_names()) - rules_change.MUTABLE == guarded & set(_wire_names())
 
 

@@ -70,6 +70,25 @@ def test_a_running_cluster_is_used_as_it_is(directory, no_builds, monkeypatch) -
     assert shell.ran == []
 
 
+def test_a_stopped_cluster_is_started_and_not_made_again(directory, no_builds, monkeypatch) -> None:
+    shell = Shell()
+    write_record(directory, make_cluster(directory, shell).record)
+    answers = iter([False, True])
+    monkeypatch.setattr(kind.KindCluster, "answers", lambda _: next(answers))
+    monkeypatch.setattr(kind.KindCluster, "kubectl", lambda *_: "")
+    kind.up(directory, SPEC, lambda _: None, shell)
+    assert shell.ran[0] == ["docker", "start", "podtask-one-control-plane"]
+    assert not any("create" in words for words in shell.ran)
+
+
+def test_a_cluster_that_cannot_be_started_is_made_again(directory, no_builds, monkeypatch) -> None:
+    shell = Shell(start="error")
+    write_record(directory, make_cluster(directory, shell).record)
+    monkeypatch.setattr(kind.KindCluster, "answers", lambda _: False)
+    kind.up(directory, SPEC, lambda _: None, shell)
+    assert [words[1] for words in shell.ran] == ["start", "delete", "create"]
+
+
 def test_another_node_image_can_be_named(directory, monkeypatch) -> None:
     monkeypatch.setenv("PODTASK_KIND_IMAGE", "node:v1")
     assert kind.create_command(directory, SPEC, "kind", Path("c"))[-2:] == ["--image", "node:v1"]

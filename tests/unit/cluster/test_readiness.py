@@ -54,7 +54,14 @@ def test_it_gives_up_at_the_deadline_with_the_end_of_the_log(tmp_path) -> None:
     assert "line 1\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("word", ["FATAL", "BACKOFF", "EXITED", "STOPPED"])
+def test_a_killed_program_gets_the_second_that_its_restart_takes(tmp_path) -> None:
+    clock = Clock()
+    with pytest.raises(ClusterError, match="etcd is EXITED"):
+        make_waiter(tmp_path, "EXITED", clock).until("waiting", lambda: False, ["etcd"])
+    assert 3 < clock.now < 4
+
+
+@pytest.mark.parametrize("word", ["FATAL", "BACKOFF", "STOPPED"])
 def test_a_dead_program_ends_the_wait_at_once(tmp_path, word) -> None:
     clock = Clock()
     with pytest.raises(ClusterError, match=f"etcd is {word}") as caught:

@@ -145,7 +145,6 @@ REFUSED: dict[str, Any] = {
     ],
     "a union of models": Inner | Open,
     "a model that contains itself": Endless,
-    "extra fields refused": create_model("Closed", __config__=ConfigDict(extra="forbid"), word=(Word, ...)),
     "extra fields without the mark": create_model("Loose", __config__=ConfigDict(extra="allow"), word=(Word, ...)),
     "a mark that is not known": Annotated[Word, Field(json_schema_extra={"x-kubernetes-embedded-resource": True})],
     "an example": Annotated[Word, Field(examples=["a"])],
@@ -157,6 +156,12 @@ REFUSED: dict[str, Any] = {
 def test_refused_with_its_path(case: str) -> None:
     with pytest.raises(InexpressibleError, match=r"^Model\.field"):
         _field(Annotated[REFUSED[case] | None, Field()] if REFUSED[case] is not Any else Any)
+
+
+def test_a_model_that_refuses_extra_fields_is_one_that_drops_them() -> None:
+    """The server has no "closed": it prunes what is not declared, or refuses it under strict validation."""
+    closed = create_model("Closed", __config__=ConfigDict(extra="forbid"), word=(Word, ...))
+    assert _field(closed | None) == _field(create_model("Plain", word=(Word, ...)) | None)
 
 
 def test_a_default_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,6 +199,17 @@ async def test_a_refused_connection_is_tried_again_for_every_verb(world: World, 
         await call(api)
     assert type(caught.value) is errors.TransportError
     assert len(world.clock.slept) > 5
+
+
+@all_verbs
+async def test_a_handshake_without_answer_is_a_failed_connection(world: World, call: Call) -> None:
+    """A node that died takes connections no more, or takes them and is mute; in both cases nothing was sent."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        limits = Limits(connect_seconds=0.05, read_seconds=0.25, write_seconds=0.25)
+        api = world.client(limits, server=f"https://127.0.0.1:{mute.getsockname()[1]}")
+        with pytest.raises(errors.TransportError, match="not sent") as caught:
+            await call(api)
+    assert type(caught.value) is errors.TransportError
 
 
 async def test_a_write_waits_for_the_server_to_come_up(world: World) -> None:

@@ -53,6 +53,19 @@ async def test_a_slot_given_in_the_turn_of_the_cancellation_goes_on() -> None:
     assert slots.used == 1
 
 
+async def test_a_release_in_the_turn_of_the_cancellation_passes_over_it() -> None:
+    slots = InFlight(1)
+    await slots.acquire()
+    first, second = asyncio.create_task(slots.acquire()), asyncio.create_task(slots.acquire())
+    await asyncio.sleep(0)
+    first.cancel()
+    slots.release()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await second
+    assert slots.used == 1
+
+
 def test_a_wave_of_429s_halves_it_once_and_successes_bring_it_back() -> None:
     clock = JumpingClock()
     slots = InFlight(8, time_source=clock)

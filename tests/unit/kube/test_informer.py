@@ -314,6 +314,7 @@ async def test_after_a_restore_of_etcd_the_list_wins(world: World) -> None:
         world.api.break_watch(errors.Gone("too old", code=410))
         await settle()
         assert world.take_changes() == [("a-1@501", "a-1@21"), ("b-2@502", None)]
+        assert world.api.asked[-1] == "watch 21"
         world.api.modify("a-1")
         await settle()
         assert world.stored == world.true
@@ -495,7 +496,7 @@ async def test_it_asks_for_its_selector_and_namespace(world: World) -> None:
 
     world.api = Recorder()
     world.__post_init__()
-    world.informer._namespace, world.informer._selector = "n", "s"
+    world.informer._scope = {"namespace": "n", "selector": "s"}
     async with world.running():
         assert asked == [
             ((PODS,), {"namespace": "n", "selector": "s", "limit": 2, "continue_token": ""}),

@@ -136,6 +136,17 @@ async def test_a_cancelled_getter_passes_its_wake_up_on() -> None:
     assert await second == "a"
 
 
+async def test_an_add_in_the_turn_of_the_cancellation_passes_over_the_getter() -> None:
+    queue, _ = make_queue()
+    first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    first.cancel()
+    queue.add("a")
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await second == "a"
+
+
 async def test_a_cancelled_getter_is_forgotten() -> None:
     queue, _ = make_queue()
     getting = asyncio.create_task(queue.get())
@@ -366,5 +377,5 @@ class AgainstModel(RuleBasedStateMachine):
         assert got == owed
 
 
-AgainstModel.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+AgainstModel.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 test_against_model = AgainstModel.TestCase

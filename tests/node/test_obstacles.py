@@ -1,0 +1,228 @@
+"""What keeps a task from starting: told while it lasts, in the words of whoever holds it up, and ended by a deadline."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.harness.programs import ABSENT, container, shell
+from tests.harness.story import SUCCESS, Ended, check
+from tests.harness.tasks import Namespace, Object
+
+Fields = dict[str, Any]
+
+SECRET_ENV = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "later", "key": "token"}}}]
+MISSING_MAP: Fields = {
+    "volumes": [{"name": "settings", "configMap": {"name": "nowhere"}}],
+    "volumeMounts": [{"name": "settings", "mountPath": "/settings"}],
+}
+
+
+def is_told(reason: str) -> Callable[[Object], bool]:
+    return lambda task: task["status"].get("reason") == reason
+
+
+def add_quota(namespace: Namespace, pods: int) -> None:
+    body = {"metadata": {"name": "pods"}, "spec": {"hard": {"pods": str(pods)}}}
+    namespace.core.create_namespaced_resource_quota(namespace.name, body)
+    wait_quota(namespace, pods)
+
+
+def wait_quota(namespace: Namespace, pods: int) -> None:
+    """Wait until the quota's controller has taken the limit up; before, admission goes by the old one."""
+    listing = namespace.core.list_namespaced_resource_quota
+    namespace.wait_object(listing, "pods", lambda q: q.get("status", {}).get("hard", {}).get("pods") == str(pods))
+
+
+# ---- images ----
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        pytest.param({"image": "Not A Name"}, "InvalidImageName", id="a name that is none"),
+        pytest.param({"image": ABSENT, "imagePullPolicy": "Never"}, "ErrImageNeverPull", id="one never to be pulled"),
+    ],
+)
+def test_an_image_that_can_never_come_ends_the_task_at_once(namespace: Namespace, fields: Fields, word: str) -> None:
+    status = namespace.run("unpulled", command=["true"], **fields, backoffLimit=3)
+    check(status, "Failed", "ImagePullFailed", Ended("Stopped", "ImagePullFailed", is_started=False))
+    assert word in status["message"], "the kubelet's words"
+    assert "container base" in status["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "who"),
+    [
+        pytest.param({"image": ABSENT}, "container base", id="of the task"),
+        pytest.param(
+            {**shell("true"), "initContainers": [{**container("loader", ""), "image": ABSENT}]},
+            "container loader",
+            id="of an init container",
+        ),
+    ],
+)
+def test_an_image_that_does_not_come_is_told_and_ended_by_its_deadline(
+    namespace: Namespace, fields: Fields, who: str
+) -> None:
+    namespace.create("unpulled", **fields, deadlines={"imagePullSeconds": 7})
+    told = namespace.wait("unpulled", is_told("ImagePullFailed"))["status"]
+    assert told["phase"] == "Pending"
+    assert who in told["message"]
+    status = namespace.wait_finished("unpulled")
+    expected = Ended("Failed", "ImagePullDeadlineExceeded", is_started=False)
+    check(status, "Failed", "ImagePullDeadlineExceeded", expected)
+    assert who in status["message"]
+
+
+# ---- what the Pod refers to ----
+
+
+def test_a_missing_secret_is_told_and_its_coming_starts_the_task(namespace: Namespace) -> None:
+    namespace.create("secretive", **shell("test $TOKEN = s3cret", env=SECRET_ENV), backoffLimit=0)
+    told = namespace.wait("secretive", is_told("ConfigError"))["status"]
+    assert told["phase"] == "Pending"
+    assert 'secret "later" not found' in told["message"]
+    namespace.core.create_namespaced_secret(
+        namespace.name, {"metadata": {"name": "later"}, "stringData": {"token": "s3cret"}}
+    )
+    check(namespace.wait_finished("secretive"), "Succeeded", "Completed", SUCCESS)
+
+
+def test_a_root_image_that_may_not_be_root_is_told(namespace: Namespace) -> None:
+    fields = shell("true", securityContext={"runAsNonRoot": True}, deadlines={"startSeconds": 8})
+    namespace.create("rootless", **fields)
+    told = namespace.wait("rootless", is_told("ConfigError"))["status"]
+    assert "runAsNonRoot" in told["message"]
+    status = namespace.wait_finished("rootless")
+    check(status, "Failed", "StartDeadlineExceeded", Ended("Failed", "StartDeadlineExceeded", is_started=False))
+    assert "runAsNonRoot" in status["message"]
+
+
+def test_a_missing_volume_is_ended_by_the_start_deadline(namespace: Namespace) -> None:
+    """The kubelet tells it in an Event only, never in the Pod's status."""
+    status = namespace.run("mapless", **shell("true"), **MISSING_MAP, deadlines={"startSeconds": 6})
+    check(status, "Failed", "StartDeadlineExceeded", Ended("Failed", "StartDeadlineExceeded", is_started=False))
+
+
+def test_an_init_container_without_end_is_ended_by_the_start_deadline(namespace: Namespace) -> None:
+    inits = [container("endless", "trap 'exit 0' TERM; sleep 600 & wait")]
+    status = namespace.run("prepared", **shell("true"), initContainers=inits, deadlines={"startSeconds": 3}, xcom={})
+    check(status, "Failed", "StartDeadlineExceeded", Ended("Failed", "StartDeadlineExceeded", is_started=False))
+    assert status["xcom"]["state"] == "Dropped"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param({"serviceAccountName": "nobody"}, "serviceaccount", id="service account"),
+        pytest.param({"priorityClassName": "nothing"}, "PriorityClass", id="priority class"),
+    ],
+)
+def test_what_admission_looks_up_and_misses_is_waited_for(namespace: Namespace, fields: Fields, words: str) -> None:
+    namespace.create("missing", **shell("true"), **fields, deadlines={"scheduleSeconds": 8})
+    told = namespace.wait("missing", is_told("ConfigError"))["status"]
+    assert words in told["message"]
+    status = namespace.wait_finished("missing")
+    check(status, "Failed", "ScheduleDeadlineExceeded")
+    assert words in status["message"]
+
+
+# ---- places ----
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param({"nodeSelector": {"disk": "golden"}}, "node affinity/selector", id="a label that no node has"),
+        pytest.param({"resources": {"requests": {"cpu": "1000"}}}, "Insufficient cpu", id="more than any node has"),
+    ],
+)
+def test_a_task_without_a_place_is_told_and_ended_by_its_deadline(
+    namespace: Namespace, fields: Fields, words: str
+) -> None:
+    namespace.create("homeless", **shell("true"), **fields, deadlines={"scheduleSeconds": 8})
+    told = namespace.wait("homeless", is_told("Unschedulable"))["status"]
+    assert told["phase"] == "Pending"
+    assert words in told["message"]
+    status = namespace.wait_finished("homeless")
+    expected = Ended("Stopped", "ScheduleDeadlineExceeded", is_started=False, is_placed=False)
+    check(status, "Failed", "ScheduleDeadlineExceeded", expected)
+    assert words in status["message"], "the scheduler's words"
+
+
+def test_a_task_held_by_a_gate_is_told_and_its_schedule_clock_stands(namespace: Namespace) -> None:
+    template = {"spec": {"schedulingGates": [{"name": "podtask.test/hold"}]}}
+    namespace.create("gated", **shell("true"), template=template, deadlines={"scheduleSeconds": 3})
+    told = namespace.wait("gated", is_told("SchedulingGated"))["status"]
+    assert "podtask.test/hold" in told["message"]
+    namespace.core.patch_namespaced_pod(
+        told["attempts"][0]["podName"], namespace.name, {"spec": {"schedulingGates": None}}
+    )
+    check(namespace.wait_finished("gated"), "Succeeded", "Completed", SUCCESS)
+
+
+# ---- quota ----
+
+
+def test_a_used_up_quota_is_waited_for(namespace: Namespace) -> None:
+    add_quota(namespace, 0)
+    namespace.create("queued", **shell("true"))
+    told = namespace.wait("queued", is_told("QuotaExceeded"))["status"]
+    assert "exceeded quota: pods" in told["message"]
+    assert "attempts" not in told
+    namespace.core.patch_namespaced_resource_quota("pods", namespace.name, {"spec": {"hard": {"pods": "1"}}})
+    check(namespace.wait_finished("queued"), "Succeeded", "Completed", SUCCESS)
+
+
+def test_a_used_up_quota_is_waited_for_until_the_schedule_deadline(namespace: Namespace) -> None:
+    add_quota(namespace, 0)
+    status = namespace.run("queued", **shell("true"), deadlines={"scheduleSeconds": 3}, backoffLimit=3)
+    check(status, "Failed", "ScheduleDeadlineExceeded")
+    assert "QuotaExceeded" in status["message"]
+    assert "exceeded quota: pods" in status["message"]
+
+
+def test_a_task_that_waits_for_a_quota_can_be_cancelled(namespace: Namespace) -> None:
+    add_quota(namespace, 0)
+    namespace.create("queued", **shell("true"))
+    namespace.wait("queued", is_told("QuotaExceeded"))
+    namespace.patch("queued", cancel=True)
+    check(namespace.wait_finished("queued"), "Cancelled", "Cancelled")
+
+
+# ---- refusals for good ----
+
+
+def test_a_pod_against_the_namespaces_level_is_denied(make_namespace: Callable[..., Namespace]) -> None:
+    namespace = make_namespace({"pod-security.kubernetes.io/enforce": "restricted"})
+    status = namespace.run("rootful", **shell("true"), backoffLimit=3, deadlines={"scheduleSeconds": 60})
+    check(status, "Failed", "AdmissionDenied")
+    assert "violates PodSecurity" in status["message"]
+    assert "runAsNonRoot" in status["message"]
+
+
+PORTS = [{"containerPort": 80, "name": "web"}, {"containerPort": 81, "name": "web"}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        pytest.param({"template": {"spec": {"nodeSelectr": {}}}}, "nodeSelectr", id="a misspelt field of the Pod"),
+        pytest.param(
+            {"template": {"spec": {"containers": [{"name": "base", "comand": ["true"]}]}}},
+            "comand",
+            id="a misspelt field of a container",
+        ),
+        pytest.param({"template": {"spec": {"priority": "high"}}}, "priority", id="a field of another type"),
+        pytest.param({"ports": PORTS}, "Duplicate value", id="two ports of one name"),
+        pytest.param({"volumeMounts": [{"name": "none", "mountPath": "/x"}]}, "none", id="a mount without a volume"),
+    ],
+)
+def test_a_template_that_is_no_pod_is_named_and_never_tried_again(
+    namespace: Namespace, fields: Fields, word: str
+) -> None:
+    status = namespace.run("misspelt", **shell("true"), **fields, backoffLimit=3)
+    check(status, "Failed", "InvalidPodTemplate")
+    assert word in status["message"]
+    assert namespace.pods() == []

@@ -1,0 +1,198 @@
+"""The laws of `decide`, for facts that may be anything and for whole lives of tasks."""
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+
+from podtask.api import names
+from podtask.core import plan
+from podtask.core.decide import decide
+from podtask.core.observed import Observed, TaskStatus
+from podtask.core.pod import Pod
+from tests.builders import UID, at
+from tests.property import facts
+from tests.property.life import ENDS, EVENTS, Life
+from tests.property.model import Gone, over_the_wire, settle
+
+SETTINGS = plan.Settings()
+MOST_ROUNDS = 12
+BUDGET = {
+    "deadline": None,
+    "database": None,
+    "phases": (Phase.explicit, Phase.generate),
+    "suppress_health_check": list(HealthCheck),
+}
+many = settings(max_examples=150, **BUDGET)
+few = settings(max_examples=60, **BUDGET)
+
+
+def is_ours(found: Pod) -> bool:
+    return found.is_owned_by(UID)
+
+
+def written_status(decided: plan.Plan) -> TaskStatus | None:
+    found = [s.status for s in decided.steps if isinstance(s, plan.WriteStatus)]
+    assert len(found) <= 1, "one status write for each decision"
+    return found[0] if found else None
+
+
+@many
+@given(observed=facts.observations(), now=facts.moments)
+def test_the_same_facts_give_the_same_plan(observed: Observed, now: object) -> None:
+    """Deterministic and total: no exception for any facts, and nothing but facts and time goes into a plan."""
+    copied = msgspec.json.decode(msgspec.json.encode(observed), type=Observed)
+    assert decide(observed, now, SETTINGS) == decide(copied, now, SETTINGS)
+
+
+@many
+@given(observed=facts.observations(), now=facts.moments)
+def test_an_applied_plan_leads_to_rest(observed: Observed, now: object) -> None:
+    """Idempotent: the plan applied to the facts and decided again soon gives no steps, and every write changed something."""
+    for _ in range(MOST_ROUNDS):
+        decided = decide(observed, now, SETTINGS)
+        if not decided.steps:
+            assert decided.wake_at is None or decided.wake_at > now, "a time that has passed is a hot loop"
+            return
+        before = msgspec.structs.replace(observed, diagnosed_at=None)
+        try:
+            observed = settle(observed, decided, now)
+        except Gone:
+            return
+        assert msgspec.structs.replace(observed, diagnosed_at=None) != before, f"changes nothing: {decided.steps}"
+    pytest.fail(f"does not come to rest: {decided}")
+
+
+@many
+@given(observed=facts.observations(), now=facts.moments)
+def test_no_pod_is_created_beside_a_living_one(observed: Observed, now: object) -> None:
+    """Never two live Pods for one task: no plan creates one while another that is an attempt of ours may still run."""
+    decided = decide(observed, now, SETTINGS)
+    if not any(isinstance(s, plan.CreatePod) for s in decided.steps):
+        return
+    assert not [p for p in observed.pods if is_ours(p) and p.attempt and p.metadata.name != "stranger" and not p.is_terminal]
+    assert not observed.task.status.phase_is_terminal
+    assert not observed.task.spec.cancel
+    assert not observed.task.spec.suspend
+
+
+@many
+@given(observed=facts.observations(), now=facts.moments)
+def test_counters_only_rise_by_one_and_stay_in_their_budgets(observed: Observed, now: object) -> None:
+    """Counted attempts never exceed the budgets and never fall: a further attempt follows only within the budget."""
+    status = written_status(decide(observed, now, SETTINGS))
+    if status is None:
+        return
+    before, spec = observed.task.status, observed.task.spec
+    assert status.attempt_count - before.attempt_count in {0, 1}
+    counted = (status.failure_count + status.disruption_count) - (before.failure_count + before.disruption_count)
+    assert 0 <= counted <= status.attempt_count - before.attempt_count
+    assert status.failure_count >= before.failure_count
+    assert status.disruption_count >= before.disruption_count
+    if status.attempt_count > before.attempt_count and not status.phase_is_terminal:
+        assert status.failure_count <= spec.backoff_limit
+        assert status.disruption_count <= spec.disruption_limit
+
+
+@many
+@given(observed=facts.observations(), now=facts.moments)
+def test_a_terminal_status_stays(observed: Observed, now: object) -> None:
+    """A terminal status never changes except observedGeneration, and no Pod is created after it."""
+    assume(observed.task.status.phase_is_terminal)
+    decided = decide(observed, now, SETTINGS)
+    status = written_status(decided)
+    if status is not None:
+        want = msgspec.structs.replace(observed.task.status, observed_generation=observed.task.metadata.generation)
+        assert status == want
+    assert not any(isinstance(s, plan.CreatePod) for s in decided.steps)
+
+
+@many
+@given(observed=facts.observations(), now=facts.moments)
+def test_no_pod_goes_before_its_outcome_is_written(observed: Observed, now: object) -> None:
+    """A plan never releases a Pod, or deletes one for good, whose outcome is not in the status: a stop keeps it held."""
+    task = observed.task
+    if task.metadata.deletion_timestamp is not None:
+        return
+    by_uid = {p.metadata.uid: p for p in observed.pods}
+    counted = task.status.attempt_count
+    over = task.status.phase_is_terminal
+    for step in decide(observed, now, SETTINGS).steps:
+        if isinstance(step, plan.WriteStatus):
+            counted = step.status.attempt_count
+        if isinstance(step, plan.ReleasePod) or (isinstance(step, plan.DeletePod) and not step.reason):
+            assert over or by_uid[step.uid].attempt <= counted
+
+
+def waits_for_an_event(observed: Observed) -> bool:
+    """Say whether a state without a time is woken by an event for certain. Each line names the event."""
+    task = observed.task
+    if task.metadata.deletion_timestamp is not None or task.status.phase_is_terminal:
+        return True  # none is needed: all there was to do is done
+    if any(not p.is_terminal for p in observed.pods):
+        return True  # the kubelet's, scheduler's or node controller's next word about a Pod that lives or is stopped
+    if task.exact_pod_name and observed.pods:
+        return True  # the Pod's own DELETED
+    if task.spec.suspend:
+        return True  # an edit of the task
+    refused = observed.refusal
+    return refused is not None and refused.code == 404  # the namespace goes, and the task with it
+
+
+@many
+@given(observed=facts.observations(), now=facts.moments)
+def test_every_state_has_a_wake_up(observed: Observed, now: object) -> None:
+    """No lost wake-up: a state that is not terminal and has nothing to do has a time, or an event that must come."""
+    decided = decide(observed, now, SETTINGS)
+    if decided.steps or decided.wake_at is not None:
+        return
+    refused = observed.refusal
+    stops = refused is not None and "being terminated" in refused.message
+    assert stops or waits_for_an_event(observed)
+
+
+lives = st.lists(st.sampled_from(EVENTS), max_size=14)
+
+
+@few
+@given(made=facts.specs(), events=lives, ends=st.lists(st.sampled_from(ENDS), max_size=6), every=st.integers(1, 3))
+def test_a_whole_life_keeps_the_laws(made, events, ends, every) -> None:  # type: ignore[no-untyped-def]
+    """Over a random life: one live Pod at most, exact counters, terminal for ever, and an end that always comes."""
+    life = Life(made.build(), ends)
+    for number, event in enumerate(events):
+        life.happen(event)
+        if number % every == 0:
+            life.reconcile()
+    life.run_out()
+    status = life.observed.task.status
+    spec = life.observed.task.spec
+    assert status.phase_is_terminal or life.is_deleted
+    assert status.failure_count <= spec.backoff_limit + 1
+    assert status.disruption_count <= spec.disruption_limit + 1
+    if not life.is_deleted:
+        assert not [p for p in life.observed.pods if p.is_held], "every finalizer is released in the end"
+        assert not [p for p in life.observed.pods if not p.is_terminal], "nothing runs on"
+
+
+@few
+@given(made=facts.specs(), ends=st.lists(st.sampled_from(ENDS), min_size=1, max_size=6), repeats=st.integers(2, 4))
+def test_any_order_and_repetition_of_observations_comes_to_the_same_end(made, ends, repeats) -> None:  # type: ignore[no-untyped-def]
+    """Level-based: whether each step of a Pod's life is seen, seen often, or only its end, the verdict is the same."""
+    task = made.build()
+    spec = msgspec.structs.replace(
+        task.spec, suspend=False, cancel=False, cancel_after=None, deadlines=type(task.spec.deadlines)()
+    )
+    task = msgspec.structs.replace(task, spec=spec)
+    attentive, sleepy = Life(task, ends), Life(task, ends)
+    attentive.run_out(looks=repeats)
+    sleepy.run_out(looks=1, only_ends=True)
+    assert attentive.verdict() == sleepy.verdict()
+
+
+def test_a_status_reads_back_as_it_was_written() -> None:
+    """The model's wire is faithful: going back to Pending writes the phase, which has a default on reading."""
+    written = over_the_wire(TaskStatus(phase="Pending", reason="Backoff"))
+    assert written == TaskStatus(reason="Backoff")
+    assert b'"phase":"Pending"' in msgspec.json.encode(written)
+    assert names.CONTROLLER
+    assert at(0) < at(1)

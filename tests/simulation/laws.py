@@ -1,0 +1,140 @@
+"""What must hold in every life, whatever goes wrong: looked at after each write, and once more at the end.
+
+Each law names what breaks it in one sentence, which becomes the headline of a failing seed.
+"""
+
+from typing import Any
+
+from podtask.api import names
+from podtask.api.v1alpha1.status import TERMINAL
+
+from .etcd import Change, Etcd, Object
+from .truth import Run, Truth
+
+_COUNTERS = ("attemptCount", "failureCount", "disruptionCount")
+_SECOND_LIFE_SECONDS = 30.0
+"""A Pod that a late create brought back to life is stopped within this time."""
+
+
+class Broken(Exception):
+    """A law was broken."""
+
+
+class Laws:
+    """Judges every write of one life."""
+
+    def __init__(self, etcd: Etcd, truth: Truth) -> None:
+        self._etcd = etcd
+        self._truth = truth
+        self.broken: list[str] = []
+        self.requests: dict[str, int] = {}
+        self.stripped: set[str] = set()
+        """Uids of Pods whose finalizers a user took by force."""
+        etcd.observers.append(self._judge)
+
+    def breach(self, sentence: str) -> None:
+        """Note a broken law."""
+        self.broken.append(sentence)
+
+    def _judge(self, change: Change) -> None:
+        if change.key[0] == "podtasks":
+            self._judge_task(change)
+        else:
+            self._judge_pod(change)
+
+    # ---- PodTasks ----
+
+    def _judge_task(self, change: Change) -> None:
+        if change.before is None or change.after is None:
+            return
+        before, after = change.before.get("status", {}), change.after.get("status", {})
+        if before is after:
+            return
+        old, new = before.get("phase"), after.get("phase")
+        if old in TERMINAL and new != old:
+            self.breach(f"a terminal phase changed from {old} to {new}")
+        for name in _COUNTERS:
+            if after.get(name, 0) < before.get(name, 0):
+                self.breach(f"{name} fell from {before.get(name)} to {after.get(name)}")
+        if after.get("attemptCount", 0) > before.get("attemptCount", 0) + 1:
+            self.breach("two attempts were counted in one write")
+
+    # ---- Pods ----
+
+    def _judge_pod(self, change: Change) -> None:
+        pod = change.after or change.before
+        assert pod is not None
+        if change.before is None:
+            self._judge_birth(pod)
+        released = _held(change.before) and not _held(change.after)
+        if released and not self._may_release(pod):
+            self.breach(f"Pod {change.key[2]} was let go before its outcome was recorded")
+        if change.after is None and change.before is not None and not _held(change.before):
+            self._judge_end(change.before)
+
+    def _judge_birth(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        task_uid = pod["metadata"].get("labels", {}).get(names.LABEL_TASK_UID)
+        others = [
+            other
+            for other in self._etcd.scan("pods")
+            if other["metadata"].get("labels", {}).get(names.LABEL_TASK_UID) == task_uid
+            and other["metadata"]["uid"] != uid
+            and _is_live(other)
+        ]
+        if others and not self._is_excused([*others, pod]):
+            self.breach(f"two live Pods: {pod['metadata']['name']} beside {others[0]['metadata']['name']}")
+        task = self._task_of(pod)
+        if task is not None and task.get("status", {}).get("phase") in TERMINAL and not self._truth.runs[uid].late:
+            self.breach(f"Pod {pod['metadata']['name']} was created for a task that was over")
+
+    def _is_excused(self, pods: list[Object]) -> bool:
+        return any(self._truth.runs[pod["metadata"]["uid"]].late for pod in pods)
+
+    def _judge_end(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        if names.LABEL_TASK_UID in pod["metadata"].get("labels", {}) and not self._may_release(pod):
+            if uid not in self.stripped:
+                self.breach(f"Pod {pod['metadata']['name']} vanished before its outcome was recorded")
+
+    def _may_release(self, pod: Object) -> bool:
+        task = self._task_of(pod)
+        if task is None or "deletionTimestamp" in task["metadata"] or pod["metadata"]["uid"] in self.stripped:
+            return True
+        status = task.get("status", {})
+        attempt = int(pod["metadata"]["labels"].get(names.LABEL_ATTEMPT, 0))
+        return bool(status.get("attemptCount", 0) >= attempt or status.get("phase") in TERMINAL)
+
+    def _task_of(self, pod: Object) -> Object | None:
+        uid = pod["metadata"].get("labels", {}).get(names.LABEL_TASK_UID)
+        return next((task for task in self._etcd.scan("podtasks") if task["metadata"]["uid"] == uid), None)
+
+
+class Watcher:
+    """Looks at the machines rather than at the API: which main containers run at one moment."""
+
+    def __init__(self, truth: Truth, laws: Laws) -> None:
+        self._truth = truth
+        self._laws = laws
+
+    def judge(self, run: Run) -> None:
+        """A main container is about to run."""
+        same = [other for other in self._truth.of(run.task_uid) if other is not run]
+        beside = next((other for other in same if other.runs), None)
+        if beside is not None and not (beside.forced or beside.late or run.late):
+            self._laws.breach(f"{run.name} began to run while {beside.name} ran")
+        again = next((o for o in same if o.attempt == run.attempt and o.started_at is not None), None)
+        if again is not None and not (again.forced or run.late):
+            self._laws.breach(f"attempt {run.attempt} ran twice")
+
+
+def _held(pod: Object | None) -> bool:
+    return pod is not None and names.FINALIZER in pod["metadata"].get("finalizers", [])
+
+
+def _is_live(pod: dict[str, Any]) -> bool:
+    meta = pod["metadata"]
+    if pod["status"].get("phase") in {"Succeeded", "Failed"}:
+        return False
+    going = "deletionTimestamp" in meta
+    return not (going and (not pod["spec"].get("nodeName") or not meta["deletionGracePeriodSeconds"]))

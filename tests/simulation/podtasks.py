@@ -1,0 +1,61 @@
+"""What the API server knows of PodTasks: two halves that are written apart, generations, and the rules of the CRD."""
+
+from typing import Any
+
+from podtask.api.v1alpha1 import rules
+from podtask.api.v1alpha1.rule import at
+from podtask.api.v1alpha1.status import PodTaskStatus
+from podtask.kube import errors
+from pydantic import ValidationError
+
+Object = dict[str, Any]
+
+_OF_STATUS = tuple(rule for rule in rules.RULES if rule.is_transition and rule.field == "status")
+"""The rules that a write of the status can break: spec cannot change with it."""
+
+
+class PodTasks:
+    """The kind PodTask."""
+
+    def create(self, obj: Object) -> Object:
+        """Judge a new task; a status that came with it is dropped."""
+        new = {key: value for key, value in obj.items() if key != "status"}
+        _refuse(rules.violations(new))
+        return new
+
+    def update(self, old: Object, new: Object, subresource: str) -> Object:
+        """Keep the half that is not asked about, count generations of spec, and judge the change."""
+        if subresource == "status":
+            return _status_update(old, new)
+        new = {key: value for key, value in new.items() if key != "status"}
+        if "status" in old:
+            new["status"] = old["status"]
+        if new.get("spec") != old.get("spec"):
+            new["metadata"] = {**new["metadata"], "generation": old["metadata"]["generation"] + 1}
+            _refuse(rules.violations(new, old))
+        return new
+
+    def grace(self, obj: Object, asked: int | None) -> int | None:
+        """Custom objects know no grace."""
+        return None
+
+
+def _status_update(old: Object, new: Object) -> Object:
+    status = new.get("status", {})
+    merged = {**old, "metadata": old["metadata"], "status": status}
+    try:
+        PodTaskStatus.model_validate(status)
+    except ValidationError as error:
+        raise errors.Invalid(f"status: {error}", reason="Invalid") from error
+    broken = [rule.id for rule in _OF_STATUS if not rule.holds(at(merged, *_path(rule)), at(old, *_path(rule)))]
+    _refuse(broken)
+    return merged
+
+
+def _path(rule: Any) -> list[str]:
+    return rule.path.split(".") if rule.path else []
+
+
+def _refuse(broken: list[Any]) -> None:
+    if broken:
+        raise errors.Invalid("; ".join(map(str, broken)), reason="Invalid")
