@@ -57,3 +57,4 @@ def down(name: str, *, keep: bool = False, report: Report = print) -> None:
         remains.stop_everything(directory)  # whatever became of the record, nothing of the cluster may run on
         if not keep:
             remains.delete(directory)
+            directory.lock.unlink(missing_ok=True)  # while it is ours: who waits for it notices, and makes another

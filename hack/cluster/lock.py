@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from .progress import Report
 
@@ -14,10 +16,25 @@ from .progress import Report
 def held(path: Path, what: str, report: Report) -> Iterator[None]:
     """Hold the lock; whoever comes second is told why nothing happens, and waits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report(f"waiting for another process that holds {what}")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    while True:
+        with path.open("a") as stream:
+            _acquire(stream, what, report)
+            if _is_still_at(path, stream):
+                yield
+                return
+        # Its last holder deleted the file while we waited for it: whoever comes now locks another one.
+
+
+def _acquire(stream: TextIO, what: str, report: Report) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        report(f"waiting for another process that holds {what}")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+
+
+def _is_still_at(path: Path, stream: TextIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False

@@ -3,6 +3,7 @@
 Waiting is a watch that begins with what is there already, so nothing is missed and nothing is polled.
 """
 
+import contextlib
 import json
 import time
 import uuid
@@ -15,6 +16,7 @@ from kubernetes import client, watch
 
 Object = dict[str, Any]
 GROUP, VERSION, PLURAL = "podtask.dev", "v1alpha1", "podtasks"
+TASKS = {"group": GROUP, "version": VERSION, "plural": PLURAL}
 TERMINAL = {"Succeeded", "Failed", "Cancelled", "Skipped"}
 
 
@@ -26,17 +28,29 @@ class Namespace:
         self.core = client.CoreV1Api(self.api_client)
         self.custom = client.CustomObjectsApi(self.api_client)
         self.name = name or f"t-{uuid.uuid4().hex[:10]}"
+        self._here = {"namespace": self.name}
         if name is None:
             self.core.create_namespace({"metadata": {"name": self.name, "labels": labels or {}}})
 
     def close(self) -> None:
         """Delete the namespace, and close the connections."""
-        self.core.delete_namespace(self.name)
+        with contextlib.suppress(client.ApiException):  # it is gone, or going, where that was what the test is about
+            self.core.delete_namespace(self.name)
         self.api_client.close()
+
+    def wait_deleted(self, seconds: float = 60) -> None:
+        """Return once the namespace is gone with all that was in it."""
+        self._until_gone(self.core.list_namespace, self.name, seconds, field_selector=f"metadata.name={self.name}")
 
     def wait_service_account(self) -> None:
         """Wait for the default service account, which the controller manager makes a moment after the namespace."""
-        self._until(self.core.list_namespaced_service_account, lambda _, o: o["metadata"]["name"] == "default", 20)
+        self._until(
+            self.core.list_namespaced_service_account, lambda _, o: o["metadata"]["name"] == "default", 20, **self._here
+        )
+
+    def wait_root_certificate(self) -> None:
+        """Wait for what every Pod mounts; a Pod that comes before it is started a second later."""
+        self.wait_object(self.core.list_namespaced_config_map, "kube-root-ca.crt", lambda _: True)
 
     # ---- PodTasks ----
 
@@ -72,9 +86,7 @@ class Namespace:
         def matches(kind: str, task: Object) -> bool:
             return task["metadata"]["name"] == name and kind != "DELETED" and fact(task)
 
-        return self._until(
-            self.custom.list_namespaced_custom_object, matches, seconds, group=GROUP, version=VERSION, plural=PLURAL
-        )
+        return self._until(self.custom.list_namespaced_custom_object, matches, seconds, **self._here, **TASKS)
 
     def wait_finished(self, name: str, seconds: float = 60) -> Object:
         """Return the status once the task is over."""
@@ -89,9 +101,7 @@ class Namespace:
 
     def wait_gone(self, name: str, seconds: float = 60) -> None:
         """Return once there is no PodTask of this name."""
-        self._until_gone(
-            self.custom.list_namespaced_custom_object, name, seconds, group=GROUP, version=VERSION, plural=PLURAL
-        )
+        self._until_gone(self.custom.list_namespaced_custom_object, name, seconds, **self._here, **TASKS)
 
     # ---- Pods ----
 
@@ -103,11 +113,11 @@ class Namespace:
 
     def wait_pod(self, fact: Callable[[str, Object], bool], seconds: float = 60) -> Object:
         """Return the first Pod for which `fact(event type, pod)` holds."""
-        return self._until(self.core.list_namespaced_pod, fact, seconds)
+        return self._until(self.core.list_namespaced_pod, fact, seconds, **self._here)
 
     def wait_pod_gone(self, name: str, seconds: float = 60) -> None:
         """Return once there is no Pod of this name."""
-        self._until_gone(self.core.list_namespaced_pod, name, seconds)
+        self._until_gone(self.core.list_namespaced_pod, name, seconds, **self._here)
 
     def log(self, pod: str, container: str = "base") -> str:
         """Read a container's log."""
@@ -118,11 +128,15 @@ class Namespace:
 
     def wait_object(self, listing: Callable[..., Any], name: str, fact: Callable[[Object], bool]) -> Object:
         """Return another object of this namespace once `fact` holds for it; `listing` is the client's list call."""
-        return self._until(listing, lambda kind, o: kind != "DELETED" and o["metadata"]["name"] == name and fact(o), 30)
+
+        def matches(kind: str, found: Object) -> bool:
+            return kind != "DELETED" and found["metadata"]["name"] == name and fact(found)
+
+        return self._until(listing, matches, 30, **self._here)
 
     def _until_gone(self, listing: Callable[..., Any], name: str, seconds: float, **where: str) -> None:
         """Watch from a list on, because a watch alone never says that something was not there to begin with."""
-        listed = json.loads(listing(namespace=self.name, _preload_content=False, **where).data)
+        listed = json.loads(listing(_preload_content=False, **where).data)
         if all(item["metadata"]["name"] != name for item in listed["items"]):
             return
         self._until(
@@ -141,7 +155,7 @@ class Namespace:
         last: Object = {}
         while (left := deadline - time.monotonic()) > 0:
             stream = watch.Watch()
-            for event in stream.stream(listing, namespace=self.name, timeout_seconds=max(1, int(left)), **where):
+            for event in stream.stream(listing, timeout_seconds=max(1, int(left)), **where):
                 raw = event["raw_object"]
                 last = raw
                 if fact(event["type"], raw):

@@ -16,7 +16,7 @@ import pytest
 from cluster import Cluster, ClusterError, Form, cgroups, down, get, mounts, namespaces, processes, up
 from cluster.paths import ClusterDirectory
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(900), pytest.mark.xdist_group("cluster")]
 ROOT = Path(__file__).parents[2]
 PYTHON = "localhost/podtask/python:dev"
 
@@ -63,6 +63,7 @@ def traces(name: str) -> dict[str, object]:
         "links": namespaces.links_of(name),
         "cgroups": [str(tree) for tree in cgroups.hierarchies() if (tree / cgroups.group_name(name)).exists()],
         "files": directory.root.exists(),
+        "lock": directory.lock.exists(),
         "left over": [str(path) for path in directory.root.parent.glob(f".deleted-{name}-*")],
     }
     return {what: value for what, value in found.items() if value}
@@ -283,7 +284,7 @@ class TestNode:
         with temporary(Form.NODE) as cluster:
             cluster.kubectl("create", "configmap", "kept")
             down(cluster.name, keep=True)
-            assert set(traces(cluster.name)) == {"files"}
+            assert set(traces(cluster.name)) == {"files", "lock"}
             again = up(cluster.name, Form.NODE)
             assert "kept" in again.kubectl("get", "configmaps", "-o", "name")
             run_pod(again, make_pod("after-keep", "true"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.programs import ATTEMPT, container, python, shell
+from tests.harness.programs import ATTEMPT, RESULT, container, python, shell
 from tests.harness.story import SUCCESS, Ended, check, time
 from tests.harness.tasks import Namespace
 
@@ -19,10 +19,10 @@ QUICK_BACKOFF = {"initialSeconds": 1, "factor": 1}
 # ---- the container's own end ----
 
 OWN_ENDS = [
-    pytest.param(shell("echo one; echo two >&2; exit 3"), "NonZeroExit", 3, "one\ntwo\n", id="an exit code"),
+    pytest.param(shell("echo one; echo two; exit 3"), "NonZeroExit", 3, "one\ntwo\n", id="an exit code"),
     pytest.param(python(SEGFAULT), "NonZeroExit", 139, "last words\n", id="its own signal"),
     pytest.param(
-        shell("sh -c 'kill -9 $$'; code=$?; echo last words; exit $code"),
+        shell("sh -c 'kill -9 $$$$'; code=$?; echo last words; exit $code"),
         "NonZeroExit",
         137,
         "last words\n",
@@ -30,7 +30,11 @@ OWN_ENDS = [
     ),
     pytest.param(python(HUNGRY, resources=MEMORY), "OOMKilled", 137, None, id="more memory than its limit"),
     pytest.param(
-        shell(f'python3 -c "{HUNGRY}"; exit 0', resources=MEMORY), "OOMKilled", 0, None, id="a child's memory, exit code 0"
+        shell(f'python3 -c "{HUNGRY}"; exit 0', resources=MEMORY),
+        "OOMKilled",
+        0,
+        None,
+        id="a child's memory, exit code 0",
     ),
 ]
 
@@ -118,7 +122,12 @@ RULES = [
         id="Ignore",
     ),
     pytest.param(
-        "exit 9", reasons("Fail", "NonZeroExit"), "Failed", "NonZeroExit", [Ended("Failed", "NonZeroExit", 9)], id="a reason"
+        "exit 9",
+        reasons("Fail", "NonZeroExit"),
+        "Failed",
+        "NonZeroExit",
+        [Ended("Failed", "NonZeroExit", 9)],
+        id="a reason",
     ),
 ]
 
@@ -160,12 +169,22 @@ def test_an_ordinary_sidecar_that_fails_first_changes_nothing(namespace: Namespa
     check(status, "Succeeded", "Completed", SUCCESS)
 
 
-def test_a_native_sidecar_that_will_not_stop_holds_nothing_up(namespace: Namespace) -> None:
-    """Ours is placed last and told first, so the result is there long before the other's grace is over."""
+GRACE = 6
+
+
+@pytest.mark.parametrize(
+    ("xcom", "is_held"),
+    [
+        pytest.param({}, False, id="nothing without a result"),
+        pytest.param({"xcom": {"mode": "Direct"}}, False, id="nothing with Direct"),
+        pytest.param({"xcom": {}}, True, id="the sidecar's result, because the kubelet reports when all have ended"),
+    ],
+)
+def test_a_native_sidecar_that_will_not_stop_holds_up(namespace: Namespace, xcom: Fields, is_held: bool) -> None:
     stubborn = container("stubborn", "trap '' TERM; sleep 600", restartPolicy="Always")
-    fields = shell("echo 1 > /airflow/xcom/return.json", terminationGracePeriodSeconds=15, initContainers=[stubborn])
-    status = namespace.run("guarded", **fields, xcom={})
+    fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=GRACE, initContainers=[stubborn])
+    status = namespace.run("guarded", **(fields if xcom else {**fields, "command": ["true"]}), **xcom)
     check(status, "Succeeded", "Completed", SUCCESS)
-    assert status["xcom"]["value"] == "1\n"
+    assert status.get("xcom", {}).get("value") == ("1\n" if xcom else None)
     elapsed = time(status["completionTime"]) - time(status["attempts"][0]["finishTime"])
-    assert elapsed.total_seconds() < 10
+    assert (elapsed.total_seconds() >= GRACE) is is_held

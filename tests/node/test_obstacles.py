@@ -1,4 +1,4 @@
-"""What keeps a task from starting: told while it lasts, in the words of whoever holds it up, and ended by a deadline."""
+"""What keeps a task from starting: told while it lasts, in the words of who holds it up, and ended by a deadline."""
 
 from collections.abc import Callable
 from typing import Any

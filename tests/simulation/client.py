@@ -190,7 +190,7 @@ class ModelClient:
         faults, up, down = self._now, self._way(), self._way()
         roll = self._rng.random()
         if roll < faults.reply_lost_late:
-            done = self._send(verb, what, act, up + self._rng.uniform(0, _LATE_SECONDS), late=True)
+            done = self._send(verb, what, act, up + self._rng.uniform(0, _LATE_SECONDS))
             done.add_done_callback(lambda f: f.exception())
             await asyncio.sleep(up)
             raise errors.ReplyLost("no reply")
@@ -227,13 +227,14 @@ class ModelClient:
         return reply
 
     def _send(
-        self, verb: str, what: str, act: Callable[[], object], up: float, *, write: bool = True, late: bool = False
+        self, verb: str, what: str, act: Callable[[], object], up: float, *, write: bool = True
     ) -> "asyncio.Future[object]":
         loop = asyncio.get_running_loop()
         done: asyncio.Future[object] = loop.create_future()
+        sent_at = loop.time()
 
         def arrive() -> None:
-            self._server.sender_gave_up = late or done.done()
+            self._server.sent_at = sent_at
             try:
                 reply, problem = act(), None
             except errors.ApiError as error:

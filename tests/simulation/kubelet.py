@@ -200,7 +200,6 @@ class PodLife:
         self._containers.end(self._containers.name, self._server.now(), 128, "StartError", "exec: no such file")
         for name in self._containers.others:
             self._containers.end(name, self._server.now(), 137)
-        self._maybe_tell()
         await self._end_sidecars()
         await self._conclude(phase="Failed", **self._containers.statuses())
 
@@ -235,7 +234,10 @@ class PodLife:
         await self._close(self._cause)
 
     async def _terminate(self, cause: str) -> None:
-        """SIGTERM, grace, SIGKILL for all that runs but the native sidecars."""
+        """SIGTERM, grace, SIGKILL for all that runs but the native sidecars.
+
+        The kubelet tells nothing before all of them have ended, and then everything at once.
+        """
         grace = 0.0 if cause in {"evict", "killed"} else self._grace
         patience = min(self.fate.term, grace)
         await self._pause_unless_killed(patience)
@@ -245,7 +247,6 @@ class PodLife:
         for name in self._containers.others:
             if name in self._containers.running():
                 self._containers.end(name, self._server.now(), 137)
-        self._maybe_tell()
 
     def _end_main(self, code: int | None, *, by_itself: bool = False, reason: str = "") -> None:
         run = self.run
@@ -278,7 +279,8 @@ class PodLife:
             spec = next(c for c in self._pod_spec["initContainers"] if c["name"] == name)
             message, self.log = envelope(self.run.result, spec)
             containers.end(name, self._server.now(), 0, message=message)
-        self._maybe_tell()
+        if not self._cause:
+            self._maybe_tell()
 
     async def _close(self, cause: str) -> None:
         """Report the end of the whole Pod."""
@@ -290,10 +292,10 @@ class PodLife:
             fields = {"phase": "Failed", "reason": "DeadlineExceeded", "message": "Pod was active on the node longer"}
         elif cause == "evict":
             fields = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
-            self._condition("DisruptionTarget", "True", "TerminationByKubelet", "low on memory")
+            fields["conditions"] = self._disruption_target("low on memory")
         elif cause == "shutdown":
             fields = {"phase": "Failed", "reason": "Terminated", "message": "in response to imminent node shutdown"}
-            self._condition("DisruptionTarget", "True", "TerminationByKubelet", "node shutdown")
+            fields["conditions"] = self._disruption_target("node shutdown")
         await self._conclude(**fields, **self._containers.statuses())
 
     async def _conclude(self, **fields: Any) -> None:
@@ -333,9 +335,17 @@ class PodLife:
         state = self._containers.states[self._containers.name]
         if self.run.started_at is not None and ("running" in state or "terminated" in state):
             self.run.told_started = True
+            if "terminated" in state and self.run.told_end_at is None:
+                self.run.told_end_at = self._server.now()
         carrier = names.RESULT_CONTAINER if self._containers.has_result_sidecar else self._containers.name
         if "terminated" in self._containers.states[carrier] and self.run.delivered_at is None:
             self.run.delivered_at = self._server.now()
+
+    def _disruption_target(self, message: str) -> list[Object]:
+        new = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": message}
+        conditions = (self._pod() or {"status": {}})["status"].get("conditions", [])
+        kept = [c for c in conditions if c["type"] != "DisruptionTarget"]
+        return [*kept, {**new, "lastTransitionTime": stamp(self._server.now())}]
 
     def _condition(self, kind: str, status: str, reason: str, message: str) -> None:
         mark(self._server, self._key, self.run.uid, kind, status, reason, message)

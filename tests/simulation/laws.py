@@ -12,8 +12,8 @@ from .etcd import Change, Etcd, Object
 from .truth import Run, Truth
 
 _COUNTERS = ("attemptCount", "failureCount", "disruptionCount")
-_SECOND_LIFE_SECONDS = 30.0
-"""A Pod that a late create brought back to life is stopped within this time."""
+_IN_FLIGHT_SECONDS = 6.0
+"""From the live read before a create to the sending of the create, at most."""
 
 
 class Broken(Exception):
@@ -28,15 +28,19 @@ class Laws:
         self._truth = truth
         self.broken: list[str] = []
         self.requests: dict[str, int] = {}
+        self._over: dict[str, float] = {}
+        """When each task became terminal, by uid."""
+        self._recorded: dict[tuple[str, int], float] = {}
+        """When the end of each attempt was recorded."""
         self.stripped: set[str] = set()
         """Uids of Pods whose finalizers a user took by force."""
-        etcd.observers.append(self._judge)
 
     def breach(self, sentence: str) -> None:
         """Note a broken law."""
         self.broken.append(sentence)
 
-    def _judge(self, change: Change) -> None:
+    def judge(self, change: Change) -> None:
+        """Look at one write."""
         if change.key[0] == "podtasks":
             self._judge_task(change)
         else:
@@ -51,6 +55,10 @@ class Laws:
         if before is after:
             return
         old, new = before.get("phase"), after.get("phase")
+        uid = change.after["metadata"]["uid"]
+        if new in TERMINAL:
+            self._over.setdefault(uid, change.at)
+        self._recorded.setdefault((uid, after.get("attemptCount", 0)), change.at)
         if old in TERMINAL and new != old:
             self.breach(f"a terminal phase changed from {old} to {new}")
         for name in _COUNTERS:
@@ -82,14 +90,22 @@ class Laws:
             and other["metadata"]["uid"] != uid
             and _is_live(other)
         ]
-        if others and not self._is_excused([*others, pod]):
+        run = self._truth.runs[uid]
+        run.overtaken = self._is_overtaken(run)
+        if run.overtaken or any(self._truth.runs[other["metadata"]["uid"]].overtaken for other in others):
+            return
+        if others:
             self.breach(f"two live Pods: {pod['metadata']['name']} beside {others[0]['metadata']['name']}")
-        task = self._task_of(pod)
-        if task is not None and task.get("status", {}).get("phase") in TERMINAL and not self._truth.runs[uid].late:
+        if run.task_uid in self._over:
             self.breach(f"Pod {pod['metadata']['name']} was created for a task that was over")
 
-    def _is_excused(self, pods: list[Object]) -> bool:
-        return any(self._truth.runs[pod["metadata"]["uid"]].late for pod in pods)
+    def _is_overtaken(self, run: Run) -> bool:
+        """A create may be on its way while its attempt ends elsewhere; no client of Kubernetes can call it back.
+
+        The controller has to stop what it made. It is another matter where the end could be known before sending.
+        """
+        ends = (self._recorded.get((run.task_uid, run.attempt)), self._over.get(run.task_uid))
+        return any(at is not None and at >= run.sent_at - _IN_FLIGHT_SECONDS for at in ends)
 
     def _judge_end(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
@@ -121,10 +137,10 @@ class Watcher:
         """A main container is about to run."""
         same = [other for other in self._truth.of(run.task_uid) if other is not run]
         beside = next((other for other in same if other.runs), None)
-        if beside is not None and not (beside.forced or beside.late or run.late):
+        if beside is not None and not (beside.forced or beside.overtaken or run.overtaken):
             self._laws.breach(f"{run.name} began to run while {beside.name} ran")
         again = next((o for o in same if o.attempt == run.attempt and o.started_at is not None), None)
-        if again is not None and not (again.forced or run.late):
+        if again is not None and not (again.forced or run.overtaken):
             self._laws.breach(f"attempt {run.attempt} ran twice")
 
 

@@ -54,8 +54,8 @@ class Server:
         self.now = now
         self.etcd = Etcd(now)
         self._kinds: dict[str, Kind] = {"pods": pods.Pods(), "podtasks": podtasks.PodTasks()}
-        self.sender_gave_up = False
-        """Whether the request that is being carried out is one whose sender waits for it no more."""
+        self.sent_at = 0.0
+        """When the request that is being carried out was sent."""
         self._uids = 0
         self._snapshots: dict[str, tuple[str, list[bytes]]] = {}
 

@@ -70,6 +70,8 @@ class Nodes:
         run = self._truth.runs[uid]
         if change.after is None:
             run.gone_at = change.at
+        else:
+            _note_stop(run, change.after, change.at)
         if not self.lives[uid].over:
             self.lives[uid].notice(change.after)
 
@@ -78,7 +80,7 @@ class Nodes:
         labels = meta.get("labels", {})
         task_uid = labels.get(names.LABEL_TASK_UID, "")
         run = Run(meta["uid"], meta["name"], task_uid, int(labels.get(names.LABEL_ATTEMPT, 0)), self._server.now())
-        run.late = self._server.sender_gave_up
+        run.sent_at = self._server.sent_at
         self._truth.runs[run.uid] = run
         habits = self._habits(task_uid)
         calm = self._server.now() >= self._until
@@ -186,6 +188,15 @@ class Nodes:
             self._server.delete(PODS, key[1], key[2], uid=uid, grace_seconds=grace)
         except (errors.NotFound, errors.Conflict):
             return
+
+
+def _note_stop(run: Run, pod: Object, at: float) -> None:
+    reason = pod["metadata"].get("annotations", {}).get(names.ANNOTATION_STOP, "")
+    if not reason or reason == "MainContainerEnded" or reason in run.stop_reasons:
+        return
+    run.stop_reasons.add(reason)
+    if run.stopped_at is None:
+        run.stopped_at = at
 
 
 def _owner(pod: Object) -> str:

@@ -21,6 +21,8 @@ class Run:
     told_started: bool = False
     """Whether the API has ever said so."""
     ended_at: float | None = None
+    told_end_at: float | None = None
+    """When the API first said that the main container had ended."""
     exit_code: int | None = None
     oom: bool = False
     by_itself: bool = False
@@ -42,8 +44,10 @@ class Run:
     log_lost: bool = False
     forced: bool = False
     """Somebody deleted it without grace, or took its finalizers by force."""
-    late: bool = False
-    """It was made by a create whose sender had given it up."""
+    sent_at: float = 0.0
+    """When the create that made it was sent."""
+    overtaken: bool = False
+    """Its create was under way while its attempt ended, or its task: what it made is a second life."""
     gone_at: float | None = None
 
     @property

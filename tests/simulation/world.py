@@ -9,7 +9,7 @@ from typing import Any
 from podtask.api.v1alpha1.status import TERMINAL
 from podtask.runtime.decode import PODTASKS
 
-from . import draws, faults, verdict
+from . import draws, faults, history, verdict
 from .client import ModelClient
 from .controller import Complaints, Controller
 from .draws import Script
@@ -93,7 +93,8 @@ class World:
                 return
             if not quiet:
                 self._breach("the life does not end: something still moves after 12 hours")
-            verdict.judge(self.laws, self.server, self.truth, self.script, self.faults, self.uids)
+            tasks = [(t, self.last[self.uids[t.name]]) for t in self.script.tasks]
+            verdict.judge_life(self.laws, self.server, self.truth, self.faults, tasks)
         self.outcome.broken = self.laws.broken
         self.outcome.faults = f"{self.faults.describe()} | {self.script.describe()}"
         self.outcome.seconds = loop.time()
@@ -122,6 +123,7 @@ class World:
             self.faults.until,
             Watcher(self.truth, self.laws).judge,
         )
+        self.server.etcd.observers.append(self.laws.judge)
         users = Users(self.server, self.truth)
         self.uids: dict[str, str] = {}
         for task in self.script.tasks:
@@ -191,7 +193,7 @@ class World:
             self.last[obj["metadata"]["uid"]] = obj
 
     def _write_down(self, change: Change) -> None:
-        self._note(verdict.describe_change(change))
+        self._note(history.describe(change))
 
     def _note(self, text: str) -> None:
         if self._trace:

@@ -207,7 +207,7 @@ def _ending(outcome: AttemptOutcome, reason: Reason, message: str, ended: Termin
         outcome=outcome,
         reason=reason,
         message=message[:_TEXT_LIMIT],
-        exit_code=ended.exit_code if ended else None,
+        exit_code=ended.exit_code if ended and ended.reason != _LOST_BY_KUBELET else None,
         started_at=clock.known(ended.started_at) if ended else None,
         finished_at=clock.known(ended.finished_at) if ended else None,
     )

@@ -28,6 +28,9 @@ def follow(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> P
     if pod.stop_reason:
         # The reason was noted and the DELETE did not follow (a restart in between).
         return Plan(steps=(DeletePod(name=pod.metadata.name, uid=pod.metadata.uid, reason=pod.stop_reason),))
+    if _gates_lifted(task, pod):
+        # Noted before any clock is read: the schedule clock begins with it.
+        return Plan(steps=(WriteStatus(status=status.admitted(task, pod, now)),))
     deadline = deadlines.of_pod(task, pod, status.live_entry(task), now)
     total = deadlines.total(task, now)
     reason = _stop_reason(task, pod, now, deadline, total)
@@ -140,8 +143,6 @@ def _tell_state(observed: Observed, pod: Pod, settings: Settings, now: datetime)
     if ending.has_started(pod, task.spec.container_name):
         return _tell_running(task, pod)
     found = diagnosis.diagnose(pod)
-    if _gates_lifted(task, pod):
-        return Plan(steps=(WriteStatus(status=status.admitted(task, pod, now)),))
     if found is not None and found.is_echo and found.reason == task.status.reason:
         return Plan()
     if found is not None:

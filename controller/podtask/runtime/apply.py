@@ -188,6 +188,11 @@ class Applier:
             reply = await self._api.patch(PODS, namespace, name, orjson.dumps(body), patch_type)
         except (errors.NotFound, errors.Conflict) as error:
             raise CacheBehind from error
+        except errors.Invalid as error:
+            # A uid that is not the object's is a 409 for a merge patch, and a 422 for a strategic one.
+            if "metadata.uid" in error.message:
+                raise CacheBehind from error
+            raise
         self._objects.put_pod(decode_pod(reply))
 
     async def _confirm_gone(self, task: Task, step: plan.ConfirmGone) -> None:

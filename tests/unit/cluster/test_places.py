@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,28 @@ def test_the_second_one_waits_for_the_lock_and_is_told_why(tmp_path) -> None:
     child.stdout.close()
     assert child.wait() == 0
     assert said == []
+
+
+def test_a_lock_file_may_be_deleted_by_its_holder_while_others_wait(tmp_path) -> None:
+    path = tmp_path / ".one.lock"
+    at_once: list[int] = []
+    inside = 0
+    guard = threading.Lock()
+
+    def work() -> None:
+        nonlocal inside
+        for _ in range(50):
+            with lock.held(path, "cluster one", lambda _: None):
+                with guard:
+                    inside += 1
+                    at_once.append(inside)
+                with guard:
+                    inside -= 1
+                path.unlink(missing_ok=True)  # the last thing that a holder does
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert at_once == [1] * 200

@@ -1,0 +1,162 @@
+"""Results as they arrive, and as an enemy would have them arrive."""
+
+import base64
+import gzip
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from podtask.core import result
+from podtask.core.result import Envelope, Missing, ResultError
+
+DATA = b'{"a": 1}'
+
+
+def packed(data: bytes) -> str:
+    return base64.b64encode(gzip.compress(data)).decode()
+
+
+def sealed(data: bytes = DATA, **fields: Any) -> Envelope:
+    wire: dict[str, Any] = {
+        "v": 1, "state": "inline", "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "encoding": "raw",
+        "payload": data.decode(),
+    }
+    return result.parse_envelope(json.dumps(wire | fields))
+
+
+def reason(error: pytest.ExceptionInfo[ResultError]) -> str:
+    return error.value.reason.value
+
+
+def test_inline() -> None:
+    assert result.open_envelope(sealed(), 100) == DATA
+    assert result.open_envelope(sealed(encoding="gzip+base64", payload=packed(DATA)), 100) == DATA
+    assert result.open_envelope(sealed(b""), 100) == b""
+
+
+def test_missing() -> None:
+    with pytest.raises(Missing):
+        result.open_envelope(result.parse_envelope('{"v":1,"state":"missing"}'), 100)
+
+
+MESSAGES = {
+    "not JSON": "oops",
+    "empty": "",
+    "another version": '{"v":2,"state":"missing"}',
+    "no state": '{"v":1}',
+    "a number of another kind": '{"v":1,"state":"inline","size":1e400}',
+    "NaN": '{"v":1,"state":"inline","size":NaN}',
+    "a list": "[]",
+    "nested without end": '{"x":' + "[" * 100_000,
+    "a byte order mark": '\ufeff{"v":1,"state":"missing"}',
+    "a lone surrogate": '{"v":1,"state":"\\ud800"}',
+    "cut by the kubelet": '{"v":1,"state":"inline","payl',
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+def test_what_is_no_envelope(message: str) -> None:
+    with pytest.raises(ResultError) as error:
+        result.parse_envelope(message)
+    assert reason(error) == "XComSidecarFailed"
+
+
+LOSSES: dict[str, tuple[dict[str, Any], str]] = {
+    "too large": ({"state": "tooLarge", "size": 10**6}, "XComTooLarge"),
+    "unreadable": ({"state": "unreadable", "message": "permission denied"}, "XComUnreadable"),
+    "a state nobody knows": ({"state": "later"}, "XComSidecarFailed"),
+    "an encoding nobody knows": ({"encoding": "rot13"}, "XComSidecarFailed"),
+    "a wrong size": ({"size": 3}, "XComLost"),
+    "a negative size": ({"size": -3}, "XComLost"),
+    "a size beyond all numbers": ({"size": 10**30}, "XComLost"),
+    "a wrong digest": ({"sha256": "00"}, "XComLost"),
+    "no base64": ({"encoding": "gzip+base64", "payload": "%%%"}, "XComSidecarFailed"),
+    "no gzip": ({"encoding": "gzip+base64", "payload": "aGVsbG8="}, "XComSidecarFailed"),
+    "gzip that is cut": ({"encoding": "gzip+base64", "payload": packed(DATA)[:24]}, "XComSidecarFailed"),
+    "a bomb": ({"encoding": "gzip+base64", "payload": packed(b"0" * 10_000_000), "size": 10_000_000}, "XComLost"),
+}
+
+
+@pytest.mark.parametrize(("fields", "want"), LOSSES.values(), ids=LOSSES)
+def test_losses(fields: dict[str, Any], want: str) -> None:
+    with pytest.raises(ResultError) as error:
+        result.open_envelope(sealed(**fields), 100)
+    assert reason(error) == want
+
+
+def frames(data: bytes, size: int = 8) -> tuple[Envelope, list[bytes]]:
+    payload = packed(data)
+    parts = [payload[i : i + size] for i in range(0, len(payload), size)]
+    envelope = sealed(data, state="log", encoding="gzip+base64", chunks=len(parts), payload="")
+    mark = envelope.sha256[:16]
+    return envelope, [f"podtask-xcom/1 {mark} {i}/{len(parts)} {p}".encode() for i, p in enumerate(parts, 1)]
+
+
+def test_log() -> None:
+    envelope, lines = frames(DATA)
+    assert result.open_log(b"\n".join(lines), envelope, 100) == DATA
+    foreign = [b"hello", b"podtask-xcom/1 0000000000000000 1/9 AAAA", lines[0].replace(b"1/", b"1/9"), b"\xff\xfe"]
+    shuffled = [*reversed(lines), *foreign, *lines]
+    assert result.open_log(b"\n".join(shuffled), envelope, 100) == DATA
+
+
+def test_log_with_a_hole() -> None:
+    envelope, lines = frames(DATA)
+    with pytest.raises(ResultError, match="1 of ") as error:
+        result.open_log(b"\n".join(lines[1:]), envelope, 100)
+    assert reason(error) == "XComLost"
+
+
+@pytest.mark.parametrize("chunks", [0, -1, 10**12, 10**30])
+def test_log_with_a_number_of_chunks_that_nobody_could_send(chunks: int) -> None:
+    envelope, lines = frames(DATA)
+    hostile = sealed(state="log", encoding="gzip+base64", chunks=chunks, payload="", sha256=envelope.sha256)
+    mark = lines[0].split()[1].decode()
+    lines.append(f"podtask-xcom/1 {mark} {'9' * 5000}/{chunks} AAAA".encode())
+    with pytest.raises(ResultError) as error:
+        result.open_log(b"\n".join(lines), hostile, 100)
+    assert reason(error) == "XComLost"
+
+
+JUDGED: dict[str, tuple[bytes, str | None]] = {
+    "an object": (b'{"a": [1, null]}', None),
+    "null": (b"null", None),
+    "text with white space around": (b' "x"\n', None),
+    "an escaped lone surrogate": (b'"\\ud800"', None),
+    "cut short": (b'{"a"', "XComInvalid"),
+    "two values": (b"1 2", "XComInvalid"),
+    "NaN": (b"[NaN]", "XComInvalid"),
+    "infinity": (b"-Infinity", "XComInvalid"),
+    "Latin-1": (b'"\xe9"', "XComInvalid"),
+    "a byte order mark": (b"\xef\xbb\xbf{}", "XComInvalid"),
+    "nested without end": (b"[" * 50_000, "XComInvalid"),
+    "a number without end": (b"1" * 5000, "XComInvalid"),
+    "over the limit": (b'"' + b"x" * 60_000 + b'"', "XComTooLarge"),
+}
+
+
+@pytest.mark.parametrize(("content", "want"), JUDGED.values(), ids=JUDGED)
+def test_judge(content: bytes, want: str | None) -> None:
+    if want is None:
+        got = result.judge(content, 50_000, 2)
+        assert (got.state, got.value, got.size_bytes, got.attempt) == ("Collected", content.decode(), len(content), 2)
+        assert got.sha256 == hashlib.sha256(content).hexdigest()
+        return
+    with pytest.raises(ResultError) as error:
+        result.judge(content, 50_000, 2)
+    assert reason(error) == want
+
+
+@pytest.mark.parametrize("blank", [b"", b" \n\t"])
+def test_a_blank_file_is_missing(blank: bytes) -> None:
+    with pytest.raises(Missing):
+        result.judge(blank, 100, 1)
+
+
+def test_words_of_the_task_never_break_the_status_limits() -> None:
+    with pytest.raises(ResultError) as error:
+        result.open_envelope(sealed(state="unreadable", message="\x00" * 5000), 100)
+    assert len(result.failed(error.value, 1).message) <= 1024
+    assert result.empty(3).attempt == 3
