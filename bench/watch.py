@@ -14,10 +14,10 @@ from pathlib import Path
 
 from cluster import Form, up
 from podtask.runtime import decode
+from tests.harness import crd
 
 OBJECTS = 2000
 ROOT = Path(__file__).resolve().parents[1]
-CRD = str(ROOT / "crds/podtask.dev_podtasks.yaml")
 
 
 def follow_with_kopf() -> None:
@@ -139,8 +139,7 @@ class Follower:
 async def measure() -> None:
     """Compare the ways, one after another, on the same API server."""
     cluster = up("bench-watch", Form.LIGHT)
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", CRD)
-    cluster.kubectl("wait", "--for=condition=Established", "crd/podtasks.podtask.dev", "--timeout=30s")
+    crd.install(cluster)
     try:
         for way in ("informer", "kopf", "informer", "kopf"):
             print(way, json.dumps(await _one(way, cluster)), flush=True)

@@ -1,7 +1,7 @@
 """Builders of tasks and Pods: fluent, immutable, and valid unless a test says otherwise.
 
-    make_task(backoff_limit=2).status(attempt_count=1).build()
-    make_pod().ran(0, 10).exit(1).build()
+make_task(backoff_limit=2).status(attempt_count=1).build()
+make_pod().ran(0, 10).exit(1).build()
 """
 
 import dataclasses
@@ -225,6 +225,18 @@ def make_status(**fields: Any) -> TaskStatus:
 
 
 __all__ = [
-    "NAME", "ORIGIN", "UID", "MadePod", "MadeTask", "at", "condition", "make_attempt", "make_live_attempt",
-    "make_pod", "make_status", "make_task", "observed", "pod_name",
+    "NAME",
+    "ORIGIN",
+    "UID",
+    "MadePod",
+    "MadeTask",
+    "at",
+    "condition",
+    "make_attempt",
+    "make_live_attempt",
+    "make_pod",
+    "make_status",
+    "make_task",
+    "observed",
+    "pod_name",
 ]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from cluster import Form, up
 from cluster.handle import Cluster
 from cluster.images.load import load
-from tests.harness import controller, shared
+from tests.harness import controller, crd, shared
 from tests.harness.tasks import Namespace
 
 CLUSTER = os.environ.get("PODTASK_TEST_CLUSTER", "podtask-tests")
@@ -35,14 +34,7 @@ def cluster(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
     with shared.exclusively(directory, "node-cluster") as note:
         found = up(CLUSTER, Form.NODE)
         if shared.read_note(note) is None:
-            found.kubectl(
-                "apply",
-                "--server-side",
-                "--force-conflicts",
-                "-f",
-                str(controller.ROOT / "crds/podtask.dev_podtasks.yaml"),
-            )
-            found.kubectl("wait", "--for=condition=Established", "crd/podtasks.podtask.dev", "--timeout=30s")
+            crd.install(found)
             load(found, IMAGES)
             note.write_text("{}")
     return found
@@ -55,24 +47,16 @@ def running_controller(cluster: Cluster, pytestconfig: pytest.Config, tmp_path_f
     with shared.exclusively(directory, "controller") as note:
         log = directory / "controller.log"
         if shared.read_note(note) is None:
-            _started.append(_start(cluster.kubeconfig, log))
-            note.write_text(json.dumps({"pid": _started[0].pid}))
+            note.write_text(json.dumps({"pid": _start(cluster.kubeconfig, log)}))
     return log
 
 
-_started: list["subprocess.Popen[bytes]"] = []
-"""Kept, because a process object that is collected while its process runs is a warning."""
-
-
-def _start(kubeconfig: Path, log: Path) -> "subprocess.Popen[bytes]":
-    with log.open("wb") as out:
-        return subprocess.Popen(
-            controller.command(f"--pod-hold-seconds={HOLD_SECONDS}"),
-            env=controller.environment(kubeconfig),
-            stderr=out,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+def _start(kubeconfig: Path, log: Path) -> int:
+    """Start it in a session of its own, and give its pid: the worker that starts it may end before the others."""
+    command = controller.command(f"--pod-hold-seconds={HOLD_SECONDS}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    opened = [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", flags, 0o600), (os.POSIX_SPAWN_OPEN, 2, str(log), flags, 0o600)]
+    return os.posix_spawn(command[0], command, controller.environment(kubeconfig), file_actions=opened, setsid=True)
 
 
 @pytest.fixture(scope="session")

@@ -22,10 +22,10 @@ OWN_ENDS = [
     pytest.param(shell("echo one; echo two; exit 3"), "NonZeroExit", 3, "one\ntwo\n", id="an exit code"),
     pytest.param(python(SEGFAULT), "NonZeroExit", 139, "last words\n", id="its own signal"),
     pytest.param(
-        shell("sh -c 'kill -9 $$$$'; code=$?; echo last words; exit $code"),
+        shell("exec 2>&1; sh -c 'kill -9 $$$$'; code=$?; echo last words; exit $code"),
         "NonZeroExit",
         137,
-        "last words\n",
+        "Killed\nlast words\n",
         id="a child's signal",
     ),
     pytest.param(python(HUNGRY, resources=MEMORY), "OOMKilled", 137, None, id="more memory than its limit"),

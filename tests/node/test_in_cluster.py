@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster import Cluster, Form, up
-from tests.harness import controller
+from tests.harness import controller, crd
 from tests.harness.tasks import Namespace
 
 pytestmark = pytest.mark.xdist_group("second-cluster")
@@ -29,9 +29,7 @@ RULES = [
 @pytest.fixture
 def second_cluster() -> Iterator[Cluster]:
     cluster = up("podtask-tests-second", Form.NODE)
-    crd = str(controller.ROOT / "crds/podtask.dev_podtasks.yaml")
-    cluster.kubectl("apply", "--server-side", "-f", crd)
-    cluster.kubectl("wait", "--for=condition=Established", "crd/podtasks.podtask.dev", "--timeout=30s")
+    crd.install(cluster)
     yield cluster
     cluster.down()
 

@@ -35,7 +35,14 @@ messages = st.sampled_from(
 waiting = st.builds(
     pod.Waiting,
     reason=st.sampled_from(
-        ["", "ContainerCreating", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CrashLoopBackOff"]
+        [
+            "",
+            "ContainerCreating",
+            "ImagePullBackOff",
+            "InvalidImageName",
+            "CreateContainerConfigError",
+            "CrashLoopBackOff",
+        ]
     ),
     message=texts,
 )
@@ -92,7 +99,8 @@ def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
         creation_timestamp=draw(st.none() | near),
         deletion_timestamp=draw(times) if deleted else None,
         deletion_grace_period_seconds=draw(st.sampled_from([None, 0, 30, 2**62])) if deleted else None,
-        labels=identity.pod_labels(NAME, UID, number) | draw(st.sampled_from([{}] * 5 + [{names.LABEL_ATTEMPT: "9" * 60}])),
+        labels=identity.pod_labels(NAME, UID, number)
+        | draw(st.sampled_from([{}] * 5 + [{names.LABEL_ATTEMPT: "9" * 60}])),
         annotations=annotations,
         finalizers=draw(st.sampled_from([(names.FINALIZER,), ()])),
         owner_references=draw(
@@ -127,8 +135,12 @@ def entries(draw: st.DrawFn, count: int) -> tuple[Attempt, ...]:
     numbers = list(range(max(1, count - 2), count + 1))
     ended = [
         Attempt(
-            number=n, pod_name=pod_name(n), pod_uid=f"pod-{n}", outcome=draw(st.sampled_from(["Failed", "Succeeded"])),
-            finish_time=draw(maybe_time), exit_code=draw(exit_codes),
+            number=n,
+            pod_name=pod_name(n),
+            pod_uid=f"pod-{n}",
+            outcome=draw(st.sampled_from(["Failed", "Succeeded"])),
+            finish_time=draw(maybe_time),
+            exit_code=draw(exit_codes),
         )
         for n in numbers
     ]
@@ -136,7 +148,10 @@ def entries(draw: st.DrawFn, count: int) -> tuple[Attempt, ...]:
         uid = draw(st.sampled_from([f"pod-{count + 1}"] * 4 + ["other"]))
         ended.append(
             Attempt(
-                number=count + 1, pod_name=pod_name(count + 1), pod_uid=uid, start_time=draw(maybe_time),
+                number=count + 1,
+                pod_name=pod_name(count + 1),
+                pod_uid=uid,
+                start_time=draw(maybe_time),
                 admitted_time=draw(maybe_time),
             )
         )
@@ -214,7 +229,9 @@ def tasks(draw: st.DrawFn) -> Task:
         suspended_seconds=draw(st.sampled_from([0, 10, 9 * 10**15])),
         spec_hash=draw(st.sampled_from(["", "", "h"])),
         conditions=tuple(
-            TaskCondition(type=k, status=draw(st.sampled_from(["True", "False"])), reason="r", last_transition_time=draw(near))
+            TaskCondition(
+                type=k, status=draw(st.sampled_from(["True", "False"])), reason="r", last_transition_time=draw(near)
+            )
             for k in kinds
         ),
         attempts=draw(entries(count)),

@@ -16,8 +16,23 @@ SETTINGS = plan.Settings()
 
 ENDS = ("ok", "fail", "oom", "ignored", "skipped", "evicted", "node-lost", "init-failed", "never-started")
 EVENTS = (
-    "schedule", "run", "end", "pod-end", "wait", "wait", "long-wait", "cancel", "suspend", "resume", "delete-pod",
-    "refuse", "strip", "delete-task", "edit", "stop-lost", "forget",
+    "schedule",
+    "run",
+    "end",
+    "pod-end",
+    "wait",
+    "wait",
+    "long-wait",
+    "cancel",
+    "suspend",
+    "resume",
+    "delete-pod",
+    "refuse",
+    "strip",
+    "delete-task",
+    "edit",
+    "stop-lost",
+    "forget",
 )
 _MAIN = "base"
 
@@ -135,7 +150,7 @@ class Life:
         return found
 
     def _kind(self, found: Pod) -> str:
-        return self.ends[(found.attempt - 1) % len(self.ends)] if self.ends else "ok"
+        return self.ends[found.attempt - 1] if found.attempt <= len(self.ends) else "ok"
 
     def _end(self, found: Pod) -> Pod:
         kind = self._kind(found)
@@ -195,8 +210,13 @@ class Life:
         status = self.observed.task.status
         ended = tuple((a.number, a.outcome, a.reason, a.exit_code) for a in status.attempts)
         return (
-            status.phase, status.reason, status.exit_code, status.attempt_count, status.failure_count,
-            status.disruption_count, ended,
+            status.phase,
+            status.reason,
+            status.exit_code,
+            status.attempt_count,
+            status.failure_count,
+            status.disruption_count,
+            ended,
         )
 
 
@@ -287,7 +307,5 @@ def _finish(found: Pod, kind: str, now: datetime | None = None) -> Pod:
         phase, reason = "Failed", "DeadlineExceeded"
     return _replace(
         found,
-        status=_replace(
-            status, phase=phase, reason=reason, conditions=conditions, init_container_statuses=inits
-        ),
+        status=_replace(status, phase=phase, reason=reason, conditions=conditions, init_container_statuses=inits),
     )

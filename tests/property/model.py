@@ -1,11 +1,11 @@
 """A small pure model of the API server: `settle` applies a plan's steps to the facts as the server would."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import msgspec
 
 from podtask.api import names
-from podtask.core import identity, plan, pod
+from podtask.core import clock, identity, plan, pod
 from podtask.core.observed import Observed, Refusal, ResultLog, Task, TaskStatus, spec_as_dict
 from podtask.core.pod import Pod
 
@@ -30,9 +30,7 @@ def _settle_step(observed: Observed, step: plan.Step, now: datetime) -> Observed
         case plan.CreatePod():
             return _created(observed, step, now)
         case plan.WriteStatus():
-            return _replace(
-                observed, task=_replace(observed.task, status=over_the_wire(step.status)), diagnosed_at=now
-            )
+            return _replace(observed, task=_replace(observed.task, status=over_the_wire(step.status)), diagnosed_at=now)
         case plan.StopPod():
             return _change(observed, step.uid, lambda found: _stopped(found, step.reason))
         case plan.DeletePod():
@@ -109,9 +107,7 @@ def _deleted(found: Pod, grace: int | None, now: datetime) -> Pod | None:
     before = found.metadata
     if before.deletion_timestamp is not None and (before.deletion_grace_period_seconds or 0) <= seconds:
         return found
-    meta = _replace(
-        before, deletion_timestamp=now + timedelta(seconds=seconds), deletion_grace_period_seconds=seconds
-    )
+    meta = _replace(before, deletion_timestamp=clock.later(now, seconds), deletion_grace_period_seconds=seconds)
     return _replace(found, metadata=meta)
 
 

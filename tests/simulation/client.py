@@ -43,7 +43,9 @@ class Observer(Protocol):
 class ModelClient:
     """One controller's client."""
 
-    def __init__(self, server: Server, faults: Faults, rng: random.Random, who: str, observer: Observer, logs: "Logs") -> None:
+    def __init__(
+        self, server: Server, faults: Faults, rng: random.Random, who: str, observer: Observer, logs: "Logs"
+    ) -> None:
         self._server = server
         self._faults = faults
         self._rng = rng
@@ -107,7 +109,13 @@ class ModelClient:
 
     async def read_log(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> bytes:
         """See `client.Client.read_log`."""
-        return await self._read("log", f"pods/{pod}", lambda: self._logs.read(namespace, pod, container)[:limit_bytes])
+        try:
+            return await self._read(
+                "log", f"pods/{pod}", lambda: self._logs.read(namespace, pod, container)[:limit_bytes]
+            )
+        except errors.ApiError:
+            self._logs.note_failure(namespace, pod)
+            raise
 
     async def watch(
         self, resource: Resource, *, namespace: str = "", selector: str = "", resource_version: str
@@ -239,7 +247,9 @@ class ModelClient:
                 reply, problem = act(), None
             except errors.ApiError as error:
                 reply, problem = None, error
-            self._observer.carried_out(self._who, verb, what, "" if problem is None else f"{problem.code} {problem.reason}")
+            self._observer.carried_out(
+                self._who, verb, what, "" if problem is None else f"{problem.code} {problem.reason}"
+            )
             if not done.done():
                 if problem is None:
                     done.set_result(reply)
@@ -257,6 +267,10 @@ class Logs(Protocol):
 
     def read(self, namespace: str, pod: str, container: str) -> bytes:
         """Give the whole log. Raises `errors.ApiError`."""
+        ...
+
+    def note_failure(self, namespace: str, pod: str) -> None:
+        """A log could not be read."""
         ...
 
 

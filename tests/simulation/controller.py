@@ -43,7 +43,13 @@ class Controller:
     """One controller process, from its start to its sudden end."""
 
     def __init__(
-        self, client: Client, rng: random.Random, offset: Callable[[], float], report: Callable[[str], None], *, alone: bool
+        self,
+        client: Client,
+        rng: random.Random,
+        offset: Callable[[], float],
+        report: Callable[[str], None],
+        *,
+        alone: bool,
     ) -> None:
         """`offset` is how far its wall clock is off."""
         loop = asyncio.get_running_loop()

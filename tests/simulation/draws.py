@@ -73,7 +73,9 @@ def _draw_pod(rng: random.Random, spec: Object) -> None:
     if rng.random() < 0.08:
         template["metadata"] = {"name": "exact"}
     if template:
-        template.setdefault("spec", {}).setdefault("containers", [{"name": spec.get("containerName", "base"), "image": "python:3"}])
+        template.setdefault("spec", {}).setdefault(
+            "containers", [{"name": spec.get("containerName", "base"), "image": "python:3"}]
+        )
         spec["template"] = template
 
 

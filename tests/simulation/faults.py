@@ -67,6 +67,7 @@ def draw(rng: random.Random) -> Faults:
     def some(chance: float, most: float) -> float:
         return rng.uniform(0, most) if rng.random() < chance else 0.0
 
+    controllers = 2 if rng.random() < 0.2 else 1
     return Faults(
         until=rng.choice((30.0, 120.0, 400.0)),
         latency=rng.choice((0.001, 0.005, 0.1)),
@@ -78,7 +79,7 @@ def draw(rng: random.Random) -> Faults:
         broken=some(0.15, 0.3),
         timed_out=some(0.15, 0.2),
         conflict=some(0.25, 0.6),
-        lag=_draw_lag(rng),
+        lag=_draw_lag(rng, controllers),
         lag_often=rng.choice((0.1, 0.5, 1.0)),
         duplicate=some(0.2, 0.5),
         cut=some(0.2, 0.4),
@@ -86,14 +87,16 @@ def draw(rng: random.Random) -> Faults:
         bookmark=some(0.3, 0.5),
         deaths=_draw_deaths(rng),
         downtime=rng.choice((0.05, 1.0, 20.0, 90.0)),
-        controllers=2 if rng.random() < 0.2 else 1,
+        controllers=controllers,
         jumps=_draw_jumps(rng),
     )
 
 
-def _draw_lag(rng: random.Random) -> dict[str, float]:
+def _draw_lag(rng: random.Random, controllers: int) -> dict[str, float]:
     kinds = rng.choice(((), (), ("pods",), ("podtasks",), ("pods", "podtasks")))
-    return {kind: rng.choice((0.2, 2.0, 15.0)) for kind in kinds}
+    # With two controllers one may be cut off for longer than a finished Pod is held.
+    lags = (0.2, 2.0, 15.0) if controllers == 1 else (0.2, 15.0, 200.0)
+    return {kind: rng.choice(lags) for kind in kinds}
 
 
 def _draw_deaths(rng: random.Random) -> tuple[tuple[int, bool], ...]:

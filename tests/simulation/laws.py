@@ -12,6 +12,8 @@ from .etcd import Change, Etcd, Object
 from .truth import Run, Truth
 
 _COUNTERS = ("attemptCount", "failureCount", "disruptionCount")
+_HOT_SECONDS = 5.0
+_HOT_REQUESTS = 40
 _IN_FLIGHT_SECONDS = 6.0
 """From the live read before a create to the sending of the create, at most."""
 
@@ -27,7 +29,8 @@ class Laws:
         self._etcd = etcd
         self._truth = truth
         self.broken: list[str] = []
-        self.requests: dict[str, int] = {}
+        self.requests = 0
+        self._recent: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._over: dict[str, float] = {}
         """When each task became terminal, by uid."""
         self._recorded: dict[tuple[str, int], float] = {}
@@ -38,6 +41,17 @@ class Laws:
     def breach(self, sentence: str) -> None:
         """Note a broken law."""
         self.broken.append(sentence)
+
+    def count(self, who: str, verb: str, what: str, now: float) -> None:
+        """Note a request; the same one over and over is a program that runs hot."""
+        self.requests += 1
+        key = (who, verb, what.partition(" ")[0])
+        begin, count = self._recent.get(key, (now, 0))
+        if now - begin > _HOT_SECONDS:
+            begin, count = now, 0
+        self._recent[key] = (begin, count + 1)
+        if count + 1 == _HOT_REQUESTS:
+            self.breach(f"{who} sent {verb} {key[2]} {_HOT_REQUESTS} times in {_HOT_SECONDS:g} s")
 
     def judge(self, change: Change) -> None:
         """Look at one write."""

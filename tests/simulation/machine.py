@@ -97,7 +97,9 @@ def envelope(result: bytes | None, sidecar: Object) -> tuple[str, bytes]:
         b"podtask-xcom/1 %s %d/%d %s\n" % (digest[:16].encode(), number, len(parts), part)
         for number, part in enumerate(parts, 1)
     ]
-    return _json(state="log", size=len(result), sha256=digest, encoding="gzip+base64", chunks=len(parts)), b"".join(lines)
+    return _json(state="log", size=len(result), sha256=digest, encoding="gzip+base64", chunks=len(parts)), b"".join(
+        lines
+    )
 
 
 def direct_message(result: bytes | None, containers: int) -> str:

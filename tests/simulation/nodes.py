@@ -55,6 +55,12 @@ class Nodes:
             return b""
         return life.log
 
+    def note_failure(self, namespace: str, pod: str) -> None:
+        """See `client.Logs.note_failure`."""
+        found = self._server.find(PODS, namespace, pod)
+        if found is not None:
+            self._truth.runs[found["metadata"]["uid"]].log_failures += 1
+
     def _changed(self, change: Change) -> None:
         if change.key[0] == "podtasks":
             if change.after is None and change.before is not None:
@@ -72,6 +78,8 @@ class Nodes:
             run.gone_at = change.at
         else:
             _note_stop(run, change.after, change.at)
+            # A grace of nothing, be it asked for or the Pod's own: the API then says nothing about the machine.
+            run.forced = run.forced or (_is_forced(change.after) and not _is_forced(change.before))
         if not self.lives[uid].over:
             self.lives[uid].notice(change.after)
 
@@ -197,6 +205,12 @@ def _note_stop(run: Run, pod: Object, at: float) -> None:
     run.stop_reasons.add(reason)
     if run.stopped_at is None:
         run.stopped_at = at
+
+
+def _is_forced(pod: Object | None) -> bool:
+    if pod is None or pod["status"]["phase"] in {"Succeeded", "Failed"} or not pod["spec"].get("nodeName"):
+        return False
+    return pod["metadata"].get("deletionGracePeriodSeconds") == 0
 
 
 def _owner(pod: Object) -> str:

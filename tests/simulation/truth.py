@@ -42,6 +42,8 @@ class Run:
     delivered_at: float | None = None
     """When the API showed the result, or the envelope that leads to it."""
     log_lost: bool = False
+    log_failures: int = 0
+    """How often its log could not be read."""
     forced: bool = False
     """Somebody deleted it without grace, or took its finalizers by force."""
     sent_at: float = 0.0

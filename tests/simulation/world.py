@@ -46,7 +46,9 @@ class Outcome:
 class World:
     """Everything in one life. `run` is called once."""
 
-    def __init__(self, seed: int, *, trace: bool = False, script: Script | None = None, given: Faults | None = None) -> None:
+    def __init__(
+        self, seed: int, *, trace: bool = False, script: Script | None = None, given: Faults | None = None
+    ) -> None:
         self.outcome = Outcome(seed)
         self._seed = seed
         self._trace = trace
@@ -99,7 +101,7 @@ class World:
         self.outcome.faults = f"{self.faults.describe()} | {self.script.describe()}"
         self.outcome.seconds = loop.time()
         self.outcome.writes = self._writes
-        self.outcome.requests = sum(self.laws.requests.values())
+        self.outcome.requests = self.laws.requests
         self.outcome.tasks = len(self.uids)
         self.outcome.phases = tuple(
             (self.last.get(uid, {}).get("status", {}).get("phase", "none")) for uid in self.uids.values()
@@ -162,7 +164,7 @@ class World:
 
     def asked(self, who: str, verb: str, what: str) -> None:
         """A request is about to be sent."""
-        self.laws.requests[who] = self.laws.requests.get(who, 0) + 1
+        self.laws.count(who, verb, what, asyncio.get_running_loop().time())
 
     def before_write(self, who: str) -> bool:
         """Whether the sender dies instead of sending."""

@@ -73,10 +73,16 @@ def recorded(
     finished_at = ending.finished_at
     if finished_at is not None and pod is not None:
         finished_at = clock.bounded(clock.by_kubelet(finished_at, pod), pod, now)
+    started_at = ending.started_at or attempt.start_time
+    if started_at is not None and pod is not None:
+        # A fast clock of the kubelet would put the end into the future, and with it the time the Pod is kept.
+        started_at = clock.bounded(started_at, pod, now)
+    finished_at = finished_at or now
     ended = _replace(
         attempt,
-        start_time=ending.started_at or attempt.start_time,
-        finish_time=finished_at or now,
+        start_time=started_at,
+        # The runtime may note the end of a container that lives some milliseconds before its start.
+        finish_time=max(finished_at, started_at or finished_at),
         outcome=ending.outcome,
         exit_code=ending.exit_code,
         reason=ending.reason,

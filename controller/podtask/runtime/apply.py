@@ -73,9 +73,9 @@ class Applier:
             case plan.WriteStatus():
                 await self._write_status(task, step)
             case plan.StopPod():
-                await self._stop_pod(task, step)
+                await self._stop_pod(observed, step)
             case plan.DeletePod():
-                await self._delete_pod(task, step)
+                await self._delete_pod(observed, step)
             case plan.ReleasePod():
                 await self.release_pod(task.metadata.namespace, step)
             case plan.ConfirmGone():
@@ -111,7 +111,10 @@ class Applier:
         except podspec.TemplateError as error:
             memory.refusal = _refusal(memory.refusal, step.attempt, 422, "Invalid", str(error), self._now())
             return
-        except errors.Conflict:
+        except errors.Conflict as error:
+            # A quota under contention answers 409 too, and asks to be tried again.
+            if error.reason != "AlreadyExists":
+                raise
             await self._adopt(task, step)
             return
         except errors.ReplyLost:
@@ -119,7 +122,7 @@ class Applier:
             await self._look_for(task, step)
             raise
         except errors.ApiError as error:
-            if not 400 <= error.code < 500 or error.code in {401, 429}:
+            if not _is_refusal(error):
                 raise
             memory.refusal = _refusal(
                 memory.refusal, step.attempt, error.code, error.reason, error.message, self._now()
@@ -167,17 +170,14 @@ class Applier:
             self._memories.of(meta.uid).diagnosed_at = self._now()
         self._objects.put_task(written)
 
-    async def _stop_pod(self, task: Task, step: plan.StopPod) -> None:
-        body = {
-            "metadata": {"uid": step.uid, "annotations": {names.ANNOTATION_STOP: step.reason}},
-            "spec": {"activeDeadlineSeconds": 1},
-        }
-        await self._patch_pod(task.metadata.namespace, step.name, body, PatchType.MERGE)
+    async def _stop_pod(self, observed: Observed, step: plan.StopPod) -> None:
+        body = {"metadata": _stop_note(observed, step.uid, step.reason), "spec": {"activeDeadlineSeconds": 1}}
+        await self._patch_pod(observed.task.metadata.namespace, step.name, body, PatchType.MERGE)
 
-    async def _delete_pod(self, task: Task, step: plan.DeletePod) -> None:
-        namespace = task.metadata.namespace
+    async def _delete_pod(self, observed: Observed, step: plan.DeletePod) -> None:
+        namespace = observed.task.metadata.namespace
         if step.reason:
-            body = {"metadata": {"uid": step.uid, "annotations": {names.ANNOTATION_STOP: step.reason}}}
+            body = {"metadata": _stop_note(observed, step.uid, step.reason)}
             await self._patch_pod(namespace, step.name, body, PatchType.MERGE)
         await _await_deletion(
             self._api.delete(PODS, namespace, step.name, uid=step.uid, grace_seconds=step.grace_seconds)
@@ -207,6 +207,7 @@ class Applier:
 
     async def _read_result_log(self, task: Task, step: plan.ReadResultLog) -> None:
         memory = self._memories.of(task.metadata.uid)
+        memory.begin(task.status.attempt_count)
         try:
             content = await self._api.read_log(
                 task.metadata.namespace, step.name, names.RESULT_CONTAINER, limit_bytes=_LOG_LIMIT_BYTES
@@ -217,6 +218,20 @@ class Applier:
         except errors.ApiError:
             memory.log_failures += 1
             raise
+
+
+def _is_refusal(error: errors.ApiError) -> bool:
+    """Tell an answer about this Pod from trouble of the server: a failing webhook is a 500, and is about this Pod."""
+    if error.code >= 500:
+        return "webhook" in error.message
+    return error.code >= 400 and error.code not in {401, 429}
+
+
+def _stop_note(observed: Observed, uid: str, reason: str) -> dict[str, Any]:
+    """Note why a Pod is stopped, on the version that was judged: of a later one, its container may have succeeded."""
+    version = next((p.metadata.resource_version for p in observed.pods if p.metadata.uid == uid), None)
+    guard = {} if version is None else {"resourceVersion": version}
+    return {"uid": uid, "annotations": {names.ANNOTATION_STOP: reason}, **guard}
 
 
 def _refusal(before: Refusal | None, attempt: int, code: int, reason: str, message: str, at: datetime) -> Refusal:

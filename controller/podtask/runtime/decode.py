@@ -22,6 +22,11 @@ class _WireTask(msgspec.Struct):
     status: TaskStatus = TaskStatus()
 
 
+class _Managed(msgspec.Struct, rename="camel"):
+    managed_by: str = names.CONTROLLER
+
+
+_decode_manager = msgspec.json.Decoder(_Managed).decode
 _decode_task = msgspec.json.Decoder(_WireTask).decode
 _decode_spec = msgspec.json.Decoder(TaskSpec).decode
 decode_pod = msgspec.json.Decoder(Pod).decode
@@ -33,9 +38,17 @@ def decode_task(raw: bytes) -> Task:
     kept = b"" if wire.status.phase_is_terminal else bytes(wire.spec)
     try:
         spec, problem = _decode_spec(wire.spec), ""
-    except msgspec.ValidationError as error:
-        spec, problem = TaskSpec(), f"spec cannot be understood: {error}"
+    except (msgspec.DecodeError, RecursionError) as error:
+        spec, problem = TaskSpec(managed_by=_managed_by(wire.spec)), f"spec cannot be understood: {error}"
     return Task(metadata=wire.metadata, spec=spec, status=wire.status, raw_spec=kept, problem=problem)
+
+
+def _managed_by(raw: bytes) -> str:
+    """Say whose task it is even where nothing else can be read: another controller's must not be failed by us."""
+    try:
+        return _decode_manager(raw).managed_by
+    except (msgspec.DecodeError, RecursionError):
+        return names.CONTROLLER
 
 
 def pod_meta(pod: Pod) -> Meta:

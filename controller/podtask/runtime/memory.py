@@ -20,6 +20,15 @@ class Memory:
     result_log: ResultLog | None = None
     log_failures: int = 0
     diagnosed_at: datetime | None = None
+    attempt_count: int = 0
+    """The attempts that had ended when `result_log` and `log_failures` were learnt."""
+
+    def begin(self, attempt_count: int) -> None:
+        """Drop what was learnt about the log of an earlier attempt: it says nothing about this one's."""
+        if attempt_count != self.attempt_count:
+            self.attempt_count = attempt_count
+            self.result_log = None
+            self.log_failures = 0
 
 
 class Memories:

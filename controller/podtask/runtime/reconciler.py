@@ -16,16 +16,19 @@ from ..core.observed import Observed, Pod, Task
 from ..kube import errors
 from .apply import Applier, CacheBehind, Outdated
 from .memory import Memories
-from .queue import Closed, Priority, WorkQueue
+from .queue import Closed, WorkQueue
 
 _log = logging.getLogger(__name__)
 
 _DECISIONS_AT_ONCE = 8
-"""A task that is not settled after so many decisions lets the others go first."""
 
 _SHORTEST_WAIT_SECONDS = 0.05
 """A plan that has nothing to do and wants to be asked again at once would otherwise hold the loop, and the event that
 it waits for would never be heard."""
+
+
+class Unsettled(Exception):
+    """Many decisions in a row, and more to do: come back with a growing pause, so that others get their turn."""
 
 
 class Cache(Protocol):
@@ -83,7 +86,7 @@ class Reconciler:
             try:
                 await self.reconcile(uid)
                 self._queue.forget(uid)
-            except CacheBehind:
+            except (CacheBehind, Unsettled):
                 self._queue.retry(uid)
             except errors.ApiError as error:
                 delay = self._queue.retry(uid)
@@ -97,7 +100,7 @@ class Reconciler:
                 self._queue.done(uid)
 
     async def reconcile(self, uid: str) -> None:
-        """Do everything for one task that can be done now. Raises `errors.ApiError`."""
+        """Do everything for one task that can be done now. Raises `errors.ApiError`, `CacheBehind` or `Unsettled`."""
         for _ in range(_DECISIONS_AT_ONCE):
             observed = self._observe(uid)
             if observed is None:
@@ -111,7 +114,11 @@ class Reconciler:
                 await self._carry_out(observed, decided)
             except Outdated:
                 continue
-        self._queue.add(uid, Priority.RESYNC)
+            if any(isinstance(step, plan.DeletePod | plan.DeleteTask) for step in decided.steps):
+                # The reply to a DELETE is not kept; the watch tells how it went, and wakes this task.
+                self._wake(uid, decided)
+                return
+        raise Unsettled
 
     def _observe(self, uid: str) -> Observed | None:
         task = self._cache.task(uid)
@@ -120,6 +127,7 @@ class Reconciler:
         if task.status.phase_is_terminal:
             self._memories.forget(uid)
         memory = self._memories.peek(uid)
+        memory.begin(task.status.attempt_count)
         return Observed(
             task=task,
             pods=self._cache.pods_of(uid),

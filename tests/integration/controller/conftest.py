@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster import Cluster, Form, up
-from tests.harness import controller, shared
+from tests.harness import crd, shared
 from tests.harness.tasks import Namespace
 
 
@@ -17,16 +17,9 @@ def api_server(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFac
     with shared.exclusively(directory, "controller-api-server") as note:
         found = up("controller-tests", Form.LIGHT)
         if shared.read_note(note) is None:
-            install_crd(found)
+            crd.install(found)
             note.write_text("{}")
     return found
-
-
-def install_crd(cluster: Cluster) -> None:
-    """Apply the CRD and wait until it is served."""
-    crd = controller.ROOT / "crds/podtask.dev_podtasks.yaml"
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crd))
-    cluster.kubectl("wait", "--for=condition=Established", "crd/podtasks.podtask.dev", "--timeout=30s")
 
 
 @pytest.fixture

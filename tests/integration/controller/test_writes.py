@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from cluster import Cluster, Form, up
+from tests.harness import crd
 from tests.harness.controller import Controller
 from tests.harness.tasks import Namespace
-from tests.integration.controller.conftest import install_crd
 from tests.integration.controller.kubelet import Kubelet, always
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("writes")]
@@ -22,7 +22,7 @@ _LINE = re.compile(r"apiserver_request_total\{([^}]*)\} (\d+)")
 def own_server() -> Iterator[Cluster]:
     """An API server on which nobody else writes."""
     cluster = up("writes", Form.LIGHT)
-    install_crd(cluster)
+    crd.install(cluster)
     yield cluster
     cluster.down()
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.crd import examples
 from tests.crd.server import APPLY, PodTasks, Server
+from tests.harness.crd import ESTABLISHED
 
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -37,7 +38,7 @@ def server(kubectl_command: list[str]) -> Iterator[Server]:
     status, reply = server.call("PATCH", path, crd, APPLY)
     assert status in (200, 201), reply
     subprocess.run(
-        [*kubectl_command, "wait", "--for=condition=Established", f"crd/{crd['metadata']['name']}", "--timeout=60s"],
+        [*kubectl_command, "wait", ESTABLISHED, f"crd/{crd['metadata']['name']}", "--timeout=60s"],
         check=True,
         capture_output=True,
     )

@@ -44,7 +44,9 @@ POD_CLOCKS: dict[str, tuple[MadePod, float, tuple[float, str] | None]] = {
     "runs": (PLACED.running(8), 9, (48, "RunDeadlineExceeded")),
     "runs, by a kubelet an hour ahead": (PLACED.running(3608), 9, (49, "RunDeadlineExceeded")),
     "runs, by a kubelet an hour behind": (
-        make_pod().scheduled(5, taken=-3595).running(-3590), 30, (50, "RunDeadlineExceeded")
+        make_pod().scheduled(5, taken=-3595).running(-3590),
+        30,
+        (50, "RunDeadlineExceeded"),
     ),
     "runs since 1970": (PLACED.running(-(10**10)), 9, (40, "RunDeadlineExceeded")),
 }
@@ -68,7 +70,10 @@ def test_without_limits_there_is_no_clock() -> None:
 
 REFUSED: dict[str, tuple[MadeTask, float]] = {
     "the first attempt counts from the creation": (ALL, 10),
-    "a further one from when it was due": (ALL.attempts(make_attempt(finish_time=at(20))).status(next_attempt_time=at(30)), 40),
+    "a further one from when it was due": (
+        ALL.attempts(make_attempt(finish_time=at(20))).status(next_attempt_time=at(30)),
+        40,
+    ),
     "without a wait, from the end of the last": (ALL.attempts(make_attempt(finish_time=at(20))), 30),
     "after a suspension, from its end": (ALL.status(conditions=(FALSE,)), 60),
 }

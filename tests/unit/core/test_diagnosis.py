@@ -10,21 +10,30 @@ CASES: dict[str, tuple[MadePod, str | None, bool]] = {
     "nothing": (PLACED, None, False),
     "gates": (make_pod().gated("kueue", "other"), "SchedulingGated", False),
     "no node": (make_pod().unschedulable(), "Unschedulable", False),
-    "gated in the condition only": (make_pod().condition("PodScheduled", "SchedulingGated", status="False"), None, False),
+    "gated in the condition only": (
+        make_pod().condition("PodScheduled", "SchedulingGated", status="False"),
+        None,
+        False,
+    ),
     "no claim": (make_pod().unschedulable('persistentvolumeclaim "a" not found'), "ConfigError", False),
     "creating": (PLACED.waiting("ContainerCreating"), None, False),
     "bad pull": (PLACED.waiting("ErrImagePull", "401"), "ImagePullFailed", False),
     "wrong image name": (PLACED.waiting("InvalidImageName"), "ImagePullFailed", True),
     "no Secret": (PLACED.waiting("CreateContainerConfigError", 'secret "s" not found'), "ConfigError", False),
     "the sidecar crashes": (
-        PLACED.with_result().waiting("CrashLoopBackOff", name="podtask-result"), "XComSidecarFailed", False
+        PLACED.with_result().waiting("CrashLoopBackOff", name="podtask-result"),
+        "XComSidecarFailed",
+        False,
     ),
     "another sidecar crashes": (
-        PLACED.with_init("mesh", "Always").waiting("CrashLoopBackOff", name="mesh"), "InitContainerFailed", False
+        PLACED.with_init("mesh", "Always").waiting("CrashLoopBackOff", name="mesh"),
+        "InitContainerFailed",
+        False,
     ),
     "the fatal one is told first": (
         PLACED.with_container("b").waiting("CreateContainerError").waiting("InvalidImageName", name="b"),
-        "ImagePullFailed", True,
+        "ImagePullFailed",
+        True,
     ),
 }
 

@@ -21,7 +21,9 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
     "runs": (ran(), None, ""),
     "exit 0": (ran().exit(0), "Succeeded", "Completed"),
     "exit 0 and the mesh proxy failed after it": (
-        ran().with_container("proxy").exit(0).exit(1, name="proxy").phase("Failed"), "Succeeded", "Completed"
+        ran().with_container("proxy").exit(0).exit(1, name="proxy").phase("Failed"),
+        "Succeeded",
+        "Completed",
     ),
     "only a sidecar failed": (ran().with_container("side").exit(1, name="side"), None, ""),
     "exit 1": (ran().exit(1), "Failed", "NonZeroExit"),
@@ -30,37 +32,52 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
     "out of memory in a child, exit 0": (ran().exit(0, reason="OOMKilled"), "Failed", "OOMKilled"),
     "could not be started": (make_pod().exit(128, reason="StartError", started_at=EPOCH), "Failed", "StartFailed"),
     "an init container failed": (
-        make_pod().with_init("prep").exit(3, name="prep").phase("Failed"), "Failed", "InitContainerFailed"
+        make_pod().with_init("prep").exit(3, name="prep").phase("Failed"),
+        "Failed",
+        "InitContainerFailed",
     ),
     "evicted by the kubelet": (ran().exit(137).phase("Failed", "Evicted", "low on memory"), "Disrupted", "Evicted"),
     "preempted for a static Pod": (ran().exit(137).phase("Failed", "Preempting"), "Disrupted", "Preempted"),
     "node shutdown": (ran().exit(143).phase("Failed", "Terminated"), "Disrupted", "NodeShutdown"),
     "preempted by the scheduler": (
-        ran().exit(143).condition("DisruptionTarget", "PreemptionByScheduler").deleted(5), "Disrupted", "Preempted"
+        ran().exit(143).condition("DisruptionTarget", "PreemptionByScheduler").deleted(5),
+        "Disrupted",
+        "Preempted",
     ),
     "tainted": (ran().exit(143).condition("DisruptionTarget", "DeletionByTaintManager"), "Disrupted", "NodeLost"),
     "garbage collected with its node": (
-        ran().condition("DisruptionTarget", "DeletionByPodGC").phase("Failed"), "Disrupted", "NodeLost"
+        ran().condition("DisruptionTarget", "DeletionByPodGC").phase("Failed"),
+        "Disrupted",
+        "NodeLost",
     ),
     "drained": (ran().exit(143).condition("DisruptionTarget", "EvictionByEvictionAPI"), "Disrupted", "Evicted"),
     "by the kubelet, in the condition's words": (
         ran().exit(137).condition("DisruptionTarget", "TerminationByKubelet").phase("Failed", "Terminated"),
-        "Disrupted", "NodeShutdown",
+        "Disrupted",
+        "NodeShutdown",
     ),
     "a disruption that nobody knows": (ran().exit(1).condition("DisruptionTarget", "New"), "Disrupted", "Evicted"),
     "a condition that is not true": (
-        ran().exit(1).condition("DisruptionTarget", "New", status="False"), "Failed", "NonZeroExit"
+        ran().exit(1).condition("DisruptionTarget", "New", status="False"),
+        "Failed",
+        "NonZeroExit",
     ),
     "failed an hour before its node was drained": (
-        ran().exit(1, 10).condition("DisruptionTarget", "EvictionByEvictionAPI", seconds=3600), "Failed", "NonZeroExit"
+        ran().exit(1, 10).condition("DisruptionTarget", "EvictionByEvictionAPI", seconds=3600),
+        "Failed",
+        "NonZeroExit",
     ),
     "evicted by the queue": (
-        ran().exit(143, 20).condition("TerminationTarget", "WorkloadEvicted", seconds=15), "Disrupted", "QueueEvicted"
+        ran().exit(143, 20).condition("TerminationTarget", "WorkloadEvicted", seconds=15),
+        "Disrupted",
+        "QueueEvicted",
     ),
     "deleted while it ran": (ran().exit(143, 20).deleted(15), "Disrupted", "PodDeleted"),
     "failed before it was deleted": (ran().exit(1, 10).deleted(15), "Failed", "NonZeroExit"),
     "failed before it was deleted, by a slow clock's account": (
-        make_pod().scheduled(0, taken=-60).running(-58).exit(143, -40).deleted(15), "Disrupted", "PodDeleted"
+        make_pod().scheduled(0, taken=-60).running(-58).exit(143, -40).deleted(15),
+        "Disrupted",
+        "PodDeleted",
     ),
     "deleted, and ends well": (ran().exit(0, 20).deleted(15), "Succeeded", "Completed"),
     "deleted and still stopping": (ran().deleted(15), None, ""),
@@ -70,23 +87,29 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
     "refused by the node": (make_pod().scheduled().phase("Failed", "OutOfcpu"), "Disrupted", "NodeRefused"),
     "ended without a word": (make_pod().scheduled().phase("Failed"), "Disrupted", "NodeRefused"),
     "lost by the kubelet": (
-        ran().exit(137, None, reason="ContainerStatusUnknown", started_at=None).phase("Failed"), "Disrupted", "NodeLost"
+        ran().exit(137, None, reason="ContainerStatusUnknown", started_at=None).phase("Failed"),
+        "Disrupted",
+        "NodeLost",
     ),
     "stopped by its own deadline": (
-        ran().exit(137).phase("Failed", "DeadlineExceeded"), "Failed", "RunDeadlineExceeded"
+        ran().exit(137).phase("Failed", "DeadlineExceeded"),
+        "Failed",
+        "RunDeadlineExceeded",
     ),
     "never started within its own deadline": (
-        make_pod().scheduled().phase("Failed", "DeadlineExceeded"), "Failed", "StartDeadlineExceeded"
+        make_pod().scheduled().phase("Failed", "DeadlineExceeded"),
+        "Failed",
+        "StartDeadlineExceeded",
     ),
     # our own stops
-    "cancelled": (
-        ran().exit(143).stopped("Cancelled").phase("Failed", "DeadlineExceeded"), "Stopped", "Cancelled"
-    ),
+    "cancelled": (ran().exit(143).stopped("Cancelled").phase("Failed", "DeadlineExceeded"), "Stopped", "Cancelled"),
     "cancelled and still stopping": (ran().stopped("Cancelled"), None, ""),
     "cancelled, has ended well, its Pod has not": (ran().exit(0).stopped("Cancelled"), None, ""),
     "cancelled, but it was quicker": (ran().exit(0).stopped("Cancelled").phase("Succeeded"), "Succeeded", "Completed"),
     "cancelled, took it well": (
-        ran().exit(0).stopped("Cancelled").phase("Failed", "DeadlineExceeded"), "Stopped", "Cancelled"
+        ran().exit(0).stopped("Cancelled").phase("Failed", "DeadlineExceeded"),
+        "Stopped",
+        "Cancelled",
     ),
     "cancelled, but failed by itself": (ran().exit(1).stopped("Cancelled").phase("Failed"), "Stopped", "Cancelled"),
     "cancelled, seen before its Pod's end": (ran().exit(1).stopped("Cancelled"), "Stopped", "Cancelled"),
@@ -95,15 +118,21 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
     "suspended": (ran().noted("Suspended").deleted(15).exit(143, 20), "Stopped", "Suspended"),
     "suspended, but it had ended": (ran().noted("Suspended").deleted(15).exit(0, 10), "Succeeded", "Completed"),
     "suspended, ends well because of it": (
-        ran().noted("Suspended").deleted(15).exit(0, 20).phase("Succeeded"), "Stopped", "Suspended"
+        ran().noted("Suspended").deleted(15).exit(0, 20).phase("Succeeded"),
+        "Stopped",
+        "Suspended",
     ),
     "given up with its node": (ran().noted("NodeLost").deleted(15, grace=0), "Disrupted", "NodeLost"),
     "stopped for a reason nobody knows": (ran().noted("Whim").deleted(15, grace=0), "Disrupted", "PodDeleted"),
     "never scheduled": (
-        make_pod().noted("ScheduleDeadlineExceeded").deleted(15, grace=0), "Stopped", "ScheduleDeadlineExceeded"
+        make_pod().noted("ScheduleDeadlineExceeded").deleted(15, grace=0),
+        "Stopped",
+        "ScheduleDeadlineExceeded",
     ),
     "its other containers were stopped": (
-        ran().exit(0).stopped("MainContainerEnded").phase("Failed", "DeadlineExceeded"), "Succeeded", "Completed"
+        ran().exit(0).stopped("MainContainerEnded").phase("Failed", "DeadlineExceeded"),
+        "Succeeded",
+        "Completed",
     ),
 }
 

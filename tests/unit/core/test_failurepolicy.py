@@ -21,7 +21,9 @@ CASES: dict[str, tuple[list[dict[str, Any]], MadePod | None, str | None]] = {
     "a code is listed": ([codes("In", 1, 42) | {"action": "Fail"}], make_pod(), "Fail"),
     "a code is not listed": ([codes("NotIn", 1) | {"action": "Skip"}], make_pod(), "Skip"),
     "the first of two wins": (
-        [codes("In", 42) | {"action": "Ignore"}, codes("In", 42) | {"action": "Fail"}], make_pod(), "Ignore"
+        [codes("In", 42) | {"action": "Ignore"}, codes("In", 42) | {"action": "Fail"}],
+        make_pod(),
+        "Ignore",
     ),
     "another container's code": (
         [codes("In", 7, containerName="side") | {"action": "Retry"}],
@@ -33,7 +35,11 @@ CASES: dict[str, tuple[list[dict[str, Any]], MadePod | None, str | None]] = {
         make_pod().with_container("side").running(name="side"),
         None,
     ),
-    "another container of a Pod that vanished": ([codes("In", 7, containerName="side") | {"action": "Retry"}], None, None),
+    "another container of a Pod that vanished": (
+        [codes("In", 7, containerName="side") | {"action": "Retry"}],
+        None,
+        None,
+    ),
     "a reason": ([{"onReasons": {"values": ["NonZeroExit"]}, "action": "Fail"}], make_pod(), "Fail"),
     "another reason": ([{"onReasons": {"values": ["Evicted"]}, "action": "Fail"}], make_pod(), None),
     "a condition": (
@@ -47,10 +53,14 @@ CASES: dict[str, tuple[list[dict[str, Any]], MadePod | None, str | None]] = {
         None,
     ),
     "a condition of a Pod that vanished": (
-        [{"onPodConditions": [{"type": "DisruptionTarget"}], "action": "Ignore"}], None, None
+        [{"onPodConditions": [{"type": "DisruptionTarget"}], "action": "Ignore"}],
+        None,
+        None,
     ),
     "an action of a newer API is passed over": (
-        [codes("In", 42) | {"action": "Escalate"}, codes("In", 42) | {"action": "Fail"}], make_pod(), "Fail"
+        [codes("In", 42) | {"action": "Escalate"}, codes("In", 42) | {"action": "Fail"}],
+        make_pod(),
+        "Fail",
     ),
 }
 

@@ -20,7 +20,11 @@ def packed(data: bytes) -> str:
 
 def sealed(data: bytes = DATA, **fields: Any) -> Envelope:
     wire: dict[str, Any] = {
-        "v": 1, "state": "inline", "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "encoding": "raw",
+        "v": 1,
+        "state": "inline",
+        "size": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "encoding": "raw",
         "payload": data.decode(),
     }
     return result.parse_envelope(json.dumps(wire | fields))
@@ -160,3 +164,10 @@ def test_words_of_the_task_never_break_the_status_limits() -> None:
         result.open_envelope(sealed(state="unreadable", message="\x00" * 5000), 100)
     assert len(result.failed(error.value, 1).message) <= 1024
     assert result.empty(3).attempt == 3
+
+
+def test_a_bomb_is_never_unpacked_whole() -> None:
+    with pytest.raises(ResultError, match="101 of 10000000 bytes"):
+        result.open_envelope(
+            sealed(encoding="gzip+base64", payload=packed(b"0" * 10_000_000), size=10_000_000), max_bytes=100
+        )

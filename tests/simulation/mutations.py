@@ -1,0 +1,218 @@
+"""The product, broken on purpose: each mutation is a mistake that somebody could make, and the simulation has to find it."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import orjson
+
+from podtask.core import attempts, decide, live, plan, podspec, retention, status
+from podtask.core.observed import Observed
+from podtask.kube import errors
+from podtask.kube.client import PODS
+from podtask.runtime import apply, reconciler
+from podtask.runtime.decode import PODTASKS, decode_pod, decode_task, status_to_wire
+from podtask.runtime.queue import WorkQueue
+
+Mutation = Callable[[], AbstractContextManager[Any]]
+
+
+def drop_finalizer() -> AbstractContextManager[Any]:
+    """A Pod is made without the finalizer."""
+    real = podspec.build
+
+    def build(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        manifest = real(*args, **kwargs)
+        del manifest["metadata"]["finalizers"]
+        return manifest
+
+    return mock.patch.object(podspec, "build", build)
+
+
+def rename_on_conflict() -> AbstractContextManager[Any]:
+    """409 on create: take another name."""
+    serial = itertools.count(1)
+
+    async def adopt(self: apply.Applier, task: Any, step: plan.CreatePod) -> None:
+        manifest = podspec.build(task, step.attempt, f"{step.name}-again{next(serial)}", self._settings)
+        reply = await self._api.create(PODS, task.metadata.namespace, orjson.dumps(manifest))
+        self._objects.put_pod(decode_pod(reply))
+
+    return mock.patch.object(apply.Applier, "_adopt", adopt)
+
+
+def ignore_conflict() -> AbstractContextManager[Any]:
+    """409 on create: go on as if nothing had been."""
+
+    async def adopt(self: apply.Applier, task: Any, step: plan.CreatePod) -> None: ...
+
+    return mock.patch.object(apply.Applier, "_adopt", adopt)
+
+
+def count_twice() -> AbstractContextManager[Any]:
+    """The end of an attempt is counted again when its write met a conflict."""
+
+    async def write(self: apply.Applier, task: Any, step: plan.WriteStatus) -> None:
+        await _write_over(self, task, step, again=True)
+
+    return mock.patch.object(apply.Applier, "_write_status", write)
+
+
+def write_unversioned() -> AbstractContextManager[Any]:
+    """The status is written without the version that was judged."""
+
+    async def write(self: apply.Applier, task: Any, step: plan.WriteStatus) -> None:
+        await _write_over(self, task, step, again=False)
+
+    return mock.patch.object(apply.Applier, "_write_status", write)
+
+
+async def _write_over(applier: apply.Applier, task: Any, step: plan.WriteStatus, *, again: bool) -> None:
+    meta = task.metadata
+    changes = plan.json_merge_patch(status_to_wire(step.status), status_to_wire(task.status))
+    try:
+        reply = await applier._patch_unversioned(meta, changes)  # type: ignore[attr-defined]  # noqa: SLF001
+    except errors.ReplyLost:
+        if not again:
+            raise
+        for name in ("attemptCount", "failureCount", "disruptionCount"):
+            if name in changes and getattr(step.status, _snake(name)) > getattr(task.status, _snake(name)):
+                changes[name] += 1
+        reply = await applier._patch_unversioned(meta, changes)  # type: ignore[attr-defined]  # noqa: SLF001
+    except errors.NotFound as error:
+        raise apply.CacheBehind from error
+    applier._objects.put_task(decode_task(reply))  # noqa: SLF001
+
+
+async def _patch_unversioned(self: apply.Applier, meta: Any, changes: dict[str, Any]) -> bytes:
+    body = orjson.dumps({"metadata": {"uid": meta.uid}, "status": changes})
+    return await self._api.patch(
+        PODTASKS, meta.namespace, meta.name, body, apply.PatchType.MERGE, subresource="status"
+    )
+
+
+apply.Applier._patch_unversioned = _patch_unversioned  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _snake(name: str) -> str:
+    return name.replace("Count", "_count")
+
+
+def forget_wake_up() -> AbstractContextManager[Any]:
+    """The queue never comes back to a task by time."""
+    return mock.patch.object(WorkQueue, "add_after", lambda *_, **__: None)
+
+
+def forget_again() -> AbstractContextManager[Any]:
+    """A key that is added while it is worked on is not worked on again."""
+
+    def done(self: WorkQueue[Any], key: Any) -> None:
+        self._processing.remove(key)
+        self._again.pop(key, None)
+        if not self._processing:
+            self._idle.set()
+
+    return mock.patch.object(WorkQueue, "done", done)
+
+
+def skip_live_read() -> AbstractContextManager[Any]:
+    """A Pod is created without looking at the task's newest state, and a 409 is no news."""
+
+    async def check(self: reconciler.Reconciler, task: Any) -> None: ...
+
+    return mock.patch.object(reconciler.Reconciler, "_check_live", check)
+
+
+def trust_cache_of_pods() -> AbstractContextManager[Any]:
+    """A Pod that is not in the cache is taken for gone, without asking."""
+
+    async def confirm(self: apply.Applier, task: Any, step: plan.ConfirmGone) -> None:
+        self._memories.of(task.metadata.uid).gone_pods.add(step.uid)
+
+    return mock.patch.object(apply.Applier, "_confirm_gone", confirm)
+
+
+def stop_unversioned() -> AbstractContextManager[Any]:
+    """A Pod is stopped whatever has become of it since it was judged."""
+    real = apply._stop_note  # noqa: SLF001
+
+    def note(*args: Any) -> dict[str, Any]:
+        return {key: value for key, value in real(*args).items() if key != "resourceVersion"}
+
+    return mock.patch.object(apply, "_stop_note", note)
+
+
+def release_first() -> AbstractContextManager[Any]:
+    """The finalizer goes before the outcome is written."""
+    real = decide._conclude  # noqa: SLF001
+
+    def conclude(*args: Any) -> plan.Plan:
+        found = real(*args)
+        releases = tuple(step for step in found.steps if isinstance(step, plan.ReleasePod))
+        others = tuple(step for step in found.steps if not isinstance(step, plan.ReleasePod))
+        return plan.Plan(steps=(*releases, *others), notes=found.notes, wake_at=found.wake_at)
+
+    return mock.patch.object(decide, "_conclude", conclude)
+
+
+def leave_others() -> AbstractContextManager[Any]:
+    """Other containers are never stopped when the main one has ended."""
+    stack = (mock.patch.object(live, "stop_others", lambda *_: ()), mock.patch.object(retention, "_stop", lambda *_: []))
+    return _all_of(*stack)
+
+
+@contextmanager
+def _all_of(*patches: AbstractContextManager[Any]) -> Iterator[None]:
+    with patches[0], patches[1]:
+        yield
+
+
+def count_disruption_as_failure() -> AbstractContextManager[Any]:
+    """Every disruption costs the task's own budget."""
+    real = attempts._counts  # noqa: SLF001
+    return mock.patch.object(attempts, "_counts", lambda *args: (sum(real(*args)), 0))
+
+
+def overlap() -> AbstractContextManager[Any]:
+    """The next attempt does not wait for the last one's Pod."""
+    return mock.patch.object(decide, "_linger", _begin_anyway)
+
+
+def _begin_anyway(task: Any, pod: Any, now: Any) -> plan.Plan:
+    number = status.number_of_next(task)
+    return plan.Plan(steps=(plan.CreatePod(attempt=number, name=decide.pod_name(task, number)),))
+
+
+def take_last_result() -> AbstractContextManager[Any]:
+    """What was read from a log is taken for every later attempt's result."""
+    real = reconciler.Reconciler._observe  # noqa: SLF001
+
+    def observe(self: reconciler.Reconciler, uid: str) -> Observed | None:
+        observed = real(self, uid)
+        return observed
+
+    return mock.patch.object(reconciler.Reconciler, "_observe", observe)
+
+
+MUTATIONS: dict[str, Mutation] = {
+    f.__name__: f
+    for f in (
+        drop_finalizer,
+        rename_on_conflict,
+        ignore_conflict,
+        count_twice,
+        write_unversioned,
+        forget_wake_up,
+        forget_again,
+        skip_live_read,
+        trust_cache_of_pods,
+        stop_unversioned,
+        release_first,
+        leave_others,
+        count_disruption_as_failure,
+        overlap,
+    )
+}

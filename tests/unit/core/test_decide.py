@@ -1,0 +1,704 @@
+"""Whole plans: what is done, in which order, and when to look again."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from podtask.api import names
+from podtask.core import plan
+from podtask.core.decide import decide, decide_orphans
+from podtask.core.observed import Observed, Refusal
+from tests.builders import (
+    MadePod,
+    MadeTask,
+    at,
+    condition,
+    make_attempt,
+    make_live_attempt,
+    make_pod,
+    make_task,
+    pod_name,
+)
+
+SETTINGS = plan.Settings()
+POD, UID = pod_name(1), "pod-1"
+CREATE = plan.CreatePod(attempt=1, name=POD)
+RELEASE = plan.ReleasePod(name=POD, uid=UID)
+
+
+def delete(reason: str = "", grace: int | None = None) -> plan.DeletePod:
+    return plan.DeletePod(name=POD, uid=UID, reason=reason, grace_seconds=grace)
+
+
+def stop(reason: str) -> plan.StopPod:
+    return plan.StopPod(name=POD, uid=UID, reason=reason)
+
+
+def refused(message: str = "exceeded quota: q", code: int = 403, seconds: float = 6, count: int = 1) -> Refusal:
+    return Refusal(attempt=1, code=code, reason="", message=message, at=at(seconds), count=count)
+
+
+def brief(step: plan.Step) -> object:
+    """A status write as (phase, reason); any other step as itself."""
+    return (str(step.status.phase), str(step.status.reason)) if isinstance(step, plan.WriteStatus) else step
+
+
+def done(phase: str = "Succeeded", **fields: Any) -> MadeTask:
+    return make_task(**fields).status(
+        phase=phase, reason="Completed", attempt_count=1, completion_time=at(12), observed_generation=1,
+        attempts=(make_attempt(outcome="Succeeded" if phase == "Succeeded" else "Failed"),),
+    )  # fmt: skip
+
+
+def retrying(**fields: Any) -> MadeTask:
+    return make_task(backoff_limit=2, **fields).status(
+        phase="Pending", reason="Backoff", attempt_count=1, failure_count=1, next_attempt_time=at(30),
+        attempts=(make_attempt(),), observed_generation=1,
+    )  # fmt: skip
+
+
+def running(**fields: Any) -> MadeTask:
+    return make_task(**fields).status(
+        phase="Running", reason="Running", observed_generation=1, attempts=(make_live_attempt(),)
+    )
+
+
+def gated() -> MadeTask:
+    entry = make_live_attempt(start_time=None)
+    return make_task().status(phase="Pending", reason="SchedulingGated", attempts=(entry,))
+
+
+ENDED = make_pod().running().exit(0)
+FINISHED = ENDED.phase("Succeeded").released()
+FAILED = make_pod().running().exit(1).phase("Failed").released()
+LIVE = make_pod().running()
+RETRY_2 = plan.CreatePod(attempt=2, name=pod_name(2))
+BAD_PULL = make_pod().scheduled().waiting("ErrImagePull", "401")
+TOLD_PULL = {"phase": "Pending", "reason": "ImagePullFailed", "message": "container base: ErrImagePull: 401"}
+
+# sentence: (facts, now, want steps, want wake)
+PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
+    "another controller's task is not touched": (make_task(managed_by="kueue").observe(LIVE), 5, [], None),
+    "a new task gets its Pod": (make_task().observe(), 1, [CREATE], None),
+    "a Pod that starts needs nothing": (make_task().observe(make_pod()), 1, [], None),
+    "a task that goes lets its Pods go": (make_task().deleted().observe(LIVE), 6, [RELEASE], None),
+    "a task that goes has nothing held": (make_task().deleted().observe(FINISHED), 6, [], None),
+    # running
+    "a container that runs is told once": (make_task().observe(LIVE), 3, [("Running", "Running")], None),
+    "and not again": (running().observe(LIVE), 4, [], None),
+    "a start without a time is told once": (
+        running().attempts(make_live_attempt(start_time=None)).observe(LIVE.running(0)),
+        4,
+        [],
+        None,
+    ),
+    "an edit is observed": (running().metadata(generation=2).observe(LIVE), 4, [("Running", "Running")], None),
+    "the next deadline is the wake-up": (
+        running(deadlines={"runSeconds": 60, "totalSeconds": 50}).observe(LIVE),
+        4,
+        [],
+        50,
+    ),
+    "cancelAfter is a wake-up": (running(cancel_after="2026-01-01T00:00:40Z").observe(LIVE), 4, [], 40),
+    # the end
+    "success is recorded, then the Pod released": (
+        running().observe(ENDED),
+        12,
+        [("Succeeded", "Completed"), RELEASE],
+        None,
+    ),
+    "others are stopped after success": (
+        running().observe(ENDED.with_container("side").running(name="side")),
+        12,
+        [("Succeeded", "Completed"), stop("MainContainerEnded"), RELEASE],
+        None,
+    ),
+    "others that are stopping are left alone": (
+        running().observe(ENDED.with_container("side").running(name="side").stopped("MainContainerEnded")),
+        12,
+        [("Succeeded", "Completed"), RELEASE],
+        None,
+    ),
+    "without a finalizer nothing is released": (running().observe(FINISHED), 12, [("Succeeded", "Completed")], None),
+    "a failure without a budget is the end": (running().observe(FAILED), 12, [("Failed", "NonZeroExit")], None),
+    "a failure with a budget backs off": (running(backoff_limit=1).observe(FAILED), 12, [("Pending", "Backoff")], None),
+    "the result is awaited": (running(xcom={}).observe(ENDED.with_result()), 12, [], 100),
+    "others are stopped so that the sidecar can deliver": (
+        running(xcom={}).observe(ENDED.with_result().with_container("side").running(name="side")),
+        12,
+        [stop("MainContainerEnded")],
+        100,
+    ),
+    # between attempts
+    "the next attempt waits": (retrying().observe(), 20, [], 30),
+    "the next attempt begins": (retrying().observe(), 30, [RETRY_2], None),
+    "never beside the old Pod": (
+        retrying().observe(make_pod().running().stopped("RunDeadlineExceeded").released()),
+        40,
+        [],
+        None,
+    ),
+    "a finished Pod of the last attempt is no obstacle": (retrying().observe(FAILED), 30, [RETRY_2], 70),
+    "a waiting that is not told yet is told": (
+        retrying().status(reason="Suspended").observe(make_pod().running().deleted(11).released()),
+        20,
+        [("Pending", "PodTerminating")],
+        None,
+    ),
+    "another spec is refused": (retrying().status(spec_hash="other").observe(), 30, [("Failed", "SpecChanged")], None),
+    "an exact name makes room": (
+        retrying(template={"metadata": {"name": "fixed"}}).observe(FAILED.metadata(name="fixed")),
+        30,
+        [plan.DeletePod(name="fixed", uid=UID)],
+        None,
+    ),
+    "an exact name waits for the name": (
+        retrying(template={"metadata": {"name": "fixed"}}).observe(FAILED.metadata(name="fixed").deleted(20, 0)),
+        30,
+        [],
+        None,
+    ),
+    # suspend and cancel
+    "suspended before the first Pod": (make_task(suspend=True).observe(), 1, [("Suspended", "Suspended")], None),
+    "suspended and told": (make_task(suspend=True).suspended().observe(), 9, [], None),
+    "suspended: cancelAfter still counts": (
+        make_task(suspend=True, cancel_after="2026-01-01T00:00:40Z").suspended().observe(),
+        9,
+        [],
+        40,
+    ),
+    "suspended: the total clock does not": (
+        make_task(suspend=True, deadlines={"totalSeconds": 5}).suspended().observe(),
+        900,
+        [],
+        None,
+    ),
+    "resumed": (make_task().suspended().observe(), 9, [("Pending", "Created")], None),
+    "suspending deletes": (running(suspend=True).observe(LIVE), 5, [delete("Suspended")], None),
+    "the removed Pod is recorded": (
+        running(suspend=True).observe(LIVE.noted("Suspended").deleted(5).exit(143, 6).phase("Failed")),
+        7,
+        [("Pending", "Suspended"), RELEASE],
+        None,
+    ),
+    "cancelled before the first Pod": (make_task(cancel=True).observe(), 1, [("Cancelled", "Cancelled")], None),
+    "cancelled while suspended": (
+        make_task(suspend=True, cancel=True).suspended().observe(),
+        1,
+        [("Cancelled", "Cancelled")],
+        None,
+    ),
+    "cancelAfter passed while waiting": (
+        make_task(cancel_after="2026-01-01T00:00:01Z").observe(),
+        5,
+        [("Cancelled", "CancelAfterReached")],
+        None,
+    ),
+    "cancelled while it runs": (running(cancel=True).observe(LIVE), 5, [stop("Cancelled")], None),
+    "cancelAfter passed while it runs": (
+        running(cancel_after="2026-01-01T00:00:01Z").observe(LIVE),
+        5,
+        [stop("CancelAfterReached")],
+        None,
+    ),
+    "cancelled before it started": (make_task(cancel=True).observe(make_pod()), 5, [delete("Cancelled")], None),
+    "a stop under way is not repeated, and no clock spins": (
+        running(cancel=True, deadlines={"runSeconds": 1}).observe(LIVE.stopped("Cancelled")),
+        50,
+        [],
+        None,
+    ),
+    "a DELETE that was noted and not sent is sent": (
+        running(suspend=True).observe(LIVE.noted("Suspended")),
+        50,
+        [delete("Suspended")],
+        None,
+    ),
+    "cancelled in the backoff": (retrying(cancel=True).observe(FAILED), 20, [("Cancelled", "Cancelled")], 70),
+    "cancel comes too late for a result on its way": (
+        running(cancel=True, xcom={}).observe(ENDED.with_result()),
+        12,
+        [],
+        100,
+    ),
+    "a stop that was noted is carried out though its reason is over": (
+        running().observe(LIVE.noted("Suspended")),
+        50,
+        [delete("Suspended")],
+        None,
+    ),
+    # deadlines
+    "ran too long": (running(deadlines={"runSeconds": 5}).observe(LIVE), 7, [stop("RunDeadlineExceeded")], None),
+    "took too long in all": (
+        running(deadlines={"totalSeconds": 5}).observe(LIVE),
+        7,
+        [stop("TotalDeadlineExceeded")],
+        None,
+    ),
+    "took too long between attempts": (
+        retrying(deadlines={"totalSeconds": 15}).observe(),
+        20,
+        [("Failed", "TotalDeadlineExceeded")],
+        None,
+    ),
+    "the total clock wakes between attempts": (retrying(deadlines={"totalSeconds": 25}).observe(), 20, [], 25),
+    "what held it up is told before it is deleted": (
+        make_task(deadlines={"startSeconds": 5}).observe(BAD_PULL),
+        7,
+        [("Pending", "ImagePullFailed"), delete("StartDeadlineExceeded")],
+        None,
+    ),
+    "an image name that cannot work": (
+        make_task().observe(make_pod().scheduled().waiting("InvalidImageName")),
+        1,
+        [("Pending", "ImagePullFailed"), delete("ImagePullFailed")],
+        None,
+    ),
+    # diagnosis
+    "a problem is told once it has lasted": (make_task().observe(BAD_PULL), 3, [], 5),
+    "and then it is": (make_task().observe(BAD_PULL), 6, [("Pending", "ImagePullFailed")], None),
+    "not more often than every few seconds": (make_task().observe(BAD_PULL, diagnosed_at=at(8)), 9, [], 13),
+    "its echo is not told": (
+        make_task().status(**TOLD_PULL).observe(make_pod().scheduled().waiting("ImagePullBackOff", "later")),
+        90,
+        [],
+        None,
+    ),
+    "a long message does not oscillate": (
+        make_task()
+        .status(phase="Pending", reason="Unschedulable", message="x" * 4096)
+        .observe(make_pod().unschedulable("x" * 5000)),
+        90,
+        [],
+        None,
+    ),
+    "a cure is told": (
+        make_task().status(**TOLD_PULL).observe(make_pod().scheduled()),
+        90,
+        [("Pending", "Created")],
+        None,
+    ),
+    "an old backoff is taken back once the Pod waits": (
+        retrying().observe(make_pod(2)),
+        90,
+        [("Pending", "Created")],
+        None,
+    ),
+    "lifted gates are noted": (gated().observe(make_pod()), 90, [("Pending", "Created")], None),
+    "gates that still hold are not": (gated().status(message="held by g").observe(make_pod().gated("g")), 90, [], None),
+    # refusals
+    "a refusal is told and waited out": (make_task().observe(refusal=refused()), 7, [("Pending", "QuotaExceeded")], 8),
+    "told already, it only waits": (
+        make_task()
+        .status(phase="Pending", reason="QuotaExceeded", message="exceeded quota: q")
+        .observe(refusal=refused()),
+        7,
+        [],
+        8,
+    ),
+    "and then it is tried again": (make_task().observe(refusal=refused()), 8, [CREATE], None),
+    "a wait is never longer than a minute": (make_task().observe(refusal=refused(count=10**9)), 66, [CREATE], None),
+    "until the schedule deadline": (
+        make_task(deadlines={"scheduleSeconds": 7}).observe(refusal=refused()),
+        7,
+        [("Failed", "ScheduleDeadlineExceeded")],
+        None,
+    ),
+    "which wakes": (
+        make_task(deadlines={"scheduleSeconds": 8}).observe(refusal=refused(count=9), diagnosed_at=at(6)),
+        7,
+        [],
+        8,
+    ),
+    "a final refusal ends the task": (
+        make_task().observe(refusal=refused("no", 422)),
+        7,
+        [("Failed", "InvalidPodTemplate")],
+        None,
+    ),
+    "a namespace that goes takes the task with it": (
+        make_task().observe(refusal=refused('namespaces "x" not found', 404)),
+        7,
+        [],
+        None,
+    ),
+    "a refusal of another attempt is old": (retrying().observe(refusal=refused()), 30, [RETRY_2], None),
+    "cancelled while refused": (
+        make_task(cancel=True).observe(refusal=refused()),
+        7,
+        [("Cancelled", "Cancelled")],
+        None,
+    ),
+    "suspended while refused": (
+        make_task(suspend=True).observe(refusal=refused()),
+        7,
+        [("Suspended", "Suspended")],
+        None,
+    ),
+    # Pods that are not as they should be
+    "a stranger has the name": (make_task().observe(foreign_pod=POD), 1, [("Failed", "NameConflict")], None),
+    "a Pod without its number has the name": (
+        make_task().observe(make_pod().metadata(labels={})),
+        1,
+        [("Failed", "NameConflict")],
+        None,
+    ),
+    "a recorded Pod lost its number": (
+        running().observe(LIVE.metadata(labels={})),
+        5,
+        [("Failed", "NameConflict")],
+        None,
+    ),
+    "a recorded Pod is not in the cache": (running().observe(), 5, [plan.ConfirmGone(name=POD, uid=UID)], None),
+    "and is gone indeed": (running().observe(gone_pods=frozenset({UID})), 5, [("Pending", "Backoff")], None),
+    "gone, and cancelled": (
+        running(cancel=True).observe(gone_pods=frozenset({UID})),
+        5,
+        [("Cancelled", "Cancelled")],
+        None,
+    ),
+    "a spec that cannot be understood": (running().problem("what").observe(LIVE), 5, [("Failed", "InvalidSpec")], None),
+    # nodes that do not answer
+    "a Pod that stops has its grace": (running().observe(LIVE.deleted(5)), 6, [], 65),
+    "overdue, its node is named": (running().observe(LIVE.deleted(5)), 66, [("Running", "NodeUnreachable")], None),
+    "given up only where that is allowed": (
+        running(force_delete_pod_after_seconds=100).observe(LIVE.deleted(5)),
+        135,
+        [delete("NodeLost", 0)],
+        None,
+    ),
+    "which wakes, too": (running(force_delete_pod_after_seconds=10).observe(LIVE.deleted(5)), 6, [], 45),
+    "an old Pod is given up as well": (
+        retrying(force_delete_pod_after_seconds=10).observe(LIVE.deleted(5).released()),
+        50,
+        [delete("NodeLost", 0)],
+        None,
+    ),
+    # after the end
+    "a finished Pod has its hold": (done().observe(FINISHED), 20, [], 72),
+    "and goes after it": (done().observe(FINISHED), 72, [delete()], None),
+    "a Pod that was not released is": (
+        done().observe(FINISHED.metadata(finalizers=(names.FINALIZER,))),
+        20,
+        [RELEASE],
+        72,
+    ),
+    "a longer TTL keeps it": (done(pod_ttl_seconds_after_finished=900).observe(FINISHED), 100, [], 912),
+    "until it is acknowledged": (
+        done(pod_ttl_seconds_after_finished=900)
+        .metadata(annotations={names.ANNOTATION_ACKNOWLEDGED: "1"})
+        .observe(FINISHED),
+        100,
+        [delete()],
+        None,
+    ),
+    "Keep keeps": (done(pod_retention="Keep").observe(FINISHED), 100, [], None),
+    "DeleteSucceeded deletes a success": (
+        done(pod_retention="DeleteSucceeded").observe(FINISHED),
+        100,
+        [delete()],
+        None,
+    ),
+    "and keeps a failure": (done("Failed", pod_retention="DeleteSucceeded").observe(FAILED), 100, [], None),
+    "a Pod that goes already is left alone": (done().observe(FINISHED.deleted(20, 0)), 100, [], None),
+    "a late create is stopped": (
+        done().observe(make_pod(2)),
+        100,
+        [
+            plan.DeletePod(name=pod_name(2), uid="pod-2", reason="MainContainerEnded"),
+            plan.ReleasePod(name=pod_name(2), uid="pod-2"),
+        ],
+        None,
+    ),
+    "what runs on is stopped": (done().observe(LIVE.released()), 100, [stop("MainContainerEnded")], None),
+    "what ends by itself is not": (done().observe(ENDED.released()), 100, [], None),
+    "TTL": (done(ttl_seconds_after_finished=50).observe(), 20, [], 62),
+    "TTL is over": (done(ttl_seconds_after_finished=50).observe(), 62, [plan.DeleteTask()], None),
+    "TTL of success": (done(ttl_seconds_after_finished=5, ttl_seconds_after_succeeded=50).observe(), 20, [], 62),
+    "TTL of failure, zero": (
+        done("Failed", ttl_seconds_after_finished=50, ttl_seconds_after_failed=0).observe(),
+        20,
+        [plan.DeleteTask()],
+        None,
+    ),
+    "an edit after the end is observed": (
+        done().metadata(generation=2).observe(),
+        20,
+        [("Succeeded", "Completed")],
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("observed", "now", "want", "wake"), PLANS.values(), ids=PLANS)
+def test_decide(observed: Observed, now: float, want: list[object], wake: float | None) -> None:
+    got = decide(observed, at(now), SETTINGS)
+    assert [brief(step) for step in got.steps] == want
+    assert got.wake_at == (at(wake) if wake is not None else None)
+
+
+def status_of(observed: Observed, now: float) -> Any:
+    return next(s.status for s in decide(observed, at(now), SETTINGS).steps if isinstance(s, plan.WriteStatus))
+
+
+def test_orphans_are_released() -> None:
+    assert decide_orphans((make_pod().build(), make_pod(2).released().build())).steps == (RELEASE,)
+
+
+def test_a_failure_is_an_event_and_success_is_none() -> None:
+    assert decide(running().observe(ENDED), at(12), SETTINGS).notes == ()
+    (note,) = decide(running().observe(FAILED), at(12), SETTINGS).notes
+    assert (note.kind, note.reason) == ("Warning", "NonZeroExit")
+
+
+def test_the_whole_status_of_a_success() -> None:
+    got = status_of(running(xcom={"mode": "Direct"}).observe(direct("[1]")), 12)
+    assert got.completion_time == at(12)
+    assert got.start_time == at(0)
+    assert got.xcom.value == "[1]"
+    assert {c.type: c.observed_generation for c in got.conditions} == {"Finished": None, "Succeeded": 1}
+
+
+def direct(message: str, code: int = 0) -> MadePod:
+    made = make_pod().spec(containers=()).with_container("base", termination_message_path="/airflow/xcom/return.json")
+    return made.running().exit(code, message=message).phase("Succeeded" if code == 0 else "Failed")
+
+
+def inline(text: str) -> str:
+    import hashlib
+    import json
+
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps({"v": 1, "state": "inline", "size": len(text), "sha256": digest, "payload": text})
+
+
+def delivered(message: str, code: int = 0, main: int = 0, finished: float = 11) -> MadePod:
+    return ENDED.exit(main).with_result().exit(code, finished, name="podtask-result", message=message)
+
+
+LOG = '{"v":1,"state":"log","size":9,"sha256":"ab","encoding":"gzip+base64","chunks":1}'
+# sentence: (xcom, pod, facts, phase, reason, xcom state, xcom reason)
+RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str, str, str]]] = {
+    "delivered": ({}, delivered(inline("{}")), {}, ("Succeeded", "Completed", "Collected", "")),
+    "missing": ({}, delivered('{"v":1,"state":"missing"}'), {}, ("Succeeded", "Completed", "Empty", "XComMissing")),
+    "missing and required": (
+        {"required": True},
+        delivered('{"v":1,"state":"missing"}'),
+        {},
+        ("Failed", "XComMissing", "Empty", "XComMissing"),
+    ),
+    "the sidecar failed": ({}, delivered("", 74), {}, ("Failed", "XComSidecarFailed", "Failed", "XComSidecarFailed")),
+    "not JSON": ({}, delivered(inline("{")), {}, ("Failed", "XComInvalid", "Failed", "XComInvalid")),
+    "too late": ({}, ENDED.with_result(), {}, ("Failed", "XComSidecarFailed", "Failed", "XComSidecarFailed")),
+    "lost": ({}, ENDED.with_result().phase("Failed"), {}, ("Failed", "XComLost", "Failed", "XComLost")),
+    "lost, never mind": (
+        {"onLost": "Drop"},
+        ENDED.with_result().phase("Failed"),
+        {},
+        ("Succeeded", "Completed", "Failed", "XComLost"),
+    ),
+    "an early sidecar's word does not count": (
+        {},
+        delivered('{"v":1,"state":"missing"}', finished=5).phase("Failed"),
+        {},
+        ("Failed", "XComLost", "Failed", "XComLost"),
+    ),
+    "a failed task's is dropped": (
+        {},
+        delivered(inline("{}"), main=1),
+        {},
+        ("Failed", "NonZeroExit", "Dropped", "XComDropped"),
+    ),
+    "or kept": ({"onFailure": "Keep"}, delivered(inline("{}"), main=1), {}, ("Failed", "NonZeroExit", "Collected", "")),
+    "kept after a stop": (
+        {"onFailure": "Keep"},
+        delivered(inline("{}"), main=143).stopped("TotalDeadlineExceeded"),
+        {},
+        ("Failed", "TotalDeadlineExceeded", "Collected", ""),
+    ),
+    "direct": ({"mode": "Direct"}, direct("[1]"), {}, ("Succeeded", "Completed", "Collected", "")),
+    "direct, perhaps cut": (
+        {"mode": "Direct"},
+        direct("[" + "1" * 4095),
+        {},
+        ("Failed", "XComTooLarge", "Failed", "XComTooLarge"),
+    ),
+    "a sidecar's end without a time is believed": (
+        {},
+        ENDED.with_result().exit(0, None, name="podtask-result", message=inline("{}")),
+        {},
+        ("Succeeded", "Completed", "Collected", ""),
+    ),
+    "direct, bytes that the kubelet replaced": (
+        {"mode": "Direct"},
+        direct('"\ufffd"'),
+        {},
+        ("Failed", "XComInvalid", "Failed", "XComInvalid"),
+    ),
+    "direct, the Pod vanished": (
+        {"mode": "Direct", "onFailure": "Keep"},
+        make_pod().running().deleted(5, 0),
+        {},
+        ("Pending", "Backoff", "", ""),
+    ),
+    "the log cannot be had": ({}, delivered(LOG), {"log_failures": 5}, ("Failed", "XComLost", "Failed", "XComLost")),
+    "the log is forbidden": ({}, delivered(LOG), {"error": "forbidden"}, ("Failed", "XComLost", "Failed", "XComLost")),
+    "the log is damaged": ({}, delivered(LOG), {"content": b"x"}, ("Failed", "XComLost", "Failed", "XComLost")),
+    "the log would be too large": (
+        {"maxBytes": 5},
+        delivered(LOG),
+        {},
+        ("Failed", "XComTooLarge", "Failed", "XComTooLarge"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("xcom", "made", "facts", "want"), RESULTS.values(), ids=RESULTS)
+def test_results(xcom: dict[str, Any], made: MadePod, facts: dict[str, Any], want: tuple[str, str, str, str]) -> None:
+    from podtask.core.observed import ResultLog
+
+    if facts and "log_failures" not in facts:
+        facts = {"result_log": ResultLog(pod_uid=UID, **facts)}
+    got = status_of(running(xcom=xcom).observe(made, **facts), 500)
+    xcom_state = (str(got.xcom.state), str(got.xcom.reason)) if got.xcom else ("", "")
+    assert (str(got.phase), str(got.reason), *xcom_state) == want
+
+
+def test_the_log_is_read_once() -> None:
+    got = decide(running(xcom={}).observe(delivered(LOG)), at(12), SETTINGS)
+    assert got.steps == (plan.ReadResultLog(name=POD, uid=UID),)
+
+
+def test_a_lost_result_may_be_run_again_within_the_disruption_budget() -> None:
+    lost = ENDED.with_result().phase("Failed")
+    got = status_of(running(xcom={"onLost": "Retry"}).observe(lost), 20)
+    assert (got.phase, got.disruption_count, got.attempts[0].outcome) == ("Pending", 1, "Disrupted")
+    got = status_of(running(xcom={"onLost": "Retry"}, disruption_limit=0).observe(lost), 20)
+    assert (got.phase, got.reason) == ("Failed", "XComLost")
+
+
+def test_a_kubelet_behind_leaves_the_sidecar_its_time() -> None:
+    made = make_pod().scheduled(1000, taken=-2600).running(-2590).exit(0, -2500).with_result()
+    made = made.metadata(creation_timestamp=at(0))
+    got = decide(running(xcom={}).observe(made), at(1101), SETTINGS)
+    assert (got.steps, got.wake_at) == ((), at(1190))
+
+
+FAIL_RULE = {"rules": [{"onReasons": {"values": ["NonZeroExit"]}, "action": "Fail"}]}
+ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], MadePod, tuple[str, str, int, int]]] = {
+    "the budget is used up": (
+        {"backoff_limit": 1}, {"failure_count": 1, "attempt_count": 1}, make_pod(2).running().exit(1),
+        ("Failed", "BackoffLimitExceeded", 2, 0),
+    ),
+    "the disruption budget is used up": (
+        {"disruption_limit": 1}, {"disruption_count": 1, "attempt_count": 1},
+        make_pod(2).running().exit(1).phase("Failed", "Evicted"), ("Failed", "DisruptionLimitExceeded", 0, 2),
+    ),
+    "disrupted before it started costs nothing": (
+        {"disruption_limit": 0}, {}, make_pod().scheduled().phase("Failed", "Evicted"), ("Pending", "Backoff", 0, 0)
+    ),
+    "a queue's eviction costs nothing": (
+        {"disruption_limit": 0}, {}, make_pod().running().exit(143).condition("TerminationTarget"),
+        ("Pending", "Backoff", 0, 0),
+    ),
+    "but a thousand attempts are enough": (
+        {}, {"attempt_count": 999}, make_pod(1000).scheduled().phase("Failed", "Evicted"),
+        ("Failed", "AttemptLimitExceeded", 0, 0),
+    ),
+    "ignored": (
+        {"failure_policy": {"rules": [{"onReasons": {"values": ["NonZeroExit"]}, "action": "Ignore"}]}}, {},
+        make_pod().running().exit(1), ("Pending", "Backoff", 0, 0),
+    ),
+    "skipped": (
+        {"failure_policy": {"rules": [{"onReasons": {"values": ["NonZeroExit"]}, "action": "Skip"}]}}, {},
+        make_pod().running().exit(1), ("Skipped", "Skipped", 1, 0),
+    ),
+    "failed by a rule": (
+        {"backoff_limit": 9, "failure_policy": FAIL_RULE},
+        {},
+        make_pod().running().exit(1),
+        ("Failed", "NonZeroExit", 1, 0),
+    ),
+    "a disruption counted as a failure by a rule": (
+        {"failure_policy": {"rules": [{"onReasons": {"values": ["Evicted"]}, "action": "Retry"}]}}, {},
+        make_pod().running().exit(1).phase("Failed", "Evicted"), ("Failed", "Evicted", 1, 0),
+    ),
+    "lost by the kubelet after it was seen to run": (
+        {}, {"attempts": (make_live_attempt(),)},
+        make_pod().scheduled().exit(137, None, reason="ContainerStatusUnknown", started_at=None).phase("Failed"),
+        ("Pending", "Backoff", 0, 1),
+    ),
+    "never scheduled: the message has the scheduler's words": (
+        {}, {"phase": "Pending", "reason": "Unschedulable", "message": "0/3 nodes"},
+        make_pod().noted("ScheduleDeadlineExceeded").deleted(5, 0), ("Failed", "ScheduleDeadlineExceeded", 0, 0),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "status", "made", "want"), ENDS.values(), ids=ENDS)
+def test_what_an_end_means(
+    spec: dict[str, Any], status: dict[str, Any], made: MadePod, want: tuple[str, str, int, int]
+) -> None:
+    got = status_of(make_task(**spec).status(**status).observe(made), 20)
+    assert (str(got.phase), str(got.reason), got.failure_count, got.disruption_count) == want
+    if status.get("reason") == "Unschedulable":
+        assert got.message == "Unschedulable: 0/3 nodes"
+
+
+def test_the_first_disruption_does_not_wait_for_old_failures() -> None:
+    made = make_task(backoff_limit=9).status(failure_count=5, attempt_count=5)
+    got = status_of(made.observe(make_pod(6).running().exit(1).phase("Failed", "Evicted")), 0)
+    assert got.next_attempt_time <= at(11)
+
+
+def test_twenty_entries_are_kept_and_the_counters_stay_exact() -> None:
+    entries = tuple(make_attempt(n) for n in range(11, 31))
+    made = make_task(backoff_limit=99).status(attempts=entries, attempt_count=30, failure_count=30)
+    got = status_of(made.observe(make_pod(31).running().exit(1)), 20)
+    assert [a.number for a in got.attempts] == list(range(12, 32))
+    assert (got.attempt_count, got.failure_count) == (31, 31)
+
+
+def test_suspension_is_measured() -> None:
+    got = status_of(make_task(suspend=True).observe(), 50)
+    assert got.conditions[0].last_transition_time == at(0), "never acted on: paused since its creation"
+    got = status_of(retrying(suspend=True).observe(), 50)
+    assert got.conditions[0].last_transition_time == at(50)
+    got = status_of(make_task().suspended(10).status(suspended_seconds=5).observe(), 50)
+    assert (got.suspended_seconds, got.conditions[0].status) == (45, "False")
+
+
+def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
+    old = condition(names.CONDITION_FINISHED, "True", 1)
+    got = status_of(make_task(cancel=True).status(conditions=(old,)).observe(), 50)
+    times = {c.type: c.last_transition_time for c in got.conditions}
+    assert times == {"Finished": at(1), "Succeeded": at(50)}
+
+
+def test_the_hash_on_the_pod_is_pinned() -> None:
+    made = LIVE.annotated(**{names.ANNOTATION_SPEC_HASH: "abc"})
+    assert status_of(make_task().observe(made), 3).spec_hash == "abc"
+
+
+def test_the_finish_time_is_on_our_clock() -> None:
+    got = status_of(running().observe(LIVE.exit(0, finished=5000)), 12)
+    assert got.attempts[0].finish_time == at(12)
+
+
+def test_back_to_pending_writes_the_phase() -> None:
+    got = status_of(running(backoff_limit=1).observe(FAILED), 12)
+    before = msgspec.to_builtins(running().build().status)
+    assert plan.json_merge_patch(msgspec.to_builtins(got), before)["phase"] == "Pending"
+    assert plan.json_merge_patch({"a": 1}, {"a": 1, "b": 2}) == {"b": None}
+
+
+def test_an_entry_of_another_pod_is_not_carried_over() -> None:
+    got = status_of(running().attempts(make_live_attempt(pod_uid="before", start_time=at(1))).observe(LIVE), 12)
+    assert (got.attempts[0].pod_uid, got.attempts[0].start_time) == (UID, at(2))
+
+
+def test_a_pod_tells_its_task_and_takes_no_number_that_is_none() -> None:
+    assert LIVE.build().task_name == "etl"
+    for label in ("", "x", "-1", "²", "9" * 60):
+        assert make_pod().metadata(labels={names.LABEL_ATTEMPT: label}).build().attempt == 0
