@@ -3,8 +3,6 @@
 import random
 from dataclasses import dataclass, field
 
-from podtask.api import names
-
 from .etcd import Object
 from .fate import DISASTERS, Habits
 from .users import Act, draw_acts
@@ -159,8 +157,8 @@ def _draw_habits(rng: random.Random, result: bytes | None, run: float) -> Habits
         lumps=rng.choice((0.0, 0.3, 1.0)),
         graceful=rng.random(),
         result=result,
+        quota_until=some(0.1, 60.0),
+        denied=rng.random() < 0.02,
         skew=rng.choice((0.0,) * 9 + (-90.0, 90.0)),
     )
 
-
-MAIN = names.DEFAULT_CONTAINER

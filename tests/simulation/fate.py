@@ -40,6 +40,10 @@ class Habits:
     graceful: float = 0.3
     """The task ends with exit code 0 when asked to stop."""
     result: bytes | None = None
+    quota_until: float = 0.0
+    """Until then the namespace's quota refuses its Pods."""
+    denied: bool = False
+    """The cluster's rules refuse its Pods for ever."""
     skew: float = 0.0
     """Seconds by which the nodes' clocks are off."""
 

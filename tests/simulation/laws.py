@@ -35,8 +35,6 @@ class Laws:
         """When each task became terminal, by uid."""
         self._recorded: dict[tuple[str, int], float] = {}
         """When the end of each attempt was recorded."""
-        self.stripped: set[str] = set()
-        """Uids of Pods whose finalizers a user took by force."""
 
     def breach(self, sentence: str) -> None:
         """Note a broken law."""
@@ -124,12 +122,12 @@ class Laws:
     def _judge_end(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         if names.LABEL_TASK_UID in pod["metadata"].get("labels", {}) and not self._may_release(pod):
-            if uid not in self.stripped:
+            if not self._truth.runs[uid].stripped:
                 self.breach(f"Pod {pod['metadata']['name']} vanished before its outcome was recorded")
 
     def _may_release(self, pod: Object) -> bool:
         task = self._task_of(pod)
-        if task is None or "deletionTimestamp" in task["metadata"] or pod["metadata"]["uid"] in self.stripped:
+        if task is None or "deletionTimestamp" in task["metadata"] or self._truth.runs[pod["metadata"]["uid"]].stripped:
             return True
         status = task.get("status", {})
         attempt = int(pod["metadata"]["labels"].get(names.LABEL_ATTEMPT, 0))

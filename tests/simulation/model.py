@@ -54,6 +54,8 @@ class Server:
         self.now = now
         self.etcd = Etcd(now)
         self._kinds: dict[str, Kind] = {"pods": pods.Pods(), "podtasks": podtasks.PodTasks()}
+        self.admit: Callable[[str, Object], None] = lambda plural, obj: None
+        """Admission: raises `errors.Forbidden` for what the cluster does not let in."""
         self.sent_at = 0.0
         """When the request that is being carried out was sent."""
         self._uids = 0
@@ -99,6 +101,7 @@ class Server:
         key = (resource.plural, namespace, name)
         if key in self.etcd.objects:
             raise errors.Conflict(f'{resource.plural} "{name}" already exists', reason="AlreadyExists")
+        self.admit(resource.plural, obj)
         self._uids += 1
         meta = {k: v for k, v in obj["metadata"].items() if k not in _KEPT and v not in ([], {})}
         meta |= {"name": name, "namespace": namespace, "uid": f"{self._uids:08x}-{resource.plural}", "generation": 1}

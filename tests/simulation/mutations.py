@@ -3,14 +3,12 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import orjson
 
 from podtask.core import attempts, decide, live, plan, podspec, retention, status
-from podtask.core.observed import Observed
 from podtask.kube import errors
 from podtask.kube.client import PODS
 from podtask.runtime import apply, reconciler
@@ -106,18 +104,6 @@ def forget_wake_up() -> AbstractContextManager[Any]:
     return mock.patch.object(WorkQueue, "add_after", lambda *_, **__: None)
 
 
-def forget_again() -> AbstractContextManager[Any]:
-    """A key that is added while it is worked on is not worked on again."""
-
-    def done(self: WorkQueue[Any], key: Any) -> None:
-        self._processing.remove(key)
-        self._again.pop(key, None)
-        if not self._processing:
-            self._idle.set()
-
-    return mock.patch.object(WorkQueue, "done", done)
-
-
 def skip_live_read() -> AbstractContextManager[Any]:
     """A Pod is created without looking at the task's newest state, and a 409 is no news."""
 
@@ -186,17 +172,6 @@ def _begin_anyway(task: Any, pod: Any, now: Any) -> plan.Plan:
     return plan.Plan(steps=(plan.CreatePod(attempt=number, name=decide.pod_name(task, number)),))
 
 
-def take_last_result() -> AbstractContextManager[Any]:
-    """What was read from a log is taken for every later attempt's result."""
-    real = reconciler.Reconciler._observe  # noqa: SLF001
-
-    def observe(self: reconciler.Reconciler, uid: str) -> Observed | None:
-        observed = real(self, uid)
-        return observed
-
-    return mock.patch.object(reconciler.Reconciler, "_observe", observe)
-
-
 MUTATIONS: dict[str, Mutation] = {
     f.__name__: f
     for f in (
@@ -206,7 +181,6 @@ MUTATIONS: dict[str, Mutation] = {
         count_twice,
         write_unversioned,
         forget_wake_up,
-        forget_again,
         skip_live_read,
         trust_cache_of_pods,
         stop_unversioned,

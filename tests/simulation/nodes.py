@@ -41,6 +41,7 @@ class Nodes:
         self._loop = asyncio.get_running_loop()
         self.lives: dict[str, PodLife] = {}
         server.etcd.observers.append(self._changed)
+        server.admit = self._admit
 
     def read(self, namespace: str, pod: str, container: str) -> bytes:
         """See `client.Logs.read`."""
@@ -60,6 +61,15 @@ class Nodes:
         found = self._server.find(PODS, namespace, pod)
         if found is not None:
             self._truth.runs[found["metadata"]["uid"]].log_failures += 1
+
+    def _admit(self, plural: str, obj: Object) -> None:
+        habits = self._habits(obj["metadata"].get("labels", {}).get(names.LABEL_TASK_UID, ""))
+        name = obj["metadata"]["name"]
+        if plural == "pods" and habits.denied:
+            text = f'pods "{name}" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
+            raise errors.Forbidden(text, reason="Forbidden")
+        if plural == "pods" and self._server.now() < habits.quota_until:
+            raise errors.Forbidden(f'pods "{name}" is forbidden: exceeded quota: q, requested: pods=1', reason="Forbidden")
 
     def _changed(self, change: Change) -> None:
         if change.key[0] == "podtasks":

@@ -74,6 +74,8 @@ class Users:
                 self._server.delete(PODTASKS, NAMESPACE, name, uid=uid, finalizer=finalizer)
             case "delete-pods":
                 self._delete_pods(uid)
+            case "strip":
+                self._strip(uid)
 
     def _patch(self, name: str, **spec: object) -> None:
         self._server.patch(PODTASKS, NAMESPACE, name, orjson.dumps({"spec": spec}), PatchType.MERGE)
@@ -85,6 +87,19 @@ class Users:
                 continue
             run.disrupted.setdefault("user-delete", self._loop.time())
             self._server.delete(PODS, NAMESPACE, run.name, uid=run.uid)
+
+
+    def _strip(self, task_uid: str) -> None:
+        """Take all finalizers off and delete without grace, as people do with what will not go."""
+        for run in self._truth.of(task_uid):
+            pod = self._server.find(PODS, NAMESPACE, run.name)
+            if pod is None or pod["metadata"]["uid"] != run.uid:
+                continue
+            run.forced = run.stripped = True
+            run.disrupted.setdefault("user-delete", self._loop.time())
+            body = orjson.dumps({"metadata": {"finalizers": None}})
+            self._server.patch(PODS, NAMESPACE, run.name, body, PatchType.MERGE)
+            self._server.delete(PODS, NAMESPACE, run.name, uid=run.uid, grace_seconds=0)
 
 
 def draw_acts(rng: random.Random) -> tuple[Act, ...]:
@@ -101,4 +116,6 @@ def draw_acts(rng: random.Random) -> tuple[Act, ...]:
         acts.append(Act(rng.uniform(0, 25), "delete-pods"))
     if rng.random() < 0.1:
         acts.append(Act(rng.uniform(0, 90), "edit-ttl"))
+    if rng.random() < 0.05:
+        acts.append(Act(rng.uniform(0, 25), "strip"))
     return tuple(acts)

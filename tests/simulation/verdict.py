@@ -128,6 +128,7 @@ class Verdict:
             status.get("failureCount", 0) > spec.get("backoffLimit", 0)
             or status.get("disruptionCount", 0) > spec.get("disruptionLimit", 3)
             or status.get("reason") in _GIVES_UP
+            or (status.get("reason") == "AdmissionDenied" and self._script.habits.denied)
             or last.get("outcome") == "NoResult"
             or oracle.has_action(last, spec, "Fail")
         )

@@ -174,7 +174,8 @@ REASONS: dict[Reason, ReasonDoc] = {
         "The spec is not the one the first attempt was made from.", "Create a new PodTask instead of editing one."
     ),
     Reason.POLICY_DENIED: ReasonDoc(
-        "The platform's policy forbids the task; the message says what to change.", "Change it, or ask the platform team."
+        "The platform's policy forbids the task; the message says what to change.",
+        "Change it, or ask the platform team.",
     ),
     Reason.BACKOFF_LIMIT_EXCEEDED: ReasonDoc(
         "The task failed more often than backoffLimit allows.", "Look at status.attempts for the cause."

@@ -49,7 +49,7 @@ def collect(observed: Observed, pod: Pod, ending: Ending, settings: Settings, no
         content = _content(observed, pod, ending, xcom, settings, now)
         if isinstance(content, Waiting):
             return content
-        return Settled(result.judge(content, transport.max_bytes(xcom), attempt))
+        return _judged(observed, content, xcom, attempt)
     except result.Missing:
         status = result.empty(attempt)
         return Settled(status, status if xcom.required else None)
@@ -57,6 +57,17 @@ def collect(observed: Observed, pod: Pod, ending: Ending, settings: Settings, no
         status = result.failed(error, attempt)
         tolerated = error.reason is Reason.XCOM_LOST and xcom.on_lost == "Drop"
         return Settled(status, None if tolerated else status)
+
+
+def _judged(observed: Observed, content: bytes, xcom: XComSpec, attempt: int) -> Settled:
+    judged = result.judge(content, transport.max_bytes(xcom), attempt)
+    if observed.result_refused:
+        raise result.ResultError(
+            Reason.XCOM_TOO_LARGE,
+            f"the result of {len(content)} bytes and the rest of the object are together more than the API server"
+            " stores; make spec or result smaller",
+        )
+    return Settled(judged)
 
 
 def _content(

@@ -242,6 +242,8 @@ class Observed(View, frozen=True):
     gone_pods: frozenset[str] = frozenset()
     """Uids of Pods that a live read has shown to be gone."""
     result_log: ResultLog | None = None
+    result_refused: bool = False
+    """The API server has refused a status with the result in it: the object would be larger than it stores."""
     log_failures: int = 0
     """How often in a row the sidecar's log could not be read."""
     diagnosed_at: datetime | None = None

@@ -165,6 +165,14 @@ class Applier:
             raise Outdated from error
         except errors.NotFound as error:
             raise CacheBehind from error
+        except errors.ApiError as error:
+            has_value = step.status.xcom is not None and step.status.xcom.value is not None
+            if not has_value or "too large" not in error.message:
+                raise
+            memory = self._memories.of(meta.uid)
+            memory.begin(task.status.attempt_count)
+            memory.result_refused = True
+            raise Outdated from error
         written = decode_task(reply)
         if step.status.phase in _DIAGNOSIS_PHASES:
             self._memories.of(meta.uid).diagnosed_at = self._now()

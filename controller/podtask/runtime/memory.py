@@ -18,6 +18,7 @@ class Memory:
     foreign_pod: str = ""
     gone_pods: set[str] = field(default_factory=set)
     result_log: ResultLog | None = None
+    result_refused: bool = False
     log_failures: int = 0
     diagnosed_at: datetime | None = None
     attempt_count: int = 0
@@ -29,6 +30,7 @@ class Memory:
             self.attempt_count = attempt_count
             self.result_log = None
             self.log_failures = 0
+            self.result_refused = False
 
 
 class Memories:

@@ -136,6 +136,7 @@ class Reconciler:
             gone_pods=frozenset(memory.gone_pods),
             result_log=memory.result_log,
             log_failures=memory.log_failures,
+            result_refused=memory.result_refused,
             diagnosed_at=memory.diagnosed_at,
         )
 

@@ -545,6 +545,12 @@ RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str
     "the log cannot be had": ({}, delivered(LOG), {"log_failures": 5}, ("Failed", "XComLost", "Failed", "XComLost")),
     "the log is forbidden": ({}, delivered(LOG), {"error": "forbidden"}, ("Failed", "XComLost", "Failed", "XComLost")),
     "the log is damaged": ({}, delivered(LOG), {"content": b"x"}, ("Failed", "XComLost", "Failed", "XComLost")),
+    "the object would be too large": (
+        {"mode": "Direct"},
+        direct("1"),
+        {"result_refused": True},
+        ("Failed", "XComTooLarge", "Failed", "XComTooLarge"),
+    ),
     "the log would be too large": (
         {"maxBytes": 5},
         delivered(LOG),
@@ -558,7 +564,7 @@ RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str
 def test_results(xcom: dict[str, Any], made: MadePod, facts: dict[str, Any], want: tuple[str, str, str, str]) -> None:
     from podtask.core.observed import ResultLog
 
-    if facts and "log_failures" not in facts:
+    if "content" in facts or "error" in facts:
         facts = {"result_log": ResultLog(pod_uid=UID, **facts)}
     got = status_of(running(xcom=xcom).observe(made, **facts), 500)
     xcom_state = (str(got.xcom.state), str(got.xcom.reason)) if got.xcom else ("", "")

@@ -1,0 +1,56 @@
+"""Thousands of whole lives in each test run: the same seeds every time, and one range that nobody has seen before."""
+
+import random
+
+import pytest
+
+from . import lives
+from .draws import Script, TaskScript
+from .faults import Faults
+from .fate import Habits
+from .world import World
+
+WORLDS_IN_A_CHUNK = 110
+CHUNKS = 20
+"""110 worlds are about 180 lives, so that these are more than 3,000."""
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_every_life_keeps_the_laws(chunk: int) -> None:
+    first = chunk * WORLDS_IN_A_CHUNK
+    _live(range(first, first + WORLDS_IN_A_CHUNK))
+
+
+def test_fresh_lives_keep_the_laws() -> None:
+    first = random.SystemRandom().randrange(1 << 40)
+    print(f"fresh seeds from {first}")
+    _live(range(first, first + WORLDS_IN_A_CHUNK))
+
+
+def _live(seeds: range) -> None:
+    tally = lives.run(seeds)
+    print(tally)
+    assert tally.lives >= len(seeds)
+    assert not tally.broken, "\n\n".join(lives.explain(seed) for seed in tally.broken[:2])
+
+
+def test_the_same_seed_lives_the_same_life() -> None:
+    first, second = (World(7, trace=True).run() for _ in range(2))
+    assert len(first.history) > 20
+    assert first.history == second.history
+
+
+def test_a_life_without_faults_costs_five_writes() -> None:
+    script = Script((TaskScript("calm", {"image": "x", "xcom": {}}, Habits(result=b"1", lumps=0.0)),))
+    outcome = World(1, script=script, given=Faults()).run()
+    assert (outcome.phases, outcome.broken) == (("Succeeded",), [])
+    assert outcome.writes == 5
+
+
+def test_nothing_is_asked_of_the_server_while_a_task_runs() -> None:
+    """Two tasks, one forty times as long as the other, cost the same."""
+    costs = []
+    for seconds in (0.5, 20.0):
+        script = Script((TaskScript("calm", {"image": "x"}, Habits(run=seconds)),))
+        costs.append(World(1, script=script, given=Faults()).run().requests)
+    assert costs[0] == costs[1]
