@@ -25,6 +25,8 @@ class Script:
     """All tasks of a life."""
 
     tasks: tuple[TaskScript, ...] = field(default_factory=tuple)
+    has_stranger: bool = False
+    """A Pod of somebody else has the name that a task wants for its own."""
 
     def describe(self) -> str:
         """Name what is asked for."""
@@ -37,7 +39,8 @@ class Script:
 def draw(rng: random.Random) -> Script:
     """Draw one to three tasks."""
     count = rng.choice((1, 1, 1, 2, 3))
-    return Script(tuple(_draw_task(rng, f"task-{number}") for number in range(1, count + 1)))
+    tasks = tuple(_draw_task(rng, f"task-{number}") for number in range(1, count + 1))
+    return Script(tasks, has_stranger=rng.random() < 0.1)
 
 
 def _draw_task(rng: random.Random, name: str) -> TaskScript:

@@ -41,6 +41,11 @@ class Users:
         uid: str = orjson.loads(raw)["metadata"]["uid"]
         return uid
 
+    def run_stranger(self, name: str) -> None:
+        """Create a Pod that belongs to no task."""
+        body = {"metadata": {"name": name}, "spec": {"containers": [{"name": "base", "image": "x"}]}}
+        self._server.create(PODS, NAMESPACE, orjson.dumps(body))
+
     def plan(self, name: str, acts: tuple[Act, ...]) -> None:
         """Do each act at its time."""
         for act in acts:

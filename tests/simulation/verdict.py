@@ -54,7 +54,7 @@ class Verdict:
         numbers = [entry["number"] for entry in entries]
         if numbers != list(range(max(1, count - 19), count + 1)):
             self._breach(f"counts {count} attempts and lists {numbers}")
-        made = {run.attempt for run in self._truth.of(self._uid) if not run.overtaken}
+        made = {run.attempt for run in self._truth.of(self._uid) if not (run.overtaken or run.stripped)}
         if self._may_miss_last:
             made -= {count + 1}
         if made - set(range(1, count + 1)):

@@ -133,6 +133,8 @@ class World:
             self.uids[task.name] = uid
             habits[uid] = task.habits
             users.plan(task.name, task.acts)
+        if self.script.has_stranger:
+            users.run_stranger("exact")
         for number in range(self.faults.controllers):
             loop.call_later(self._rng.uniform(0, 1) * number, self._start, f"c{number}")
 

@@ -97,6 +97,16 @@ class Applier:
         self._objects.put_task(task)
         return task
 
+    async def read_pod(self, namespace: str, name: str) -> Pod | None:
+        """Read a Pod live, and take it in where the watch follows it too."""
+        try:
+            pod = decode_pod(await self._api.get(PODS, namespace, name))
+        except errors.NotFound:
+            return None
+        if names.LABEL_TASK_UID in pod.metadata.labels:
+            self._objects.put_pod(pod)
+        return pod
+
     async def release_pod(self, namespace: str, step: plan.ReleasePod) -> None:
         """Take our finalizer off, wherever the Pod stands. A wrong uid is a Conflict: that Pod is another one."""
         body = {"metadata": {"uid": step.uid, "$deleteFromPrimitiveList/finalizers": [names.FINALIZER]}}
@@ -194,13 +204,18 @@ class Applier:
     async def _patch_pod(self, namespace: str, name: str, body: dict[str, Any], patch_type: PatchType) -> None:
         try:
             reply = await self._api.patch(PODS, namespace, name, orjson.dumps(body), patch_type)
-        except (errors.NotFound, errors.Conflict) as error:
+        except errors.NotFound as error:
             raise CacheBehind from error
         except errors.Invalid as error:
             # A uid that is not the object's is a 409 for a merge patch, and a 422 for a strategic one.
             if "metadata.uid" in error.message:
                 raise CacheBehind from error
             raise
+        except errors.Conflict as error:
+            pod = await self.read_pod(namespace, name)
+            if pod is None or pod.metadata.uid != body["metadata"]["uid"]:
+                raise CacheBehind from error
+            raise Outdated from error
         self._objects.put_pod(decode_pod(reply))
 
     async def _confirm_gone(self, task: Task, step: plan.ConfirmGone) -> None:

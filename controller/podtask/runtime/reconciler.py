@@ -151,11 +151,22 @@ class Reconciler:
             self._recorder.record(observed.task, note)
 
     async def _check_live(self, task: Task) -> None:
-        """After a takeover the cache may lag behind what the last leader wrote: look before creating a Pod."""
-        live = await self._applier.read_task(task.metadata.namespace, task.metadata.name)
-        if live is None or live.metadata.uid != task.metadata.uid:
+        """After a takeover the cache may lag behind what the last leader wrote: look before creating a Pod.
+
+        The task tells whether the attempt is still due. Its last Pod tells whether it has ended: what recorded the
+        attempt may be known here before the Pod itself is, and its other containers may still run.
+        """
+        meta = task.metadata
+        live = await self._applier.read_task(meta.namespace, meta.name)
+        if live is None or live.metadata.uid != meta.uid:
             raise CacheBehind
-        if live.metadata.resource_version != task.metadata.resource_version:
+        if live.metadata.resource_version != meta.resource_version:
+            raise Outdated
+        last = task.status.attempts[-1] if task.status.attempts else None
+        if last is None:
+            return
+        pod = await self._applier.read_pod(meta.namespace, last.pod_name)
+        if pod is not None and pod.metadata.uid == last.pod_uid and not pod.is_terminal:
             raise Outdated
 
     async def _release_orphans(self, uid: str) -> None:
