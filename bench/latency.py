@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -73,15 +74,17 @@ async def measure(rate: int, seconds: int) -> None:
     cluster = up("bench", Form.SIMULATED)
     crd.install(cluster)
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "PYTHONPATH": str(ROOT / "controller")}
-    command = [sys.executable, "-m", "podtask", "--log-level=WARNING", "--live-read-seconds=0"]
-    controller = subprocess.Popen(command, env=environment)  # noqa: ASYNC220 - before the measurement begins
+    command = [sys.executable, "-m", "podtask", "--live-read-seconds=0"]
+    log = Path(tempfile.mkdtemp()) / "controller.log"
+    with log.open("wb") as out:
+        controller = subprocess.Popen(command, env=environment, stderr=out)  # noqa: ASYNC220 - nothing runs yet
     api = HttpClient(connect(cluster.kubeconfig))
     watcher = Watcher(api)
     followers = [asyncio.create_task(i.run()) for i in (watcher.pods, watcher.tasks)]
     try:
         await watcher.pods.wait_synced()
         await watcher.tasks.wait_synced()
-        await asyncio.sleep(3)
+        await _ready(log)
         before = _cpu(controller.pid)
         await _load(api, rate, seconds)
         await _all_finished(watcher, rate * seconds)
@@ -95,6 +98,12 @@ async def measure(rate: int, seconds: int) -> None:
         controller.terminate()
         controller.wait(10)
         cluster.down()
+
+
+async def _ready(log: Path) -> None:
+    async with asyncio.timeout(30):
+        while b'"msg": "ready"' not in log.read_bytes():  # noqa: ASYNC110, ASYNC240 - before the measurement begins
+            await asyncio.sleep(0.1)
 
 
 async def _load(api: HttpClient, rate: int, seconds: int) -> None:

@@ -22,13 +22,13 @@ def main() -> int:
     asked = parser.parse_args()
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1 << 32)
     if asked.explain:
-        print(lives.explain(seed))  # noqa: T201
+        print(lives.explain(seed))
         return 0
     return _run(seed, asked.lives)
 
 
 def _run(seed: int, wanted: int) -> int:
-    print(f"first seed {seed}", flush=True)  # noqa: T201
+    print(f"first seed {seed}", flush=True)
     total = lives.Tally()
     begun = time.monotonic()
     with ProcessPoolExecutor(_PROCESSES) as pool:
@@ -43,13 +43,13 @@ def _run(seed: int, wanted: int) -> int:
             if total.lives >= wanted:
                 pool.shutdown(wait=False, cancel_futures=True)
                 break
-    print(f"\n{total}")  # noqa: T201
+    print(f"\n{total}")
     for name, count in total.known.most_common():
-        print(f"known, {count} times: {name}")  # noqa: T201
+        print(f"known, {count} times: {name}")
     for broken in sorted(total.broken)[:_SHOWN_SEEDS]:
-        print(f"\n{lives.explain(broken)}")  # noqa: T201
+        print(f"\n{lives.explain(broken)}")
     if total.broken:
-        print(f"\n{len(total.broken)} seeds broke a law: {sorted(total.broken)[:50]}")  # noqa: T201
+        print(f"\n{len(total.broken)} seeds broke a law: {sorted(total.broken)[:50]}")
     return 1 if total.broken else 0
 
 

@@ -164,4 +164,3 @@ def _draw_habits(rng: random.Random, result: bytes | None, run: float) -> Habits
         denied=rng.random() < 0.02,
         skew=rng.choice((0.0,) * 9 + (-90.0, 90.0)),
     )
-

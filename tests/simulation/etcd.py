@@ -42,7 +42,7 @@ class Etcd:
 
     now: Callable[[], float]
     revision: int = 100
-    compacted: int = 0
+    compacted: int = 100
     objects: dict[Key, Object] = field(default_factory=dict)
     raw: dict[Key, bytes] = field(default_factory=dict)
     history: list[Change] = field(default_factory=list)

@@ -3,6 +3,8 @@
 import random
 from dataclasses import dataclass
 
+import orjson
+
 DISASTERS = (
     "evict",
     "preempt",
@@ -106,3 +108,10 @@ def draw(rng: random.Random, habits: Habits, attempt: int, *, calm: bool) -> Fat
         disaster_at=rng.uniform(0.1, 2 * habits.run + 3),
         disaster_lasts=rng.uniform(10, 400),
     )
+
+
+def result_of(habits: Habits, attempt: int) -> bytes | None:
+    """Give what this attempt writes: its number is in it, so that one attempt's result is never taken for another's."""
+    if habits.result is None or not habits.result:
+        return habits.result
+    return orjson.dumps({"attempt": attempt, "value": habits.result.decode()})

@@ -6,13 +6,16 @@ Each is one pattern over the sentence of a breach, as narrow as can be. Whoever 
 import re
 
 KNOWN = {
-    "an own failure is told as a disruption that came after it (ending._disruption: status.reason has no time)": re.compile(
-        r"tells attempt \d+ as Disrupted/(NodeShutdown|Evicted), and it was one of \['Failed'\]"
+    # ending._disruption: status.reason is believed even where the condition beside it came after the end.
+    "an own failure is told as a disruption that came after it": re.compile(
+        r"tells attempt \d+ as Disrupted/(NodeShutdown|Evicted), and it was one of \['Failed'(, 'Ignored')?\]"
     ),
-    "the sidecar's time runs while other containers still run and nobody could stop them (collect._await_sidecar)": re.compile(
+    # collect._await_sidecar: patience runs from the main container's end, stopped or not.
+    "the sidecar's time runs out while other containers run that nobody could stop": re.compile(
         r"(says XComSidecarFailed of a result that was there|lost a result that was there: .*XComSidecarFailed)"
     ),
-    "a Pod that we stopped by PATCH and somebody then deleted is told as its own failure (ending._before_stop)": re.compile(
+    # ending._before_stop: a deletion is taken for the stop, though the stop was a PATCH before it.
+    "a Pod that we stopped by PATCH and somebody then deleted is told as its own failure": re.compile(
         r"tells attempt \d+ as Failed/NonZeroExit, and it was one of \['Disrupted', 'Stopped'\]"
     ),
 }

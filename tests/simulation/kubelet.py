@@ -9,14 +9,13 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-
 from podtask.api import names
 from podtask.kube import errors
 from podtask.kube.client import PODS
 
+from .conditions import mark
 from .etcd import Key, Object
-from .fate import Fate, Habits
+from .fate import Fate, Habits, result_of
 from .machine import Containers, direct_message, envelope
 from .model import Server, moment, stamp
 from .truth import Run
@@ -386,21 +385,3 @@ def _raise_again(task: "asyncio.Task[None]") -> None:
     """A defect of the model is not to pass as a quiet end."""
     if not task.cancelled() and task.exception() is not None:
         raise task.exception()  # type: ignore[misc]
-
-
-def result_of(habits: Habits, attempt: int) -> bytes | None:
-    """Give what this attempt writes: its number is in it, so that one attempt's result is never taken for another's."""
-    if habits.result is None or not habits.result:
-        return habits.result
-    return orjson.dumps({"attempt": attempt, "value": habits.result.decode()})
-
-
-def mark(server: Server, key: Key, uid: str, kind: str, status: str, reason: str, message: str) -> None:
-    """Set a condition on a Pod."""
-    pod = server.etcd.get(key)
-    if pod is None or pod["metadata"]["uid"] != uid:
-        return
-    new = {"type": kind, "status": status, "reason": reason, "message": message}
-    new["lastTransitionTime"] = stamp(server.now())
-    others = [c for c in pod["status"].get("conditions", []) if c["type"] != kind]
-    server.update(key, {**pod, "status": {**pod["status"], "conditions": [*others, new]}}, "status")

@@ -120,10 +120,10 @@ class Laws:
         return any(at is not None and at >= run.sent_at - _IN_FLIGHT_SECONDS for at in ends)
 
     def _judge_end(self, pod: Object) -> None:
-        uid = pod["metadata"]["uid"]
-        if names.LABEL_TASK_UID in pod["metadata"].get("labels", {}) and not self._may_release(pod):
-            if not self._truth.runs[uid].stripped:
-                self.breach(f"Pod {pod['metadata']['name']} vanished before its outcome was recorded")
+        meta = pod["metadata"]
+        ours = names.LABEL_TASK_UID in meta.get("labels", {}) and not self._truth.runs[meta["uid"]].stripped
+        if ours and not self._may_release(pod):
+            self.breach(f"Pod {meta['name']} vanished before its outcome was recorded")
 
     def _may_release(self, pod: Object) -> bool:
         task = self._task_of(pod)

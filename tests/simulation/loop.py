@@ -66,6 +66,7 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
 
     def finish(self) -> None:
         """Cancel what still waits, and close."""
+        self._still = 0
         for task in asyncio.all_tasks(self):
             task.cancel()
         self.call_soon(self.stop)

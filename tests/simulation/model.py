@@ -1,4 +1,4 @@
-"""The API server, as far as the controller can tell: verbs that take and give JSON bytes, and refuse as the real one does.
+"""The API server, as far as the controller can tell: verbs on JSON bytes, refused as the real one refuses them.
 
 Everything here happens at once and in order; delays and faults are added by `client.py`. `tests/conformance` runs one
 suite of behaviours against this and against a real API server.
@@ -54,7 +54,7 @@ class Server:
         self.now = now
         self.etcd = Etcd(now)
         self._kinds: dict[str, Kind] = {"pods": pods.Pods(), "podtasks": podtasks.PodTasks()}
-        self.admit: Callable[[str, Object], None] = lambda plural, obj: None
+        self.admit: Callable[[str, Object], None] = lambda _plural, _obj: None
         """Admission: raises `errors.Forbidden` for what the cluster does not let in."""
         self.sent_at = 0.0
         """When the request that is being carried out was sent."""
@@ -133,7 +133,7 @@ class Server:
         if meta.get("resourceVersion") not in {None, before["resourceVersion"]}:
             raise _modified(key)
         if not subresource and meta.get("uid") not in {None, before["uid"]}:
-            raise errors.Conflict("Precondition failed: UID in precondition is another", reason="Conflict")
+            raise errors.Invalid("metadata.uid: Invalid value: field is immutable", reason="Invalid")
         meta = {k: v for k, v in meta.items() if k not in _KEPT} | {k: before[k] for k in _KEPT if k in before}
         meta |= {"resourceVersion": before["resourceVersion"], "generation": before["generation"]}
         if "deletionTimestamp" in before and set(meta.get("finalizers", ())) - set(before.get("finalizers", ())):
@@ -188,7 +188,7 @@ class Server:
 def parse_selector(selector: str) -> Callable[[dict[str, Any]], bool]:
     """Read a selector of the two forms in use: `key` (is there) and `key=value`."""
     if not selector:
-        return lambda labels: True
+        return lambda _labels: True
     name, equals, value = selector.partition("=")
     return (lambda labels: labels.get(name) == value) if equals else (lambda labels: name in labels)
 

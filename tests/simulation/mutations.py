@@ -1,4 +1,4 @@
-"""The product, broken on purpose: each mutation is a mistake that somebody could make, and the simulation has to find it."""
+"""The product, broken on purpose: mistakes that somebody could make, and that the simulation has to find."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -72,27 +72,25 @@ async def _write_over(applier: apply.Applier, task: Any, step: plan.WriteStatus,
     meta = task.metadata
     changes = plan.json_merge_patch(status_to_wire(step.status), status_to_wire(task.status))
     try:
-        reply = await applier._patch_unversioned(meta, changes)  # type: ignore[attr-defined]  # noqa: SLF001
+        reply = await applier._patch_unversioned(meta, changes)  # type: ignore[attr-defined]
     except errors.ReplyLost:
         if not again:
             raise
         for name in ("attemptCount", "failureCount", "disruptionCount"):
             if name in changes and getattr(step.status, _snake(name)) > getattr(task.status, _snake(name)):
                 changes[name] += 1
-        reply = await applier._patch_unversioned(meta, changes)  # type: ignore[attr-defined]  # noqa: SLF001
+        reply = await applier._patch_unversioned(meta, changes)  # type: ignore[attr-defined]
     except errors.NotFound as error:
         raise apply.CacheBehind from error
-    applier._objects.put_task(decode_task(reply))  # noqa: SLF001
+    applier._objects.put_task(decode_task(reply))
 
 
 async def _patch_unversioned(self: apply.Applier, meta: Any, changes: dict[str, Any]) -> bytes:
     body = orjson.dumps({"metadata": {"uid": meta.uid}, "status": changes})
-    return await self._api.patch(
-        PODTASKS, meta.namespace, meta.name, body, apply.PatchType.MERGE, subresource="status"
-    )
+    return await self._api.patch(PODTASKS, meta.namespace, meta.name, body, apply.PatchType.MERGE, subresource="status")
 
 
-apply.Applier._patch_unversioned = _patch_unversioned  # type: ignore[attr-defined]  # noqa: SLF001
+apply.Applier._patch_unversioned = _patch_unversioned  # type: ignore[attr-defined]
 
 
 def _snake(name: str) -> str:
@@ -101,7 +99,7 @@ def _snake(name: str) -> str:
 
 def forget_wake_up() -> AbstractContextManager[Any]:
     """The queue never comes back to a task by time."""
-    return mock.patch.object(WorkQueue, "add_after", lambda *_, **__: None)
+    return mock.patch.object(WorkQueue, "add_after", return_value=None)
 
 
 def skip_live_read() -> AbstractContextManager[Any]:
@@ -123,7 +121,7 @@ def trust_cache_of_pods() -> AbstractContextManager[Any]:
 
 def stop_unversioned() -> AbstractContextManager[Any]:
     """A Pod is stopped whatever has become of it since it was judged."""
-    real = apply._stop_note  # noqa: SLF001
+    real = apply._stop_note
 
     def note(*args: Any) -> dict[str, Any]:
         return {key: value for key, value in real(*args).items() if key != "resourceVersion"}
@@ -133,7 +131,7 @@ def stop_unversioned() -> AbstractContextManager[Any]:
 
 def release_first() -> AbstractContextManager[Any]:
     """The finalizer goes before the outcome is written."""
-    real = decide._conclude  # noqa: SLF001
+    real = decide._conclude
 
     def conclude(*args: Any) -> plan.Plan:
         found = real(*args)
@@ -146,7 +144,10 @@ def release_first() -> AbstractContextManager[Any]:
 
 def leave_others() -> AbstractContextManager[Any]:
     """Other containers are never stopped when the main one has ended."""
-    stack = (mock.patch.object(live, "stop_others", lambda *_: ()), mock.patch.object(retention, "_stop", lambda *_: []))
+    stack = (
+        mock.patch.object(live, "stop_others", return_value=()),
+        mock.patch.object(retention, "_stop", return_value=[]),
+    )
     return _all_of(*stack)
 
 
@@ -158,7 +159,7 @@ def _all_of(*patches: AbstractContextManager[Any]) -> Iterator[None]:
 
 def count_disruption_as_failure() -> AbstractContextManager[Any]:
     """Every disruption costs the task's own budget."""
-    real = attempts._counts  # noqa: SLF001
+    real = attempts._counts
     return mock.patch.object(attempts, "_counts", lambda *args: (sum(real(*args)), 0))
 
 

@@ -10,9 +10,10 @@ from podtask.kube.client import PODS
 from podtask.runtime.decode import PODTASKS
 
 from . import fate
+from .conditions import mark
 from .etcd import Change, Key, Object
 from .fate import Habits
-from .kubelet import PodLife, mark
+from .kubelet import PodLife
 from .model import Server
 from .truth import Run, Truth
 
@@ -69,7 +70,9 @@ class Nodes:
             text = f'pods "{name}" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
             raise errors.Forbidden(text, reason="Forbidden")
         if plural == "pods" and self._server.now() < habits.quota_until:
-            raise errors.Forbidden(f'pods "{name}" is forbidden: exceeded quota: q, requested: pods=1', reason="Forbidden")
+            raise errors.Forbidden(
+                f'pods "{name}" is forbidden: exceeded quota: q, requested: pods=1', reason="Forbidden"
+            )
 
     def _changed(self, change: Change) -> None:
         if change.key[0] == "podtasks":

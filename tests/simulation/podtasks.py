@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from podtask.api.v1alpha1 import rules
 from podtask.api.v1alpha1.rule import at
 from podtask.api.v1alpha1.status import PodTaskStatus
 from podtask.kube import errors
-from pydantic import ValidationError
 
 Object = dict[str, Any]
 
@@ -18,18 +19,16 @@ class PodTasks:
     """The kind PodTask."""
 
     def create(self, obj: Object) -> Object:
-        """Judge a new task; a status that came with it is dropped."""
+        """Judge a new task; a status that came with it is dropped, and the schema's default takes its place."""
         new = {key: value for key, value in obj.items() if key != "status"}
         _refuse(rules.violations(new))
-        return new
+        return {**new, "status": {"phase": "Pending"}}
 
     def update(self, old: Object, new: Object, subresource: str) -> Object:
         """Keep the half that is not asked about, count generations of spec, and judge the change."""
         if subresource == "status":
             return _status_update(old, new)
-        new = {key: value for key, value in new.items() if key != "status"}
-        if "status" in old:
-            new["status"] = old["status"]
+        new = {**new, "status": old["status"]}
         if new.get("spec") != old.get("spec"):
             new["metadata"] = {**new["metadata"], "generation": old["metadata"]["generation"] + 1}
             _refuse(rules.violations(new, old))
@@ -41,7 +40,7 @@ class PodTasks:
 
 
 def _status_update(old: Object, new: Object) -> Object:
-    status = new.get("status", {})
+    status = {"phase": "Pending", **new.get("status", {})}
     merged = {**old, "metadata": old["metadata"], "status": status}
     try:
         PodTaskStatus.model_validate(status)

@@ -6,8 +6,8 @@ import pytest
 
 from . import lives
 from .draws import Script, TaskScript
-from .faults import Faults
 from .fate import Habits
+from .faults import Faults
 from .world import World
 
 WORLDS_IN_A_CHUNK = 110

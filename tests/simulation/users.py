@@ -93,7 +93,6 @@ class Users:
             run.disrupted.setdefault("user-delete", self._loop.time())
             self._server.delete(PODS, NAMESPACE, run.name, uid=run.uid)
 
-
     def _strip(self, task_uid: str) -> None:
         """Take all finalizers off and delete without grace, as people do with what will not go."""
         for run in self._truth.of(task_uid):

@@ -1,4 +1,4 @@
-"""The end of a life, judged: every task is over, everything is tidied away, and the status tells what really happened."""
+"""The end of a life, judged: every task is over, all is tidied away, and the status tells what really happened."""
 
 from podtask.api.v1alpha1.status import TERMINAL
 from podtask.core import collect
@@ -6,8 +6,8 @@ from podtask.core import collect
 from . import oracle
 from .draws import TaskScript
 from .etcd import Object
+from .fate import result_of
 from .faults import Faults
-from .kubelet import result_of
 from .laws import Laws
 from .model import Server
 from .truth import Run, Truth
@@ -61,7 +61,9 @@ class Verdict:
             self._breach(f"counts {count} attempts, and had {sorted(made)}")
         if len(numbers) == count:
             self._judge_tally("failureCount", sum(e.get("outcome") == "Failed" for e in entries))
-            self._judge_tally("disruptionCount", sum(map(self._is_costly, entries)), sum(map(self._is_blurred, entries)))
+            self._judge_tally(
+                "disruptionCount", sum(map(self._is_costly, entries)), sum(map(self._is_blurred, entries))
+            )
 
     @property
     def _may_miss_last(self) -> bool:

@@ -6,9 +6,6 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from podtask.api.v1alpha1.status import TERMINAL
-from podtask.runtime.decode import PODTASKS
-
 from . import draws, faults, history, verdict
 from .client import ModelClient
 from .controller import Complaints, Controller
@@ -20,7 +17,7 @@ from .loop import Spinning, VirtualLoop
 from .model import Server
 from .nodes import Nodes
 from .truth import Truth
-from .users import NAMESPACE, Users
+from .users import Users
 
 END = 12 * 3600.0
 """Virtual seconds after which a life that still moves counts as endless."""

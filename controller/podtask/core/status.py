@@ -53,7 +53,7 @@ def entry(task: Task, pod: Pod) -> Attempt:
         pod_name=pod.metadata.name,
         pod_uid=pod.metadata.uid,
         node_name=pod.spec.node_name,
-        image_id=main.image_id if main else "",
+        image_id=(main.image_id if main else "") or (before.image_id if before else ""),
         create_time=pod.metadata.creation_timestamp,
         admitted_time=before.admitted_time if before else None,
         start_time=started or (before.start_time if before else None),
