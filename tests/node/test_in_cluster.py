@@ -14,7 +14,7 @@ from cluster import Cluster, Form, up
 from tests.harness import controller, crd
 from tests.harness.tasks import Namespace
 
-pytestmark = pytest.mark.xdist_group("second-cluster")
+pytestmark = pytest.mark.xdist_group("cluster")
 
 RULES = [
     {"apiGroups": ["podtask.dev"], "resources": ["podtasks"], "verbs": ["get", "list", "watch", "delete"]},

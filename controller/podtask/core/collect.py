@@ -122,12 +122,31 @@ def _direct(pod: Pod, container: str, xcom: XComSpec) -> bytes:
 def _await_sidecar(pod: Pod, ending: Ending, settings: Settings, now: datetime) -> Waiting:
     if pod.is_terminal:
         raise result.ResultError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
+    if any(other.state.terminated is None for other in pod.status.container_statuses):
+        return _await_others(pod, settings, now)
     patience = pod.spec.termination_grace_period_seconds + settings.result_seconds
-    ended = clock.by_kubelet(ending.finished_at, pod) if ending.finished_at else None
+    ends = [ending.finished_at] + [
+        c.state.terminated.finished_at for c in pod.status.container_statuses if c.state.terminated
+    ]
+    last = max((end for end in ends if end is not None), default=None)
+    ended = clock.by_kubelet(last, pod) if last else None
     until = clock.later(clock.bounded(ended, pod, now), patience)
     if now >= until:
         raise result.ResultError(
             Reason.XCOM_SIDECAR_FAILED, f"the result sidecar did not deliver within {patience} s of the task's end"
+        )
+    return Waiting(until=until)
+
+
+def _await_others(pod: Pod, settings: Settings, now: datetime) -> Waiting:
+    """The sidecar is told to stop once every ordinary container has ended, and that end wakes this task."""
+    gone_at = pod.metadata.deletion_timestamp
+    if gone_at is None:
+        return Waiting()
+    until = clock.later(gone_at, settings.result_seconds)
+    if now >= until:
+        raise result.ResultError(
+            Reason.XCOM_LOST, f"the Pod does not end; node {pod.spec.node_name} may be unreachable"
         )
     return Waiting(until=until)
 

@@ -139,7 +139,7 @@ def _stopped(pod: Pod, container: str, ended: Terminated | None) -> Ending | Non
 
 def _before_stop(pod: Pod, ended: Terminated) -> bool:
     """Whether the container ended by itself before our stop reached it."""
-    if pod.metadata.deletion_timestamp is not None:
+    if pod.metadata.deletion_timestamp is not None and pod.spec.active_deadline_seconds != 1:
         return _was_before(pod, ended, deletion_requested_at(pod))
     # Stopped by deadline: the kubelet marks a Pod that it stopped, and a Pod that finished first is not marked. A
     # failure is ours in either case, or it would depend on whether the Pod's own end was seen before it was judged.

@@ -207,7 +207,7 @@ class Applier:
         except errors.NotFound as error:
             raise CacheBehind from error
         except errors.Invalid as error:
-            # A uid that is not the object's is a 409 for a merge patch, and a 422 for a strategic one.
+            # A uid that is not the object's is a 422 here, whatever the kind of patch (tests/conformance).
             if "metadata.uid" in error.message:
                 raise CacheBehind from error
             raise

@@ -128,7 +128,19 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         running(xcom={}).observe(ENDED.with_result().with_container("side").running(name="side")),
         12,
         [stop("MainContainerEnded")],
-        100,
+        None,
+    ),
+    "the sidecar's time begins when the others have ended": (
+        running(xcom={}).observe(ENDED.with_result().with_container("side").exit(0, 500, name="side")),
+        520,
+        [],
+        590,
+    ),
+    "others on a Pod that is being deleted are given up in the end": (
+        running(xcom={}).observe(ENDED.with_result().with_container("side").running(name="side").deleted(12)),
+        20,
+        [],
+        102,
     ),
     # between attempts
     "the next attempt waits": (retrying().observe(), 20, [], 30),
@@ -491,6 +503,12 @@ RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str
     "the sidecar failed": ({}, delivered("", 74), {}, ("Failed", "XComSidecarFailed", "Failed", "XComSidecarFailed")),
     "not JSON": ({}, delivered(inline("{")), {}, ("Failed", "XComInvalid", "Failed", "XComInvalid")),
     "too late": ({}, ENDED.with_result(), {}, ("Failed", "XComSidecarFailed", "Failed", "XComSidecarFailed")),
+    "lost with a node that does not answer": (
+        {},
+        ENDED.with_result().with_container("side").running(name="side").deleted(12),
+        {},
+        ("Failed", "XComLost", "Failed", "XComLost"),
+    ),
     "lost": ({}, ENDED.with_result().phase("Failed"), {}, ("Failed", "XComLost", "Failed", "XComLost")),
     "lost, never mind": (
         {"onLost": "Drop"},

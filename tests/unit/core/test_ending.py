@@ -103,6 +103,11 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
     ),
     # our own stops
     "cancelled": (ran().exit(143).stopped("Cancelled").phase("Failed", "DeadlineExceeded"), "Stopped", "Cancelled"),
+    "cancelled, and then somebody deleted it": (
+        ran().exit(143, 12).stopped("Cancelled").deleted(15),
+        "Stopped",
+        "Cancelled",
+    ),
     "cancelled and still stopping": (ran().stopped("Cancelled"), None, ""),
     "cancelled, has ended well, its Pod has not": (ran().exit(0).stopped("Cancelled"), None, ""),
     "cancelled, but it was quicker": (ran().exit(0).stopped("Cancelled").phase("Succeeded"), "Succeeded", "Completed"),
