@@ -3,11 +3,13 @@
 from cluster import Cluster
 from tests.harness.controller import ROOT
 
-ESTABLISHED = "--for=jsonpath={.status.conditions[?(@.type=='Established')].status}=True"
-"""`--for=condition=Established` fails at once on a CRD so fresh that it has no conditions."""
+NAMED = "--for=jsonpath={.status.acceptedNames.kind}=PodTask"
+"""A CRD so fresh that it has no conditions yet makes a wait for one fail at once; this one waits."""
+ESTABLISHED = "--for=condition=Established"
 
 
 def install(cluster: Cluster) -> None:
     """Apply the CRD and wait until it is served."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds/podtask.dev_podtasks.yaml"))
-    cluster.kubectl("wait", ESTABLISHED, "crd/podtasks.podtask.dev", "--timeout=30s")
+    for state in (NAMED, ESTABLISHED):
+        cluster.kubectl("wait", state, "crd/podtasks.podtask.dev", "--timeout=30s")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.crd import examples
 from tests.crd.server import APPLY, PodTasks, Server
-from tests.harness.crd import ESTABLISHED
+from tests.harness.crd import ESTABLISHED, NAMED
 
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -37,11 +37,9 @@ def server(kubectl_command: list[str]) -> Iterator[Server]:
     path = f"{CRD_PATH}/{crd['metadata']['name']}?fieldManager=crd-tests&force=true&fieldValidation=Strict"
     status, reply = server.call("PATCH", path, crd, APPLY)
     assert status in (200, 201), reply
-    subprocess.run(
-        [*kubectl_command, "wait", ESTABLISHED, f"crd/{crd['metadata']['name']}", "--timeout=60s"],
-        check=True,
-        capture_output=True,
-    )
+    for state in (NAMED, ESTABLISHED):
+        command = [*kubectl_command, "wait", state, f"crd/{crd['metadata']['name']}", "--timeout=60s"]
+        subprocess.run(command, check=True, capture_output=True)
     yield server
     server.close()
 
