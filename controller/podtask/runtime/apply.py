@@ -129,7 +129,7 @@ class Applier:
             return
         except errors.ReplyLost:
             # Never sent again blindly: what happened is looked up, and then decided anew.
-            await self._look_for(task, step)
+            await self.read_pod(task.metadata.namespace, step.name)
             raise
         except errors.ApiError as error:
             if not _is_refusal(error):
@@ -143,22 +143,13 @@ class Applier:
 
     async def _adopt(self, task: Task, step: plan.CreatePod) -> None:
         """The name is taken: by our own earlier create, be its Pod terminating or not, or by a stranger."""
-        pod = await self._look_for(task, step)
+        pod = await self.read_pod(task.metadata.namespace, step.name)
         if pod is None:
             raise Outdated
         if pod.is_owned_by(task.metadata.uid) and pod.attempt == step.attempt:
             self._memories.of(task.metadata.uid).refusal = None
         elif not pod.is_owned_by(task.metadata.uid):
             self._memories.of(task.metadata.uid).foreign_pod = step.name
-
-    async def _look_for(self, task: Task, step: plan.CreatePod) -> Pod | None:
-        try:
-            pod = decode_pod(await self._api.get(PODS, task.metadata.namespace, step.name))
-        except errors.NotFound:
-            return None
-        if pod.is_owned_by(task.metadata.uid):
-            self._objects.put_pod(pod)
-        return pod
 
     async def _write_status(self, task: Task, step: plan.WriteStatus) -> None:
         meta = task.metadata
@@ -219,12 +210,8 @@ class Applier:
         self._objects.put_pod(decode_pod(reply))
 
     async def _confirm_gone(self, task: Task, step: plan.ConfirmGone) -> None:
-        try:
-            pod = decode_pod(await self._api.get(PODS, task.metadata.namespace, step.name))
-        except errors.NotFound:
-            pod = None
+        pod = await self.read_pod(task.metadata.namespace, step.name)
         if pod is not None and pod.metadata.uid == step.uid:
-            self._objects.put_pod(pod)
             raise Outdated
         self._memories.of(task.metadata.uid).gone_pods.add(step.uid)
 
