@@ -3,11 +3,12 @@
 import copy
 import itertools
 
+import cel
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from podtask.api.v1alpha1.rule import Rule
+from podtask.api.v1alpha1.rule import Rule, at
 from podtask.api.v1alpha1.rules import RULES
 from podtask.crdgen.manifest import place
 from tests.crd import examples, judge, values
@@ -94,3 +95,27 @@ def test_scheduling_fields_follow_suspension_and_attempts(rule: Rule) -> None:
         want = suspend is True and not count and not attempts
         assert rule.holds(after, before) is want
         assert judge.holds_by_cel(rule, after, before) is want
+
+
+PACKED = [rule for rule in SCHEMA["properties"]["spec"]["x-kubernetes-validations"] if "messageExpression" in rule]
+PACKED_ON_THE_OBJECT = [rule for rule in SCHEMA["x-kubernetes-validations"] if "messageExpression" in rule]
+
+
+@pytest.mark.parametrize("where", ["spec", ""])
+def test_the_packed_rule_says_what_its_parts_say(where: str) -> None:
+    """Rules over a change of the spec stand in the CRD as one, for the server's sake (docs/adr/0005)."""
+    (packed,) = PACKED if where else PACKED_ON_THE_OBJECT
+    rule, message = cel.compile(packed["rule"]), cel.compile(packed["messageExpression"])
+    parts = [r for r in RULES if r.path == where and r.is_transition and (r.path or r.field).startswith("spec")]
+    assert parts
+    verdicts = set()
+    for before, after in PAIRS:
+        if before is None:
+            continue
+        names = {"self": at(after, where) if where else after, "oldSelf": at(before, where) if where else before}
+        broken = [part for part in parts if judge.broken_by_python(part, after, before)]
+        assert rule.execute(names) is not bool(broken)
+        if broken:
+            assert message.execute(names) == broken[0].message
+        verdicts.add(bool(broken))
+    assert verdicts == {True, False}

@@ -318,10 +318,10 @@ class TestSimulated:
         pod = make_pod("odd", image="x")
         message = 'it "broke":\n- here\n'
         pod["metadata"]["annotations"] = {  # type: ignore[index]
-            "podtask.dev/sim-run-seconds": "1.5",
-            "podtask.dev/sim-exit-code": "3",
-            "podtask.dev/sim-message": message,
-            "podtask.dev/sim-sidecar-message": '{"v": 1}',
+            "sim.podtask.dev/run-seconds": "1.5",
+            "sim.podtask.dev/exit-code": "3",
+            "sim.podtask.dev/message": message,
+            "sim.podtask.dev/sidecar-message": '{"v": 1}',
         }
         pod["spec"]["initContainers"] = [  # type: ignore[index]
             {"name": "first", "image": "x"},
@@ -338,7 +338,7 @@ class TestSimulated:
 
     def test_a_deadline_stops_a_pod_that_would_never_end(self, simulated) -> None:
         pod = make_pod("endless", image="x")
-        pod["metadata"]["annotations"] = {"podtask.dev/sim-run-seconds": "never"}  # type: ignore[index]
+        pod["metadata"]["annotations"] = {"sim.podtask.dev/run-seconds": "never"}  # type: ignore[index]
         simulated.kubectl("create", "-f", "-", stdin=json.dumps(pod))
         simulated.kubectl("wait", "--for=condition=Ready", "pod/endless", "--timeout=30s")
         simulated.kubectl("patch", "pod", "endless", "--type=merge", "-p", '{"spec": {"activeDeadlineSeconds": 1}}')
@@ -348,7 +348,7 @@ class TestSimulated:
         pod = make_pod("held", image="x")
         pod["metadata"] |= {  # type: ignore[operator]
             "finalizers": ["podtask.dev/held"],
-            "annotations": {"podtask.dev/sim-run-seconds": "never"},
+            "annotations": {"sim.podtask.dev/run-seconds": "never"},
         }
         simulated.kubectl("create", "-f", "-", stdin=json.dumps(pod))
         simulated.kubectl("wait", "--for=condition=Ready", "pod/held", "--timeout=30s")

@@ -1,0 +1,35 @@
+"""What a run cost: CPU and memory of processes by /proc, requests by the API server's own counters."""
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_REQUESTS = re.compile(r"^apiserver_request_total\{([^}]*)\} (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_LONG = {"WATCH", "CONNECT"}
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process now."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 2**20
+
+
+def requests(metrics: str, resources: frozenset[str]) -> Counter[str]:
+    """Count answered requests on `resources` by `VERB resource[/subresource]`, watches and refusals left out."""
+    found: Counter[str] = Counter()
+    for labels, count in _REQUESTS.findall(metrics):
+        label = dict(_LABEL.findall(labels))
+        if label["resource"] not in resources or label["verb"] in _LONG or not label["code"].startswith("2"):
+            continue
+        what = "/".join(filter(None, (label["resource"], label["subresource"])))
+        found[f"{label['verb']} {what}"] += int(float(count))
+    return found

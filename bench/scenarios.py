@@ -1,0 +1,176 @@
+"""The loads: each brings a fresh cluster up, runs one system on it, and says what it took.
+
+A fresh cluster for each run keeps etcd's size and the API server's caches equal; the order of the systems alternates
+between rounds, because a machine that others share grows slower and faster by the minute.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster import Cluster, Form, up
+from podtask.kube.http import HttpClient, Limits
+from tests.harness import crd
+from tests.kubeconfig import connect
+
+from . import meter
+from .draws import Draw, draws
+from .onlooker import Onlooker
+from .systems import System, create
+
+_RESOURCES = frozenset({"pods", "podtasks", "jobs", "events", "leases"})
+_CREATORS = 32
+_PATIENCE_SECONDS = 3600.0
+
+
+@dataclass
+class Run:
+    """What one run of one system gave."""
+
+    scenario: str
+    system: str
+    tasks: int
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Bench:
+    """One system on one fresh cluster."""
+
+    cluster: Cluster
+    api: HttpClient
+    system: System
+    pid: int
+    seen: Onlooker
+
+    @property
+    def server_pid(self) -> int:
+        return self.cluster.pid("kube-apiserver")
+
+    def requests(self) -> Any:
+        return meter.requests(self.cluster.kubectl("get", "--raw", "/metrics"), _RESOURCES)
+
+
+@asynccontextmanager
+async def bench(system: System, name: str) -> AsyncIterator[Bench]:
+    """Bring everything up, and take it down again."""
+    cluster = await asyncio.to_thread(up, name, Form.SIMULATED, extra_args=system.cluster_arguments)
+    try:
+        await asyncio.to_thread(crd.install, cluster)
+        pid = await system.start(cluster)
+        api = HttpClient(connect(cluster.kubeconfig), limits=Limits(in_flight=_CREATORS))
+        try:
+            async with Onlooker(api, system.kind) as seen:
+                yield Bench(cluster, api, system, pid, seen)
+        finally:
+            await api.close()
+    finally:
+        await system.stop()
+        await asyncio.to_thread(cluster.down)
+
+
+async def load(on: Bench, todo: list[Draw], *, rate: float = 0.0, ttl: int | None = None, attempts: int = 1) -> None:
+    """Create the tasks: `rate` a second, or as fast as the server takes them."""
+    begin = time.monotonic()
+    free = asyncio.Semaphore(_CREATORS)
+
+    async def one(draw: Draw) -> None:
+        async with free:
+            await create(on.api, on.system, on.system.task(draw, ttl=ttl, attempts=attempts))
+
+    async with asyncio.TaskGroup() as group:
+        for number, draw in enumerate(todo):
+            if rate:
+                await asyncio.sleep(max(0.0, begin + number / rate - time.monotonic()))
+            elif number % _CREATORS == 0:
+                await asyncio.sleep(0)
+            group.create_task(one(draw))
+
+
+async def finishing(
+    scenario: str,
+    system: System,
+    count: int,
+    *,
+    rate: float = 0.0,
+    failing: float = 0.0,
+    seed: int = 1,
+    cluster: str = "bench",
+) -> Run:
+    """Create `count` tasks that end, and measure until the last has ended."""
+    todo = list(draws(count, seed=seed, failing=failing))
+    async with bench(system, cluster) as on:
+        before, cpu, server_cpu = on.requests(), meter.cpu_seconds(on.pid), meter.cpu_seconds(on.server_pid)
+        await load(on, todo, rate=rate, attempts=2 if failing else 1)
+        await on.seen.until(lambda seen: seen.over == count, _PATIENCE_SECONDS)
+        spent, server_spent = meter.cpu_seconds(on.pid) - cpu, meter.cpu_seconds(on.server_pid) - server_cpu
+        asked = on.requests() - before
+        figures = {
+            "offered_per_second": rate or None,
+            "tasks_per_second": count / on.seen.span(),
+            "pods_per_task": on.seen.pods_made / count,
+            "controller_cpu_ms_per_task": spent / count * 1000,
+            "server_cpu_ms_per_task": server_spent / count * 1000,
+            "controller_rss_mib": meter.rss_mib(on.pid),
+            "requests_per_task": {what: number / count for what, number in sorted(asked.items())},
+            "created_to_pod_ms": quantiles(on.seen.between("task", "pod")),
+            "ended_to_final_ms": quantiles(on.seen.between("ended", "over")),
+        }
+    return Run(scenario, system.name, count, figures)
+
+
+async def standing(scenario: str, system: System, count: int, *, cluster: str = "bench") -> Run:
+    """Hold `count` running tasks: memory, and how long a restarted controller needs until it serves a new one."""
+    todo = list(draws(count, seed=2, endless=True))
+    async with bench(system, cluster) as on:
+        idle = meter.rss_mib(on.pid)
+        await load(on, todo)
+        await on.seen.until(lambda seen: seen.pods_made == count, _PATIENCE_SECONDS)
+        held = meter.rss_mib(on.pid)
+        await system.stop()
+        begin = time.monotonic()
+        on.pid = await system.start(on.cluster)
+        ready = time.monotonic() - begin
+        newest = Draw(count, 0.1, fails=False)
+        await create(on.api, system, system.task(newest, ttl=None, attempts=1))
+        await on.seen.until(lambda seen: seen.over == 1, _PATIENCE_SECONDS)
+        figures = {
+            "idle_rss_mib": idle,
+            "held_rss_mib": held,
+            "restart_ready_seconds": ready,
+            "restart_first_task_seconds": time.monotonic() - begin,
+            "restart_cpu_seconds": meter.cpu_seconds(on.pid),
+            "restart_rss_mib": meter.rss_mib(on.pid),
+        }
+    return Run(scenario, system.name, count, figures)
+
+
+async def cleaning(scenario: str, system: System, count: int, *, cluster: str = "bench") -> Run:
+    """Let `count` finished tasks reach their time to live."""
+    todo = list(draws(count, seed=3))
+    async with bench(system, cluster) as on:
+        before, cpu = on.requests(), meter.cpu_seconds(on.pid)
+        await load(on, todo, ttl=0)
+        await on.seen.until(lambda seen: seen.over == count, _PATIENCE_SECONDS)
+        ended = time.monotonic()
+        await on.seen.until(lambda seen: seen.present == 0, _PATIENCE_SECONDS)
+        asked = on.requests() - before
+        figures = {
+            "tasks_per_second": count / on.seen.span(),
+            "last_gone_seconds_after_last_end": time.monotonic() - ended,
+            "controller_cpu_ms_per_task": (meter.cpu_seconds(on.pid) - cpu) / count * 1000,
+            "requests_per_task": {what: number / count for what, number in sorted(asked.items())},
+        }
+    return Run(scenario, system.name, count, figures)
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    """Give p50, p90 and p99 of sorted values."""
+    if len(values) < 2:
+        return {}
+    cuts = statistics.quantiles(values, n=100)
+    return {"p50": cuts[49], "p90": cuts[89], "p99": cuts[98]}

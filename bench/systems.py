@@ -1,0 +1,142 @@
+"""The systems that are compared: what one task is to each, and which processes do the work.
+
+Each makes the same Pod (one container, the same simulated life) and is measured from its object's creation to the end
+that its user waits for.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from cluster import Cluster
+from podtask.kube import errors
+from podtask.kube.client import Resource
+from podtask.kube.http import HttpClient
+
+from .draws import Draw
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMESPACE = "default"
+PODTASKS = Resource("/apis/podtask.dev/v1alpha1", "podtasks")
+JOBS = Resource("/apis/batch/v1", "jobs")
+
+Object = dict[str, Any]
+_CONTAINER = {"name": "base", "image": "simulated", "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}}}
+
+
+class System(ABC):
+    """One way to run a task."""
+
+    name: str
+    kind: Resource
+    cluster_arguments: Mapping[str, Sequence[str]] = MappingProxyType({})
+    """Extra arguments of the cluster's programs."""
+
+    @abstractmethod
+    def task(self, draw: Draw, *, ttl: int | None, attempts: int) -> Object:
+        """Give the object of one task: at most `attempts` Pods, deleted `ttl` seconds after its end (None: kept)."""
+
+    async def start(self, cluster: Cluster) -> int:
+        """Start what does the work; gives its pid."""
+        return cluster.pid("controller-manager")
+
+    async def stop(self) -> None:
+        """End what `start` started."""
+        return
+
+
+class PodTasks(System):
+    """The controller of this project."""
+
+    name = "PodTask"
+    kind = PODTASKS
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def task(self, draw: Draw, *, ttl: int | None, attempts: int) -> Object:
+        spec: Object = {
+            "containerName": "base",
+            "image": "simulated",
+            "resources": _CONTAINER["resources"],
+            "template": {"metadata": {"annotations": draw.annotations}},
+        }
+        if attempts > 1:
+            spec |= {"backoffLimit": attempts - 1, "backoff": {"initialSeconds": 1, "maxSeconds": 1}}
+        if ttl is not None:
+            spec["ttlSecondsAfterFinished"] = ttl
+        return {
+            "apiVersion": "podtask.dev/v1alpha1",
+            "kind": "PodTask",
+            "metadata": {"name": f"load-{draw.index}"},
+            "spec": spec,
+        }
+
+    async def start(self, cluster: Cluster) -> int:
+        environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "PYTHONPATH": str(ROOT / "controller")}
+        log = Path(tempfile.mkdtemp()) / "controller.log"
+        command = [sys.executable, "-m", "podtask", "--live-read-seconds=0"]
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(command, env=environment, stderr=out)  # noqa: ASYNC220 - nothing runs yet
+        async with asyncio.timeout(120):
+            while b'"msg": "ready"' not in log.read_bytes():  # noqa: ASYNC110 - a file tells nobody of a line
+                await asyncio.sleep(0.02)
+        return self._process.pid
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            await asyncio.to_thread(self._process.wait, 20)
+            self._process = None
+
+
+class Jobs(System):
+    """Kubernetes' own Job controller as it comes: 20 requests a second."""
+
+    name = "Job"
+    kind = JOBS
+
+    def task(self, draw: Draw, *, ttl: int | None, attempts: int) -> Object:
+        pod = {"containers": [_CONTAINER], "restartPolicy": "Never"}
+        spec: Object = {
+            "backoffLimit": attempts - 1,
+            "template": {"metadata": {"annotations": draw.annotations}, "spec": pod},
+        }
+        if ttl is not None:
+            spec["ttlSecondsAfterFinished"] = ttl
+        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": f"load-{draw.index}"}, "spec": spec}
+
+
+class UnthrottledJobs(Jobs):
+    """The Job controller without its client's brake, and with as many workers as PodTask has."""
+
+    name = "Job, unthrottled"
+    cluster_arguments = MappingProxyType(
+        {"controller-manager": ("--kube-api-qps=5000", "--kube-api-burst=5000", "--concurrent-job-syncs=64")}
+    )
+
+
+async def create(api: HttpClient, system: System, body: Object) -> None:
+    """Create a task, whatever a busy server says in between."""
+    data = orjson.dumps(body)
+    while True:
+        try:
+            await api.create(system.kind, NAMESPACE, data)
+        except errors.ReplyLost:
+            with suppress(errors.NotFound):
+                await api.get(system.kind, NAMESPACE, body["metadata"]["name"])
+                return
+        except errors.Conflict:
+            return
+        else:
+            return
