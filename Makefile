@@ -35,8 +35,9 @@ lint: .venv/.ready  ## Lint, format, import contracts, spelling, shell scripts, 
 	@PYTHONPATH=controller:hack $(BIN)/lint-imports
 	@$(BIN)/codespell $$(git ls-files | grep -vE '\.(lock|sum)$$')
 	@$(BIN)/shellcheck $$(git ls-files hack .ci | xargs grep -lE '^#!/usr/bin/env bash')
-	@$(BIN)/yamllint -s crds .yamllint.yaml
+	@$(BIN)/yamllint -s crds .yamllint.yaml charts/podtask/values.yaml charts/podtask/Chart.yaml charts/podtask/ci
 	@$(RUN) -m podtask.crdgen --check
+	@$(RUN) -m chartgen --check
 
 .PHONY: type
 type: .venv/.ready  ## Types, strictly
@@ -52,8 +53,9 @@ fmt: .venv/.ready  ## Format, and mend what the linter can mend
 	@$(BIN)/ruff check --fix .
 
 .PHONY: generate
-generate: .venv/.ready  ## Write the CRD, its copy in the chart, and the field and reason references
+generate: .venv/.ready  ## Write the CRD, its copy in the chart, the chart's README and schema, and the references
 	@$(RUN) -m podtask.crdgen
+	@$(RUN) -m chartgen
 
 .PHONY: lock
 lock: .venv/.ready  ## Make the lock files anew: names, versions and hashes, no address
@@ -71,6 +73,21 @@ cover: .venv/.ready  ## Coverage of the controller by unit, property and contrac
 .PHONY: simulate
 simulate: .venv/.ready  ## 100,000 whole lives under seeded faults (LIVES=, SEED=)
 	@$(RUN) -m tests.simulation --lives $(LIVES) $(if $(SEED),--seed $(SEED))
+
+.PHONY: chaos-airflow
+chaos-airflow: .venv/.ready  ## kill -9 of worker, triggerer, controller over 200 tasks on real Airflow, the original beside it
+	@$(RUN) -m tests.airflow.chaos --tasks 200 --operator ours original
+
+##@ Image
+.PHONY: image
+image: .venv/.ready  ## Build the controller's and the sidecar's image; prints their archives
+	@$(RUN) -m cluster images controller sidecar
+
+.PHONY: sbom
+sbom: .venv/.ready  ## Write the bill of materials of the controller's image to build/sbom.cdx.json
+	@mkdir -p build
+	@$(RUN) -m cluster.images.bill $$($(RUN) -m cluster images controller) > build/sbom.cdx.json
+	@echo build/sbom.cdx.json
 
 ##@ Cluster
 .PHONY: cluster-up

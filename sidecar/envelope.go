@@ -24,7 +24,8 @@ const (
 	stateInline     state = "inline"     // in the payload
 	stateLog        state = "log"        // in this container's log, framed
 	stateMissing    state = "missing"    // the task left no file
-	stateTooLarge   state = "tooLarge"   // the file is over the limit, or the envelope has no room even for a header
+	stateTooLarge   state = "tooLarge"   // the file is over the limit
+	stateNoRoom     state = "noRoom"     // the file is within the limit, and the message has no room even for a header
 	stateUnreadable state = "unreadable" // there is a file, message says what was wrong with it
 )
 
@@ -83,7 +84,7 @@ func seal(found result, room int) (message []byte, log frames) {
 		return message, log
 	}
 	// A header without its hash could not be verified. Nothing goes to the log that nobody will look for.
-	return sealLoss(result{loss: stateTooLarge, size: found.size}, room), frames{}
+	return sealLoss(result{loss: stateNoRoom, size: found.size}, room), frames{}
 }
 
 // sealInline returns the shorter of both encodings, the readable one when they are equal, or nil when neither
@@ -113,7 +114,7 @@ func sealInline(header envelope, plain, compressed []byte, room int) []byte {
 func sealLoss(found result, room int) []byte {
 	told := envelope{V: envelopeVersion, State: found.loss}
 	switch found.loss {
-	case stateTooLarge:
+	case stateTooLarge, stateNoRoom:
 		told.Size = &found.size
 	case stateUnreadable:
 		told.Message = shorten(found.why, mostWords)

@@ -58,6 +58,7 @@ var keysOf = map[string][]string{
 	"log":        {"chunks", "encoding", "sha256", "size", "state", "v"},
 	"missing":    {"state", "v"},
 	"tooLarge":   {"size", "state", "v"},
+	"noRoom":     {"size", "state", "v"},
 	"unreadable": {"message", "state", "v"},
 }
 
@@ -222,7 +223,7 @@ func TestSealWritesExactly(t *testing.T) {
 		"no room for the header": {
 			found: found(random(90)),
 			room:  142,
-			want:  `{"v":1,"state":"tooLarge","size":90}`,
+			want:  `{"v":1,"state":"noRoom","size":90}`,
 		},
 	}
 	for name, test := range cases {
@@ -335,7 +336,7 @@ func TestSealUsesTheRoomToTheLastByte(t *testing.T) {
 			for room := smallestEnvelope; room <= len(widest)+1; room++ {
 				message, log := sealed(t, found(file), room)
 				got, err := open(message, log)
-				if err != nil && room >= len(`{"v":1,"state":"tooLarge","size":600}`) {
+				if err != nil && room >= len(`{"v":1,"state":"noRoom","size":600}`) {
 					t.Fatalf("room %d: %v", room, err)
 				}
 				if len(message) > room {
@@ -401,7 +402,7 @@ func FuzzEnvelope(f *testing.F) {
 		if len(message) > room {
 			t.Fatalf("message of %d bytes, room for %d", len(message), room)
 		}
-		if room < header+smallestEnvelope && strings.Contains(message, "tooLarge") {
+		if room < header+smallestEnvelope && strings.Contains(message, "noRoom") {
 			return
 		}
 		got, err := open(message, log)

@@ -6,12 +6,13 @@ from tests.harness import shared
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the shared controller, in the process that runs them all and after its workers are done."""
+    """End the shared controllers, in the process that runs them all and after its workers are done."""
     if hasattr(config, "workerinput"):
         return
     factory = getattr(config, "_tmp_path_factory", None)
     if factory is None:
         return
-    note = shared.read_note(factory.getbasetemp() / "controller.json")
-    if note is not None:
-        shared.end_process(note["pid"])
+    for path in factory.getbasetemp().glob("controller*.json"):
+        note = shared.read_note(path)
+        if note is not None and "pid" in note:  # notes without one only say that something was prepared
+            shared.end_process(note["pid"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -92,7 +93,6 @@ def _groups(cluster: str, root: Path) -> list[Path]:
     if not root.is_dir():
         return found
     for tree in hierarchies(root):
-        top = tree / group_name(cluster)
-        if top.is_dir():
-            found += [*sorted((entry for entry in top.rglob("*") if entry.is_dir()), reverse=True), top]
+        # os.walk passes over what vanishes while it looks, as the groups of a cluster that goes down do.
+        found += [Path(folder) for folder, _, _ in os.walk(tree / group_name(cluster), topdown=False)]
     return found

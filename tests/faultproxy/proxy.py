@@ -29,6 +29,8 @@ class Fault(enum.Enum):
     NONE = "passed on"
     DROP = "not passed on, connection cut"
     LOSE_REPLY = "passed on, and the reply withheld"
+    HOLD = "passed on when the test lets go"
+    HOLD_REPLY = "passed on, and the reply given when the test lets go"
     TOO_MANY = "answered 429"
     UNAVAILABLE = "answered 503"
 
@@ -65,6 +67,8 @@ class FaultProxy:
     """Called once a request was dropped, or passed on with its reply withheld, before its connection is cut."""
     seen: list[Seen] = field(default_factory=list)
     port: int = 0
+    let_through: threading.Event = field(default_factory=threading.Event)
+    """Whether what was held has been answered by the server, and passed on."""
 
     def __enter__(self) -> "FaultProxy":
         self._up = threading.Event()
@@ -78,6 +82,10 @@ class FaultProxy:
     ) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join(10)
+
+    def let_go(self) -> None:
+        """Pass on what is held, and hold nothing any more."""
+        self._loop.call_soon_threadsafe(self._free.set)
 
     def cut_watches(self) -> None:
         """Cut every watch that is open now."""
@@ -99,6 +107,7 @@ class FaultProxy:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
+        self._free = asyncio.Event()
         self._watches: set[asyncio.BaseTransport] = set()
         self._where: Connection = connect(self.target)
         connector = aiohttp.TCPConnector(ssl=ssl_context(self._where) or False, limit=0)
@@ -128,10 +137,15 @@ class FaultProxy:
             return web.Response(text="<html>no backend</html>", status=503)
         if fault is Fault.DROP:
             return self._lose(request, seen)
+        if fault is Fault.HOLD:
+            await self._free.wait()
         try:
-            return await self._pass_on(request, seen, body, fault)
+            response = await self._pass_on(request, seen, body, fault)
         except aiohttp.ClientError:
             return self._lose(request, seen)
+        if fault in {Fault.HOLD, Fault.HOLD_REPLY}:
+            self.let_through.set()
+        return response
 
     async def _pass_on(self, request: web.Request, seen: Seen, body: bytes, fault: Fault) -> web.StreamResponse:
         headers = {
@@ -142,6 +156,8 @@ class FaultProxy:
             if fault is Fault.LOSE_REPLY:
                 await reply.read()
                 return self._lose(request, seen)
+            if fault is Fault.HOLD_REPLY:
+                await self._free.wait()
             kept = {k: v for k, v in reply.headers.items() if k.lower() not in {"transfer-encoding", "content-length"}}
             response = web.StreamResponse(status=reply.status, headers=kept)
             await response.prepare(request)

@@ -1,34 +1,44 @@
 """The controller as a process of its own: started, waited for, killed."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def command(*flags: str) -> list[str]:
-    """Give the command line of a controller."""
-    return [sys.executable, "-X", "dev", "-m", "podtask", "--log-format=json", *flags]
+def command(*flags: str, without: str = "") -> list[str]:
+    """Give the command line of a controller, `without` one of its guards (`unguarded.py`)."""
+    module = ["tests.harness.unguarded", without] if without else ["podtask"]
+    return [sys.executable, "-X", "dev", "-m", *module, "--log-format=json", "--http-port=0", *flags]
 
 
 def environment(kubeconfig: Path) -> dict[str, str]:
     """Give the environment of a controller outside of its cluster."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("KUBERNETES_", "PODTASK_"))}
-    return {**kept, "KUBECONFIG": str(kubeconfig), "PYTHONPATH": str(ROOT / "controller"), "PYTHONUNBUFFERED": "1"}
+    return {
+        **kept,
+        "KUBECONFIG": str(kubeconfig),
+        "PYTHONPATH": f"{ROOT / 'controller'}:{ROOT}",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 class Controller:
     """One controller process. `lines` is its log so far; `wait_ready` returns once it has listed everything."""
 
-    def __init__(self, kubeconfig: Path, *flags: str) -> None:
+    def __init__(self, kubeconfig: Path, *flags: str, without: str = "") -> None:
         self._kubeconfig = kubeconfig
-        self._flags = flags
+        self._command = command(*flags, without=without)
         self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._said: dict[str, float] = {}
         self._ready = threading.Event()
         self._process: subprocess.Popen[str] | None = None
 
@@ -51,7 +61,7 @@ class Controller:
         """Start, and wait until it is ready."""
         self._ready.clear()
         self._process = subprocess.Popen(
-            command(*self._flags),
+            self._command,
             env=environment(self._kubeconfig),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -60,6 +70,25 @@ class Controller:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         assert self._ready.wait(30), "".join(self.lines[-40:])
+
+    def wait_said(self, message: str, seconds: float = 30) -> float:
+        """Wait until the log has this message; gives the time (of time.monotonic) at which it was first read."""
+        with self._news:
+            assert self._news.wait_for(lambda: message in self._said, seconds), "".join(self.lines[-40:])
+            return self._said[message]
+
+    def has_said(self, message: str) -> bool:
+        """Whether the log has this message."""
+        return message in self._said
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, and wait for nothing."""
+        os.kill(self.pid, number)
+
+    def wait_ended(self, seconds: float = 30) -> int:
+        """Wait for the end of the process; gives the exit code."""
+        assert self._process is not None
+        return self._process.wait(seconds)
 
     def kill(self) -> None:
         """End it without any warning, as a node failure would."""
@@ -84,5 +113,9 @@ class Controller:
         with process.stderr:
             for line in process.stderr:
                 self.lines.append(line)
+                with self._news:
+                    if line.startswith("{"):
+                        self._said.setdefault(json.loads(line)["msg"], time.monotonic())
+                    self._news.notify_all()
                 if '"msg": "ready"' in line:
                     self._ready.set()

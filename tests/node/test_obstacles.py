@@ -99,10 +99,21 @@ def test_a_root_image_that_may_not_be_root_is_told(namespace: Namespace) -> None
     assert "runAsNonRoot" in status["message"]
 
 
-def test_a_missing_volume_is_ended_by_the_start_deadline(namespace: Namespace) -> None:
+def test_a_missing_volume_is_told_and_its_coming_starts_the_task(namespace: Namespace) -> None:
     """The kubelet tells it in an Event only, never in the Pod's status."""
-    status = namespace.run("mapless", **shell("true"), **MISSING_MAP, deadlines={"startSeconds": 6})
+    namespace.create("mapless", **shell("test -e /settings/a"), **MISSING_MAP)
+    told = namespace.wait("mapless", is_told("ConfigError"))["status"]
+    assert told["phase"] == "Pending"
+    assert 'configmap "nowhere" not found' in told["message"]
+    namespace.core.create_namespaced_config_map(namespace.name, {"metadata": {"name": "nowhere"}, "data": {"a": "1"}})
+    check(namespace.wait_finished("mapless"), "Succeeded", "Completed", SUCCESS)
+
+
+def test_a_missing_volume_is_ended_by_the_start_deadline(namespace: Namespace) -> None:
+    status = namespace.run("mapless", **shell("true"), **MISSING_MAP, deadlines={"startSeconds": 15})
     check(status, "Failed", "StartDeadlineExceeded", Ended("Failed", "StartDeadlineExceeded", is_started=False))
+    assert "deadlines.startSeconds (15 s)" in status["message"]
+    assert 'configmap "nowhere" not found' in status["message"]
 
 
 def test_an_init_container_without_end_is_ended_by_the_start_deadline(namespace: Namespace) -> None:

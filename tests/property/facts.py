@@ -8,14 +8,26 @@ from hypothesis import strategies as st
 from podtask.api import names
 from podtask.api.reasons import Reason
 from podtask.core import identity, pod
-from podtask.core.observed import Attempt, Observed, Refusal, ResultLog, Task, TaskCondition, TaskStatus
+from podtask.core.observed import (
+    Attempt,
+    Observed,
+    PodEvent,
+    PodEvents,
+    Refusal,
+    ResultLog,
+    Task,
+    TaskCondition,
+    TaskStatus,
+)
 from podtask.core.pod import Pod
 from tests.builders import NAME, UID, MadeTask, at, make_task, pod_name
 
 times = st.one_of(st.integers(-100, 400).map(at), st.sampled_from([at(-(10**9)), at(10**10), at(10**11)]))
 near = st.integers(-100, 400).map(at)
 maybe_time = st.none() | times
-texts = st.sampled_from(["", "x", "exceeded quota", "y" * 5000, "persistentvolumeclaim a not found", "\x00é"])
+texts = st.sampled_from(
+    ["", "x", "exceeded quota", "Pod a still has the name", "y" * 5000, "persistentvolumeclaim a not found", "\x00é"]
+)
 exit_codes = st.sampled_from([0, 1, 2, 42, 137, 143, -1])
 
 _ENVELOPE = '{"v":1,"state":"inline","size":2,"sha256":"%s","encoding":"raw","payload":"{}"}'
@@ -50,7 +62,7 @@ terminated = st.builds(
     pod.Terminated,
     exit_code=exit_codes,
     signal=st.sampled_from([0, 9]),
-    reason=st.sampled_from(["", "Completed", "Error", "OOMKilled", "StartError", "ContainerStatusUnknown"]),
+    reason=st.sampled_from(["", "Completed", "Error", "OOMKilled", "StartError", "ContainerStatusUnknown", "Unknown"]),
     message=messages,
     started_at=maybe_time,
     finished_at=maybe_time,
@@ -71,7 +83,7 @@ def statuses(*container_names: str) -> st.SearchStrategy[tuple[pod.ContainerStat
 conditions = st.lists(
     st.builds(
         pod.Condition,
-        type=st.sampled_from(["PodScheduled", "DisruptionTarget", "TerminationTarget", "Ready"]),
+        type=st.sampled_from(["PodScheduled", "DisruptionTarget", "TerminationTarget", "PodReadyToStartContainers"]),
         status=st.sampled_from(["True", "False"]),
         reason=st.sampled_from(["", "Unschedulable", "PreemptionByScheduler", "DeletionByPodGC", "Other"]),
         message=texts,
@@ -246,6 +258,11 @@ def tasks(draw: st.DrawFn) -> Task:
     return made.build()
 
 
+pod_events = st.builds(
+    PodEvent, reason=st.sampled_from(["FailedMount", "Pulling"]), message=texts, last_timestamp=maybe_time
+)
+
+
 @st.composite
 def observations(draw: st.DrawFn) -> Observed:
     task = draw(tasks())
@@ -259,14 +276,26 @@ def observations(draw: st.DrawFn) -> Observed:
             | st.builds(
                 Refusal,
                 attempt=st.sampled_from([number, number, 1]),
-                code=st.sampled_from([400, 403, 404, 422, 500]),
+                code=st.sampled_from([400, 403, 404, 409, 422, 500]),
                 reason=st.just(""),
                 message=texts,
                 at=near,
                 count=st.sampled_from([1, 3, 10**9]),
             )
         ),
-        foreign_pod=draw(st.sampled_from(["", "", pod_name(1), "fixed"])),
+        foreign_pod=draw(st.none() | st.none() | pods(task.exact_pod_name)),
+        foreign_task=draw(st.none() | st.just(task)),
+        live_version=draw(st.sampled_from(["", "0"])),
+        create_in_doubt_until=draw(st.none() | near),
+        pod_events=draw(
+            st.none()
+            | st.builds(
+                PodEvents,
+                pod_uid=st.sampled_from(["pod-1", "pod-2"]),
+                read_at=near,
+                events=st.lists(pod_events).map(tuple),
+            )
+        ),
         gone_pods=frozenset(draw(st.lists(st.sampled_from(["pod-1", "pod-2", "other"]), max_size=2))),
         result_log=draw(st.none() | st.builds(ResultLog, pod_uid=st.sampled_from(["pod-1", "pod-2"]), error=texts)),
         log_failures=draw(st.integers(0, 6)),

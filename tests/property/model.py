@@ -6,7 +6,7 @@ import msgspec
 
 from podtask.api import names
 from podtask.core import clock, identity, plan, pod
-from podtask.core.observed import Observed, Refusal, ResultLog, Task, TaskStatus, spec_as_dict
+from podtask.core.observed import Observed, PodEvents, Refusal, ResultLog, Task, TaskStatus, spec_as_dict
 from podtask.core.pod import Pod
 
 _replace = msgspec.structs.replace
@@ -39,12 +39,22 @@ def _settle_step(observed: Observed, step: plan.Step, now: datetime) -> Observed
             return _change(observed, step.uid, lambda found: _deleted(found, step.grace_seconds, now))
         case plan.ReleasePod():
             return _change(observed, step.uid, _released)
-        case plan.ConfirmGone():
-            return _replace(observed, gone_pods=observed.gone_pods | {step.uid})
-        case plan.ReadResultLog():
-            return _replace(observed, result_log=ResultLog(pod_uid=step.uid, error="there is no log in the model"))
         case plan.DeleteTask():
             raise Gone
+    return _learnt(observed, step, now)
+
+
+def _learnt(observed: Observed, step: plan.Step, now: datetime) -> Observed:
+    match step:
+        case plan.ConfirmGone():
+            return _replace(observed, gone_pods=observed.gone_pods | {step.uid})
+        case plan.ReadPod():
+            found = next(p for p in observed.pods if p.metadata.uid == step.uid)
+            return _replace(observed, live_version=found.metadata.resource_version)
+        case plan.ReadPodEvents():
+            return _replace(observed, pod_events=PodEvents(pod_uid=step.uid, read_at=now))
+        case plan.ReadResultLog():
+            return _replace(observed, result_log=ResultLog(pod_uid=step.uid, error="there is no log in the model"))
     raise AssertionError(step)
 
 
@@ -105,7 +115,8 @@ def _deleted(found: Pod, grace: int | None, now: datetime) -> Pod | None:
     if not found.metadata.finalizers and seconds == 0:
         return None
     before = found.metadata
-    if before.deletion_timestamp is not None and (before.deletion_grace_period_seconds or 0) <= seconds:
+    grace_left = before.deletion_grace_period_seconds
+    if before.deletion_timestamp is not None and grace_left is not None and grace_left <= seconds:
         return found
     meta = _replace(before, deletion_timestamp=clock.later(now, seconds), deletion_grace_period_seconds=seconds)
     return _replace(found, metadata=meta)

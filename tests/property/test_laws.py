@@ -76,6 +76,7 @@ def test_no_pod_is_created_beside_a_living_one(observed: Observed, now: object) 
     assert not observed.task.status.phase_is_terminal
     assert not observed.task.spec.cancel
     assert not observed.task.spec.suspend
+    assert observed.task.metadata.deletion_timestamp is None
 
 
 @many

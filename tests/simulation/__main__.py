@@ -44,8 +44,6 @@ def _run(seed: int, wanted: int) -> int:
                 pool.shutdown(wait=False, cancel_futures=True)
                 break
     print(f"\n{total}")
-    for name, count in total.known.most_common():
-        print(f"known, {count} times: {name}")
     for broken in sorted(total.broken)[:_SHOWN_SEEDS]:
         print(f"\n{lives.explain(broken)}")
     if total.broken:

@@ -59,14 +59,26 @@ class ModelClient:
         return await self._read("get", f"{resource.plural}/{name}", lambda: self._server.get(resource, namespace, name))
 
     async def list_page(
-        self, resource: Resource, *, namespace: str = "", selector: str = "", limit: int = 500, continue_token: str = ""
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        selector: str = "",
+        fields: str = "",
+        limit: int = 500,
+        continue_token: str = "",
     ) -> Page:
         """See `client.Client.list_page`."""
         return await self._read(
             "list",
             resource.plural,
             lambda: self._server.list_page(
-                resource, namespace=namespace, selector=selector, limit=limit, continue_token=continue_token
+                resource,
+                namespace=namespace,
+                selector=selector,
+                fields=fields,
+                limit=limit,
+                continue_token=continue_token,
             ),
         )
 
@@ -242,11 +254,12 @@ class ModelClient:
         sent_at = loop.time()
 
         def arrive() -> None:
-            self._server.sent_at = sent_at
+            self._server.sent_at, self._server.sender = sent_at, self._who
             try:
                 reply, problem = act(), None
             except errors.ApiError as error:
                 reply, problem = None, error
+            self._server.sender = ""
             self._observer.carried_out(
                 self._who, verb, what, "" if problem is None else f"{problem.code} {problem.reason}"
             )

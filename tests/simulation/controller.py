@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from podtask.core import plan
 from podtask.core.observed import Task
+from podtask.core.policy import Policy
 from podtask.kube.client import Client
 from podtask.runtime.apply import Applier
 from podtask.runtime.cluster import Cluster
@@ -50,6 +51,7 @@ class Controller:
         report: Callable[[str], None],
         *,
         alone: bool,
+        running_pods_limit: int | None,
     ) -> None:
         """`offset` is how far its wall clock is off."""
         loop = asyncio.get_running_loop()
@@ -60,11 +62,12 @@ class Controller:
             self.queue,
             namespace="",
             relist_seconds=_RELIST_SECONDS,
+            running_pods_limit=running_pods_limit,
             time_source=LoopClock(),
             jitter=rng.random,
         )
         memories = Memories()
-        settings = plan.Settings()
+        settings = plan.Settings(policy=Policy(max_running_pods=running_pods_limit))
         begun = loop.time()
 
         def now() -> datetime:
@@ -74,6 +77,7 @@ class Controller:
             cache=self.cluster,
             applier=Applier(client, self.cluster, memories, settings, now=now),
             memories=memories,
+            places=self.cluster.places,
             queue=self.queue,
             recorder=_Silence(),
             settings=settings,
@@ -84,6 +88,7 @@ class Controller:
 
     async def _work(self) -> None:
         await self.cluster.wait_synced()
+        self.cluster.line_up()
         async with asyncio.TaskGroup() as group:
             for _ in range(_WORKERS):
                 group.create_task(self.reconciler.work())

@@ -27,10 +27,13 @@ class Script:
     tasks: tuple[TaskScript, ...] = field(default_factory=tuple)
     has_stranger: bool = False
     """A Pod of somebody else has the name that a task wants for its own."""
+    running_pods_limit: int | None = None
+    """The platform's policy."""
 
     def describe(self) -> str:
         """Name what is asked for."""
-        return "; ".join(
+        limit = f"limit={self.running_pods_limit} " if self.running_pods_limit else ""
+        return limit + "; ".join(
             f"{t.name} {t.spec} codes={t.habits.exit_codes} acts={[(round(a.at, 1), a.kind) for a in t.acts]}"
             for t in self.tasks
         )
@@ -40,7 +43,20 @@ def draw(rng: random.Random) -> Script:
     """Draw one to three tasks."""
     count = rng.choice((1, 1, 1, 2, 3))
     tasks = tuple(_draw_task(rng, f"task-{number}") for number in range(1, count + 1))
-    return Script(tasks, has_stranger=rng.random() < 0.1)
+    has_stranger = rng.random() < 0.1
+    limit = rng.choice((None, None, 1)) if count > 1 else None
+    if rng.random() < 0.05:
+        for task in tasks:
+            _fix_name(task.spec)
+    return Script(tasks, has_stranger, running_pods_limit=limit)
+
+
+def _fix_name(spec: Object) -> None:
+    """All tasks of a life want one name for their Pods, as runs of a day do that share it."""
+    container = {"name": spec.get("containerName", "base"), "image": "python:3"}
+    template: Object = spec.setdefault("template", {})
+    template.setdefault("spec", {}).setdefault("containers", [container])
+    template["metadata"] = {"name": "exact"}
 
 
 def _draw_task(rng: random.Random, name: str) -> TaskScript:

@@ -16,6 +16,8 @@ _HOT_SECONDS = 5.0
 _HOT_REQUESTS = 40
 _IN_FLIGHT_SECONDS = 6.0
 """From the live read before a create to the sending of the create, at most."""
+_UNKNOWN_SECONDS = 25.0
+"""So long a create of a controller that died meanwhile may be on its way and not be heard of by the next, at most."""
 
 
 class Broken(Exception):
@@ -30,6 +32,7 @@ class Laws:
         self._truth = truth
         self.broken: list[str] = []
         self.requests = 0
+        self.running_pods_limit: int | None = None
         self._recent: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._over: dict[str, float] = {}
         """When each task became terminal, by uid."""
@@ -110,6 +113,22 @@ class Laws:
             self.breach(f"two live Pods: {pod['metadata']['name']} beside {others[0]['metadata']['name']}")
         if run.task_uid in self._over:
             self.breach(f"Pod {pod['metadata']['name']} was created for a task that was over")
+        self._judge_places(run)
+
+    def _judge_places(self, born: Run) -> None:
+        """No more Pods at once than the platform allows, as far as the one controller there is could know."""
+        pods = [pod for pod in self._etcd.scan("pods") if names.LABEL_TASK_UID in pod["metadata"].get("labels", {})]
+        runs = [self._truth.runs[pod["metadata"]["uid"]] for pod in pods if _is_live(pod)]
+        known = [run for run in runs if not self._is_unknown(run, born)]
+        if self.running_pods_limit is not None and len(known) > self.running_pods_limit:
+            self.breach(f"{len(known)} Pods live, the limit is {self.running_pods_limit}: {[r.name for r in known]}")
+
+    def _is_unknown(self, run: Run, born: Run) -> bool:
+        """Whether a Pod may have been on its way unknown: by a controller that died, or of a task called off since."""
+        truth = self._truth
+        is_called_off = run.task_uid in {*truth.cancels, *truth.suspends, *truth.deletes}
+        is_a_legacy = run.sent_by != born.sent_by and run.created_at >= born.sent_at - _UNKNOWN_SECONDS
+        return run.overtaken or run.stripped or is_called_off or is_a_legacy
 
     def _is_overtaken(self, run: Run) -> bool:
         """A create may be on its way while its attempt ends elsewhere; no client of Kubernetes can call it back.
@@ -152,8 +171,14 @@ class Watcher:
         if beside is not None and not (beside.forced or beside.overtaken or run.overtaken):
             self._laws.breach(f"{run.name} began to run while {beside.name} ran")
         again = next((o for o in same if o.attempt == run.attempt and o.started_at is not None), None)
-        if again is not None and not (again.forced or run.overtaken):
+        if again is not None and not (again.forced or run.overtaken or self._was_let_go_by_another(again, run)):
             self._laws.breach(f"attempt {run.attempt} ran twice")
+
+    def _was_let_go_by_another(self, first: Run, second: Run) -> bool:
+        """Whether the task was deleted with a create on its way that whoever let its first Pod go could not know of."""
+        deleted_at = self._truth.deletes.get(second.task_uid)
+        was_under_way = deleted_at is not None and second.sent_at <= deleted_at + _IN_FLIGHT_SECONDS
+        return was_under_way and first.released_by != second.sent_by
 
 
 def _held(pod: Object | None) -> bool:

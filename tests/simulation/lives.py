@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from . import known
 from .world import Outcome, World
 
 _SHOWN_LINES = 120
@@ -21,7 +20,6 @@ class Tally:
     requests: int = 0
     virtual_hours: float = 0.0
     phases: Counter[str] = field(default_factory=Counter)
-    known: Counter[str] = field(default_factory=Counter)
     broken: list[int] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
@@ -31,9 +29,7 @@ class Tally:
         self.requests += outcome.requests
         self.virtual_hours += outcome.seconds / 3600
         self.phases.update(outcome.phases)
-        names = [known.name_of(sentence) for sentence in outcome.broken]
-        self.known.update(name for name in names if name)
-        if not all(names):
+        if outcome.broken:
             self.broken.append(outcome.seed)
 
     def merge(self, other: "Tally") -> None:
@@ -41,7 +37,6 @@ class Tally:
         for name in ("lives", "worlds", "seconds", "requests", "virtual_hours"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.phases.update(other.phases)
-        self.known.update(other.known)
         self.broken += other.broken
 
     def __str__(self) -> str:

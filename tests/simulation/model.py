@@ -56,8 +56,12 @@ class Server:
         self._kinds: dict[str, Kind] = {"pods": pods.Pods(), "podtasks": podtasks.PodTasks()}
         self.admit: Callable[[str, Object], None] = lambda _plural, _obj: None
         """Admission: raises `errors.Forbidden` for what the cluster does not let in."""
+        self.events_of: Callable[[str], list[Object]] = lambda _fields: []
+        """The Events that a field selector finds."""
         self.sent_at = 0.0
         """When the request that is being carried out was sent."""
+        self.sender = ""
+        """Which controller sent it; nobody's where it is not a controller's."""
         self._uids = 0
         self._snapshots: dict[str, tuple[str, list[bytes]]] = {}
 
@@ -72,9 +76,18 @@ class Server:
         return self.etcd.get((resource.plural, namespace, name))
 
     def list_page(
-        self, resource: Resource, *, namespace: str = "", selector: str = "", limit: int = 500, continue_token: str = ""
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        selector: str = "",
+        fields: str = "",
+        limit: int = 500,
+        continue_token: str = "",
     ) -> Page:
         """Read one page of one consistent list: later pages show what was there when the first was read."""
+        if resource.plural == "events":
+            return Page([orjson.dumps(event) for event in self.events_of(fields)], str(self.etcd.revision), "")
         if continue_token:
             if continue_token not in self._snapshots:
                 raise errors.Gone("The provided continue parameter is too old", reason="Expired")

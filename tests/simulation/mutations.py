@@ -13,6 +13,7 @@ from podtask.kube import errors
 from podtask.kube.client import PODS
 from podtask.runtime import apply, reconciler
 from podtask.runtime.decode import PODTASKS, decode_pod, decode_task, status_to_wire
+from podtask.runtime.places import Places
 from podtask.runtime.queue import WorkQueue
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -129,6 +130,11 @@ def stop_unversioned() -> AbstractContextManager[Any]:
     return mock.patch.object(apply, "_stop_note", note)
 
 
+def forget_doubt() -> AbstractContextManager[Any]:
+    """A create without a reply is taken for one that was never sent."""
+    return mock.patch.object(apply.Applier, "_end_of_doubt", return_value=None)
+
+
 def release_first() -> AbstractContextManager[Any]:
     """The finalizer goes before the outcome is written."""
     real = decide._conclude
@@ -163,6 +169,23 @@ def count_disruption_as_failure() -> AbstractContextManager[Any]:
     return mock.patch.object(attempts, "_counts", lambda *args: (sum(real(*args)), 0))
 
 
+def forget_creates() -> AbstractContextManager[Any]:
+    """A place counts as taken only once its Pod is there."""
+    real = Places.settle
+
+    def settle(self: Places, task: Any, decided: plan.Plan) -> None:
+        real(self, task, decided)
+        for namespace in self._namespaces.values():
+            namespace.creating.clear()
+
+    return mock.patch.object(Places, "settle", settle)
+
+
+def forget_who_waits() -> AbstractContextManager[Any]:
+    """Nobody is told that a place is free."""
+    return mock.patch.object(Places, "_call", return_value=None)
+
+
 def overlap() -> AbstractContextManager[Any]:
     """The next attempt does not wait for the last one's Pod."""
     return mock.patch.object(decide, "_linger", _begin_anyway)
@@ -185,9 +208,12 @@ MUTATIONS: dict[str, Mutation] = {
         skip_live_read,
         trust_cache_of_pods,
         stop_unversioned,
+        forget_doubt,
         release_first,
         leave_others,
         count_disruption_as_failure,
         overlap,
+        forget_creates,
+        forget_who_waits,
     )
 }

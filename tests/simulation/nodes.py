@@ -91,6 +91,8 @@ class Nodes:
             run.gone_at = change.at
         else:
             _note_stop(run, change.after, change.at)
+            if _is_held(change.before) and not _is_held(change.after):
+                run.released_by = self._server.sender
             # A grace of nothing, be it asked for or the Pod's own: the API then says nothing about the machine.
             run.forced = run.forced or (_is_forced(change.after) and not _is_forced(change.before))
         if not self.lives[uid].over:
@@ -101,7 +103,7 @@ class Nodes:
         labels = meta.get("labels", {})
         task_uid = labels.get(names.LABEL_TASK_UID, "")
         run = Run(meta["uid"], meta["name"], task_uid, int(labels.get(names.LABEL_ATTEMPT, 0)), self._server.now())
-        run.sent_at = self._server.sent_at
+        run.sent_at, run.sent_by = self._server.sent_at, self._server.sender
         self._truth.runs[run.uid] = run
         habits = self._habits(task_uid)
         calm = self._server.now() >= self._until
@@ -218,6 +220,10 @@ def _note_stop(run: Run, pod: Object, at: float) -> None:
     run.stop_reasons.add(reason)
     if run.stopped_at is None:
         run.stopped_at = at
+
+
+def _is_held(pod: Object | None) -> bool:
+    return pod is not None and names.FINALIZER in pod["metadata"].get("finalizers", [])
 
 
 def _is_forced(pod: Object | None) -> bool:

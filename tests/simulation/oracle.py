@@ -11,6 +11,7 @@ from .truth import Run
 
 _BLUR_SECONDS = 1.0
 """Times in the API are cut to seconds."""
+_BY_KUBELET = frozenset({"evict", "shutdown"})
 _BY_STOP = {
     "RunDeadlineExceeded": "Failed",
     "StartDeadlineExceeded": "Failed",
@@ -44,7 +45,9 @@ def _by_itself(run: Run, *, skewed: bool) -> set[str]:
     # where the kubelet had not told of it yet.
     told = run.told_end_at or 0.0
     unseen = run.stopped_at is not None and (own == {"Failed"} or told > run.stopped_at)
-    return own | _interrupted(run) if before or unseen else own
+    # What the kubelet says of an eviction or a shutdown has no time: a failure shortly before it looks the same.
+    timeless = own == {"Failed"} and not _BY_KUBELET.isdisjoint(run.disrupted)
+    return own | _interrupted(run) if before or unseen or timeless else own
 
 
 def _interrupted(run: Run) -> set[str]:

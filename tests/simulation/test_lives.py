@@ -10,6 +10,8 @@ from .world import World
 
 WORLDS_IN_A_CHUNK = 110
 CHUNKS = 20
+FOUND = (949826511105,)
+"""Seeds of `make simulate` that have broken a law once."""
 """110 worlds are about 180 lives, so that these are more than 3,000."""
 
 
@@ -17,6 +19,11 @@ CHUNKS = 20
 def test_every_life_keeps_the_laws(chunk: int) -> None:
     first = chunk * WORLDS_IN_A_CHUNK
     _live(range(first, first + WORLDS_IN_A_CHUNK))
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_a_life_that_has_broken_a_law_keeps_them_now(seed: int) -> None:
+    _live(range(seed, seed + 1))
 
 
 def _live(seeds: range) -> None:
@@ -37,6 +44,15 @@ def test_a_life_without_faults_costs_five_writes() -> None:
     outcome = World(1, script=script, given=Faults()).run()
     assert (outcome.phases, outcome.broken) == (("Succeeded",), [])
     assert outcome.writes == 5
+
+
+def test_tasks_that_share_a_pod_name_take_turns() -> None:
+    spec = {"image": "x", "template": {"metadata": {"name": "exact"}}}
+    tasks = tuple(TaskScript(f"run-{n}", spec, Habits(run=2.0)) for n in range(3))
+    outcome = World(1, script=Script(tasks), given=Faults()).run()
+    assert (outcome.phases, outcome.broken) == (("Succeeded",) * 3, [])
+    keeping = tuple(TaskScript(f"run-{n}", {**spec, "podRetention": "Keep"}) for n in range(2))
+    assert sorted(World(1, script=Script(keeping), given=Faults()).run().phases) == ["Failed", "Succeeded"]
 
 
 def test_nothing_is_asked_of_the_server_while_a_task_runs() -> None:

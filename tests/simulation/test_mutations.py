@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
-from . import draws, faults, known
+from . import draws, faults
+from .draws import Script, TaskScript
+from .fate import Habits
+from .faults import Faults
 from .mutations import MUTATIONS
+from .users import Act
 from .world import World
 
 WORLDS = 600
@@ -26,7 +30,20 @@ def _beside_stranger(seed: int) -> dict[str, Any]:
     return {"script": dataclasses.replace(drawn, has_stranger=True)}
 
 
-FOCUS = {"skip_live_read": _cut_off, "ignore_conflict": _beside_stranger}
+def _late_and_deleted(seed: int) -> dict[str, Any]:
+    """Creates that arrive late, of tasks that are deleted in the meantime: what a create in doubt can do."""
+    rng = random.Random(f"{seed}/late")
+    acts = (Act(rng.uniform(0.05, 2), rng.choice(("delete", "delete-foreground"))),)
+    spec = {"image": "x", "terminationGracePeriodSeconds": 0}
+    script = Script((TaskScript("late", spec, Habits(run=0.5), acts),))
+    return {"script": script, "given": Faults(until=30.0, reply_lost_late=0.7)}
+
+
+FOCUS = {
+    "skip_live_read": _cut_off,
+    "ignore_conflict": _beside_stranger,
+    "forget_doubt": _late_and_deleted,
+}
 """Where the mistake shows only under a rare fault, worlds that have it."""
 
 
@@ -34,8 +51,7 @@ def _first_broken(name: str) -> str:
     for seed in range(WORLDS):
         given = FOCUS[name](seed) if name in FOCUS else {}
         for sentence in World(seed, **given).run().broken:
-            if not known.name_of(sentence):
-                return f"world {seed}: {sentence}"
+            return f"world {seed}: {sentence}"
     return ""
 
 
@@ -50,4 +66,4 @@ def test_the_simulation_finds(name: str) -> None:
 @pytest.mark.parametrize("name", FOCUS)
 def test_the_product_itself_passes_where_the_mutation_fails(name: str) -> None:
     broken = [World(seed, **FOCUS[name](seed)).run().broken for seed in range(100)]
-    assert not [sentence for sentences in broken for sentence in sentences if not known.name_of(sentence)]
+    assert not [sentence for sentences in broken for sentence in sentences]

@@ -50,6 +50,10 @@ class Run:
     """Somebody took its finalizers by force, so nothing held it until its outcome was recorded."""
     sent_at: float = 0.0
     """When the create that made it was sent."""
+    sent_by: str = ""
+    """Which controller sent it."""
+    released_by: str = ""
+    """Which controller took its finalizer off."""
     overtaken: bool = False
     """Its create was under way while its attempt ended, or its task: what it made is a second life."""
     gone_at: float | None = None

@@ -109,6 +109,9 @@ class World:
         self.server = Server(loop.time)
         self.truth = Truth()
         self.laws = Laws(self.server.etcd, self.truth)
+        if self.faults.controllers == 1:
+            # Two that do not know of each other cannot keep a limit together: a Lease sees to it that there is one.
+            self.laws.running_pods_limit = self.script.running_pods_limit
         self.last: dict[str, dict] = {}
         self.server.etcd.observers.append(self._remember)
         if self._trace:
@@ -144,7 +147,14 @@ class World:
         client = ModelClient(self.server, self.faults, rng, who, self, self.nodes)
         self._note(f"{who} starts")
         alone = self.faults.controllers == 1
-        self._controllers[who] = Controller(client, rng, self._offset, self._breach, alone=alone)
+        self._controllers[who] = Controller(
+            client,
+            rng,
+            self._offset,
+            self._breach,
+            alone=alone,
+            running_pods_limit=self.script.running_pods_limit,
+        )
 
     def _offset(self) -> float:
         now = asyncio.get_running_loop().time()

@@ -18,6 +18,7 @@ class Reason(enum.StrEnum):
     SUSPENDED = "Suspended"
     BACKOFF = "Backoff"
     POD_TERMINATING = "PodTerminating"
+    NAME_TAKEN = "NameTaken"
     SCHEDULING_GATED = "SchedulingGated"
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
@@ -91,6 +92,10 @@ REASONS: dict[Reason, ReasonDoc] = {
     ),
     Reason.POD_TERMINATING: ReasonDoc(
         "The Pod of the last attempt is still being stopped; the next never overlaps it.", "Wait."
+    ),
+    Reason.NAME_TAKEN: ReasonDoc(
+        "The Pod of another PodTask has the name that template.metadata.name asks for; this one waits for it to go.",
+        "Wait for that task's end and its podTTLSecondsAfterFinished, or use names that differ.",
     ),
     Reason.SCHEDULING_GATED: ReasonDoc(
         "A queueing system holds the Pod back by a scheduling gate.", "Look at the queue, such as Kueue's Workload."
@@ -168,7 +173,8 @@ REASONS: dict[Reason, ReasonDoc] = {
         "Remove the field that the message names, or upgrade the controller.",
     ),
     Reason.NAME_CONFLICT: ReasonDoc(
-        "A Pod of that name exists and is not this task's.", "Remove that Pod, or change template.metadata.name."
+        "A Pod has the attempt's name, is not this task's, and does not go by itself.",
+        "Remove that Pod, or change template.metadata.name.",
     ),
     Reason.SPEC_CHANGED: ReasonDoc(
         "The spec is not the one the first attempt was made from.", "Create a new PodTask instead of editing one."

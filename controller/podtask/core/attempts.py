@@ -67,17 +67,19 @@ def _next_or_over(
     task: Task, written: TaskStatus, ending: Ending, xcom: XComStatus | None, now: datetime
 ) -> TaskStatus:
     spec = task.spec
-    over = ""
+    over, count = "", ""
     if written.failure_count > spec.backoff_limit:
         over = ending.reason if spec.backoff_limit == 0 else Reason.BACKOFF_LIMIT_EXCEEDED
+        count = f"{written.failure_count} failures, and backoffLimit is {spec.backoff_limit}"
     elif written.disruption_count > spec.disruption_limit:
         over = ending.reason if spec.disruption_limit == 0 else Reason.DISRUPTION_LIMIT_EXCEEDED
+        count = f"{written.disruption_count} disruptions, and disruptionLimit is {spec.disruption_limit}"
     elif written.attempt_count >= MAX_ATTEMPTS:
-        over = Reason.ATTEMPT_LIMIT_EXCEEDED
+        over, count = Reason.ATTEMPT_LIMIT_EXCEEDED, f"{written.attempt_count} attempts, the most there can be"
     if over:
         message = ending.message
         if over != ending.reason:
-            message = f"after {written.attempt_count} attempts; the last: {ending.reason}: {ending.message}"
+            message = f"{count}; the last: {ending.reason}: {ending.message}".removesuffix(": ")
         return status.finished(task, written, Phase.FAILED, over, message, now, xcom)
     if ending.reason == Reason.SUSPENDED:
         return status.waiting_for_next(written, Reason.SUSPENDED, "the Pod was removed", None)

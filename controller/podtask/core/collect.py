@@ -14,7 +14,7 @@ from ..api.v1alpha1.status import AttemptOutcome, ResultState
 from . import clock, result, transport
 from .ending import Ending
 from .observed import Observed, Pod, Terminated, XComSpec, XComStatus
-from .plan import ReadResultLog, Settings, Step
+from .plan import ReadPod, ReadResultLog, Settings, Step
 
 _REPLACEMENT = "\ufffd"
 """What the kubelet puts in the place of bytes that are no UTF-8, without a word."""
@@ -78,7 +78,7 @@ def _content(
     sidecar = pod.container(names.RESULT_CONTAINER)
     ended = sidecar.state.terminated if sidecar else None
     if ended is None or _was_early(ended, ending):
-        return _await_sidecar(pod, ending, settings, now)
+        return _await_sidecar(observed, pod, ending, settings, now)
     if ended.exit_code != 0 or not ended.message:
         raise result.ResultError(
             Reason.XCOM_SIDECAR_FAILED,
@@ -119,11 +119,11 @@ def _direct(pod: Pod, container: str, xcom: XComSpec) -> bytes:
     return content
 
 
-def _await_sidecar(pod: Pod, ending: Ending, settings: Settings, now: datetime) -> Waiting:
+def _await_sidecar(observed: Observed, pod: Pod, ending: Ending, settings: Settings, now: datetime) -> Waiting:
     if pod.is_terminal:
         raise result.ResultError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
     if any(other.state.terminated is None for other in pod.status.container_statuses):
-        return _await_others(pod, settings, now)
+        return _await_others(observed, pod, settings, now)
     patience = pod.spec.termination_grace_period_seconds + settings.result_seconds
     ends = [ending.finished_at] + [
         c.state.terminated.finished_at for c in pod.status.container_statuses if c.state.terminated
@@ -131,24 +131,29 @@ def _await_sidecar(pod: Pod, ending: Ending, settings: Settings, now: datetime) 
     last = max((end for end in ends if end is not None), default=None)
     ended = clock.by_kubelet(last, pod) if last else None
     until = clock.later(clock.bounded(ended, pod, now), patience)
-    if now >= until:
-        raise result.ResultError(
-            Reason.XCOM_SIDECAR_FAILED, f"the result sidecar did not deliver within {patience} s of the task's end"
-        )
-    return Waiting(until=until)
+    lost = result.ResultError(
+        Reason.XCOM_SIDECAR_FAILED, f"the result sidecar did not deliver within {patience} s of the task's end"
+    )
+    return _wait_or_lose(observed, pod, until, now, lost)
 
 
-def _await_others(pod: Pod, settings: Settings, now: datetime) -> Waiting:
+def _await_others(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Waiting:
     """The sidecar is told to stop once every ordinary container has ended, and that end wakes this task."""
     gone_at = pod.metadata.deletion_timestamp
     if gone_at is None:
         return Waiting()
     until = clock.later(gone_at, settings.result_seconds)
-    if now >= until:
-        raise result.ResultError(
-            Reason.XCOM_LOST, f"the Pod does not end; node {pod.spec.node_name} may be unreachable"
-        )
-    return Waiting(until=until)
+    lost = result.ResultError(Reason.XCOM_LOST, f"the Pod does not end; node {pod.spec.node_name} may be unreachable")
+    return _wait_or_lose(observed, pod, until, now, lost)
+
+
+def _wait_or_lose(observed: Observed, pod: Pod, until: datetime, now: datetime, lost: result.ResultError) -> Waiting:
+    """Wait until then. A result is given up by what the server has, never by a cache that may be minutes behind it."""
+    if now < until:
+        return Waiting(until=until)
+    if observed.live_version != pod.metadata.resource_version:
+        return Waiting(steps=(ReadPod(name=pod.metadata.name, uid=pod.metadata.uid),))
+    raise lost
 
 
 def _from_log(observed: Observed, pod: Pod, envelope: result.Envelope, xcom: XComSpec) -> bytes | Waiting:

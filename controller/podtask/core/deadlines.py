@@ -21,6 +21,30 @@ class Deadline(NamedTuple):
     reason: Reason
 
 
+_WORDS: dict[str, str] = {
+    Reason.SCHEDULE_DEADLINE_EXCEEDED: "no node took the Pod within deadlines.scheduleSeconds"
+    " ({0.deadlines.schedule_seconds} s)",
+    Reason.IMAGE_PULL_DEADLINE_EXCEEDED: "the images were not there within deadlines.imagePullSeconds"
+    " ({0.deadlines.image_pull_seconds} s)",
+    Reason.START_DEADLINE_EXCEEDED: "container {0.container_name} did not start within deadlines.startSeconds"
+    " ({0.deadlines.start_seconds} s)",
+    Reason.RUN_DEADLINE_EXCEEDED: "container {0.container_name} ran longer than deadlines.runSeconds"
+    " ({0.deadlines.run_seconds} s)",
+    Reason.TOTAL_DEADLINE_EXCEEDED: "the task took longer than deadlines.totalSeconds"
+    " ({0.deadlines.total_seconds} s) over all attempts",
+    Reason.CANCELLED: "spec.cancel was set",
+    Reason.CANCEL_AFTER_REACHED: "spec.cancelAfter ({0.cancel_after}) was reached: nobody waits for the task any more",
+    Reason.SUSPENDED: "spec.suspend was set",
+    Reason.NODE_LOST: "the Pod's node did not stop it, and forceDeletePodAfterSeconds"
+    " ({0.force_delete_pod_after_seconds} s) gave it up",
+}
+
+
+def words(task: Task, reason: str) -> str:
+    """Say which limit or wish of the spec ended an attempt, with its figure; nothing where none of them did."""
+    return _WORDS.get(reason, "").format(task.spec)
+
+
 def total(task: Task, now: datetime) -> Deadline | None:
     """Give the end of the task's total time; time spent suspended is left out."""
     seconds = task.spec.deadlines.total_seconds
@@ -46,7 +70,7 @@ def of_pod(task: Task, pod: Pod, attempt: Attempt | None, now: datetime) -> Dead
     started = started_at(pod, task.spec.container_name, now)
     if started is not None:
         return _after(started, limits.run_seconds, Reason.RUN_DEADLINE_EXCEEDED)
-    scheduled = _scheduled_at(pod, now)
+    scheduled = scheduled_at(pod, now)
     if scheduled is None:
         if pod.spec.scheduling_gates:
             return None
@@ -71,7 +95,8 @@ def started_at(pod: Pod, container: str, now: datetime) -> datetime | None:
     return clock.bounded(clock.by_kubelet(started, pod) if started else None, pod, now)
 
 
-def _scheduled_at(pod: Pod, now: datetime) -> datetime | None:
+def scheduled_at(pod: Pod, now: datetime) -> datetime | None:
+    """Give the time at which a node was found for the Pod."""
     condition = pod.condition("PodScheduled")
     if condition is not None and condition.status == "True":
         return clock.bounded(condition.last_transition_time, pod, now)

@@ -11,7 +11,21 @@ import msgspec
 from ..api import names
 from ..api.reasons import Reason
 from ..api.v1alpha1.status import AttemptOutcome, Phase
-from . import attempts, clock, collect, deadlines, diagnosis, identity, live, refusal, retention, status
+from . import (
+    attempts,
+    clock,
+    collect,
+    deadlines,
+    diagnosis,
+    identity,
+    live,
+    namesake,
+    podspec,
+    policy,
+    refusal,
+    retention,
+    status,
+)
 from .ending import Ending, classify
 from .observed import Attempt, Observed, Pod, Refusal, Task, TaskStatus
 from .plan import ConfirmGone, CreatePod, Note, Plan, ReleasePod, Settings, Step, WriteStatus
@@ -21,6 +35,7 @@ _LONGEST_REFUSAL_WAIT_SECONDS = 60
 
 def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     """Say what to do about a task now, and when to look again if nothing happens before."""
+    observed = _with_defaults(observed, settings)
     task = observed.task
     # 1. Another controller's task is not touched.
     if task.spec.managed_by != names.CONTROLLER:
@@ -28,11 +43,11 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     owned = tuple(p for p in observed.pods if p.is_owned_by(task.metadata.uid))
     # 2. With the object going, there is no status left to write to: the garbage collector stops the Pods.
     if task.metadata.deletion_timestamp is not None:
-        return retention.release_all(owned)
+        return retention.release_with_task(observed, owned, now)
     # 3. Terminal is for ever: only tidying is left, of every Pod that names this task, late creates included.
     if task.status.phase_is_terminal:
         tidy = retention.tidy(observed, owned, settings, now)
-        return _join(_observe_generation(task), tidy, retention.expire(task, now))
+        return _join(_observe_generation(task, settings), tidy, retention.expire(observed, settings, now))
     # 4. What cannot be understood cannot be run. A Pod that lives is stopped once that stands in the status.
     if task.problem:
         return _finish(task, Phase.FAILED, Reason.INVALID_SPEC, task.problem, now)
@@ -72,9 +87,10 @@ def _without_pod(observed: Observed, others: tuple[Pod, ...], settings: Settings
     if vanished is not None:
         return _vanished(observed, vanished, now)
     if task.spec.cancel:
-        return _finish(task, Phase.CANCELLED, Reason.CANCELLED, "", now)
+        return _finish(task, Phase.CANCELLED, Reason.CANCELLED, deadlines.words(task, Reason.CANCELLED), now)
     if task.spec.cancel_after is not None and task.spec.cancel_after <= now:
-        return _finish(task, Phase.CANCELLED, Reason.CANCEL_AFTER_REACHED, "", now)
+        message = deadlines.words(task, Reason.CANCEL_AFTER_REACHED)
+        return _finish(task, Phase.CANCELLED, Reason.CANCEL_AFTER_REACHED, message, now)
     alarm = Plan(wake_at=task.spec.cancel_after)
     if task.spec.suspend:
         return _join(_suspend(task, now), alarm)
@@ -82,7 +98,7 @@ def _without_pod(observed: Observed, others: tuple[Pod, ...], settings: Settings
         return _write(status.resumed(task, now))
     total = deadlines.total(task, now)
     if total is not None and total.at <= now:
-        return _finish(task, Phase.FAILED, total.reason, "", now)
+        return _finish(task, Phase.FAILED, total.reason, deadlines.words(task, total.reason), now)
     alarm = _join(alarm, Plan(wake_at=total.at if total else None))
     return _join(_begin(observed, others, settings, now), alarm)
 
@@ -103,13 +119,37 @@ def _begin(observed: Observed, others: tuple[Pod, ...], settings: Settings, now:
         return _finish(task, Phase.FAILED, Reason.SPEC_CHANGED, message, now)
     number = status.number_of_next(task)
     name = pod_name(task, number)
-    if name in {observed.foreign_pod, *(p.metadata.name for p in observed.pods)}:
-        # In the cache and yet not an attempt of ours: somebody took its owner or its attempt's number away.
-        return _finish(task, Phase.FAILED, Reason.NAME_CONFLICT, f"Pod {name} exists and is not this task's", now)
-    create = Plan(steps=(CreatePod(attempt=number, name=name),))
+    if taken := _why_name_is_taken(observed, name):
+        return _finish(task, Phase.FAILED, Reason.NAME_CONFLICT, taken, now)
+    create = _create(observed, number, name, settings, now)
     if observed.refusal is None or observed.refusal.attempt != number:
         return create
     return _refused(observed, observed.refusal, create, settings, now)
+
+
+def _why_name_is_taken(observed: Observed, name: str) -> str:
+    if any(p.metadata.name == name for p in observed.pods):
+        # In the cache and yet not an attempt of ours: somebody took its owner or its attempt's number away.
+        return f"Pod {name} exists and is not this task's"
+    foreign = observed.foreign_pod
+    return namesake.why_it_stays(foreign, observed.foreign_task) if foreign is not None else ""
+
+
+def _create(observed: Observed, number: int, name: str, settings: Settings, now: datetime) -> Plan:
+    """Create the Pod, or wait until the namespace has a place for it."""
+    task, limit = observed.task, settings.policy.max_running_pods
+    if limit is None or observed.places_taken < limit:
+        return Plan(steps=(CreatePod(attempt=number, name=name),))
+    try:
+        podspec.build(task, number, name, settings)
+    except podspec.PolicyError as error:
+        # Nobody is to stand in line for an hour to be told then what was known at once.
+        return _finish(task, Phase.FAILED, Reason.POLICY_DENIED, str(error), now)
+    except podspec.TemplateError as error:
+        return _finish(task, Phase.FAILED, Reason.INVALID_POD_TEMPLATE, str(error), now)
+    message = f"the platform allows namespace {task.metadata.namespace} {limit} running Pods of PodTasks at once"
+    told = live.tell(observed, Phase.PENDING, Reason.CONCURRENCY_LIMIT, message, None, settings, now)
+    return msgspec.structs.replace(told, waits_for_place=True)
 
 
 def _refused(observed: Observed, refused: Refusal, create: Plan, settings: Settings, now: datetime) -> Plan:
@@ -119,11 +159,18 @@ def _refused(observed: Observed, refused: Refusal, create: Plan, settings: Setti
         return _finish(task, Phase.FAILED, reason, refused.message, now)
     if verdict is refusal.Verdict.STOP:
         return Plan()
-    deadline = deadlines.without_pod(task)
-    if deadline is not None and deadline.at <= now:
-        return _finish(task, Phase.FAILED, deadline.reason, f"{reason}: {refused.message}", now)
+    if create.waits_for_place:
+        return create
     # Until its hour has come a refused create is not repeated, however often the task is looked at.
     again = clock.later(refused.at, min(2 ** min(refused.count, 6), _LONGEST_REFUSAL_WAIT_SECONDS))
+    if task.status.reason == Reason.CONCURRENCY_LIMIT and again > now:
+        # Its turn has come only now: the time in line is not the schedule clock's.
+        told = status.told(task, Phase.PENDING, reason, refused.message)
+        return _write(msgspec.structs.replace(told, next_attempt_time=refused.at))
+    deadline = deadlines.without_pod(task)
+    if deadline is not None and deadline.at <= now and task.status.reason != Reason.CONCURRENCY_LIMIT:
+        message = f"{deadlines.words(task, deadline.reason)}; {reason}: {refused.message}"
+        return _finish(task, Phase.FAILED, deadline.reason, message, now)
     if again <= now:
         return create
     alarm = Plan(wake_at=min(again, deadline.at) if deadline else again)
@@ -134,12 +181,20 @@ def _linger(task: Task, pod: Pod, now: datetime) -> Plan:
     forced = live.force_delete(task, pod, now)
     if forced.steps or forced.wake_at:
         return forced
-    if task.status.reason in {Reason.POD_TERMINATING, Reason.BACKOFF}:
+    at = task.status.next_attempt_time
+    if task.status.reason == Reason.BACKOFF and at is not None and at > now:
+        return Plan(wake_at=at)
+    if pod.is_terminal or task.status.reason == Reason.POD_TERMINATING:
         return Plan()
     return Plan(
         steps=(
             WriteStatus(
-                status=status.told(task, Phase.PENDING, Reason.POD_TERMINATING, f"waits for Pod {pod.metadata.name}")
+                status=status.told(
+                    task,
+                    Phase.PENDING,
+                    Reason.POD_TERMINATING,
+                    f"attempt {status.number_of_next(task)} waits until Pod {pod.metadata.name} of the last has ended",
+                )
             ),
         )
     )
@@ -156,22 +211,25 @@ def _vanished(observed: Observed, entry: Attempt, now: datetime) -> Plan:
     ended = Ending(
         outcome=AttemptOutcome.DISRUPTED,
         reason=Reason.POD_DELETED,
-        message="the Pod vanished",
+        message=f"Pod {entry.pod_name} is gone without a trace: somebody deleted it and took its finalizer off",
         started_at=entry.start_time,
     )
     if task.spec.cancel:
-        ended = msgspec.structs.replace(ended, outcome=AttemptOutcome.STOPPED, reason=Reason.CANCELLED)
+        message = deadlines.words(task, Reason.CANCELLED)
+        ended = msgspec.structs.replace(ended, outcome=AttemptOutcome.STOPPED, reason=Reason.CANCELLED, message=message)
     return _write(attempts.conclude(task, entry, ended, None, None, now))
 
 
 def _conclude(observed: Observed, pod: Pod, ended: Ending, settings: Settings, now: datetime) -> Plan:
     task = observed.task
-    ended = _with_obstacle(task, pod, ended)
+    ended = _with_cause(task, pod, ended)
     collected = collect.collect(observed, pod, ended, settings, now)
     if isinstance(collected, collect.Waiting):
         # The sidecar is told to stop once the last main container has ended, so the others are stopped now.
         stop = live.stop_others(pod, task.spec.container_name)
-        return Plan(steps=(*stop, *collected.steps), wake_at=collected.until)
+        asked = (*stop, *collected.steps)
+        told = Plan() if asked else _tell_collecting(observed, pod, ended, collected.until, settings, now)
+        return _join(Plan(steps=asked, wake_at=collected.until), told)
     if collected.failure is not None and ended.outcome is AttemptOutcome.SUCCEEDED:
         ended = _without_result(task, ended, collected.failure.reason, collected.failure.message)
     entry = status.entry(task, pod)
@@ -183,13 +241,32 @@ def _conclude(observed: Observed, pod: Pod, ended: Ending, settings: Settings, n
     return Plan(steps=steps, notes=_notes(written))
 
 
-def _with_obstacle(task: Task, pod: Pod, ended: Ending) -> Ending:
-    """Say what had held up a Pod that was stopped before it started: it was told while the Pod could still tell."""
-    told = task.status
-    if not pod.stop_reason or ended.started_at is not None or told.reason not in diagnosis.REASONS:
+def _tell_collecting(
+    observed: Observed, pod: Pod, ended: Ending, until: datetime | None, settings: Settings, now: datetime
+) -> Plan:
+    """Say that the result is on the way, once it is late: most are there within a second or two."""
+    finished = clock.by_kubelet(ended.finished_at, pod) if ended.finished_at else None
+    late_at = clock.later(clock.bounded(finished, pod, now), settings.diagnosis_seconds)
+    if late_at > now:
+        return Plan(wake_at=late_at)
+    limit = f"; it is given up at {until:%Y-%m-%dT%H:%M:%SZ}" if until else ""
+    message = f"container {observed.task.spec.container_name} has ended, and its result has not come yet{limit}"
+    return live.tell(observed, observed.task.status.phase, Reason.COLLECTING_RESULT, message, pod, settings, now)
+
+
+def _with_cause(task: Task, pod: Pod, ended: Ending) -> Ending:
+    """Say of a Pod that we stopped which limit was reached, and what had held it up until then.
+
+    The latter was told while the Pod could still tell; where it is why the Pod was stopped it says all there is to say.
+    """
+    if ended.reason != pod.stop_reason:
         return ended
-    message = told.message if told.reason == ended.reason else f"{told.reason}: {told.message}"
-    return msgspec.structs.replace(ended, message=message)
+    told = task.status
+    cause = deadlines.words(task, ended.reason)
+    if ended.started_at is not None or told.reason not in diagnosis.REASONS:
+        return msgspec.structs.replace(ended, message=cause or ended.message)
+    obstacle = told.message if told.reason == ended.reason else f"{told.reason}: {told.message}"
+    return msgspec.structs.replace(ended, message=f"{cause}; {obstacle}" if cause else obstacle)
 
 
 def _without_result(task: Task, ended: Ending, reason: str, message: str) -> Ending:
@@ -208,13 +285,24 @@ def _is_suspended(task: Task) -> bool:
     return condition is not None and condition.status == "True"
 
 
-def _observe_generation(task: Task) -> Plan:
+def _observe_generation(task: Task, settings: Settings) -> Plan:
     """Say that an edit of the TTL was seen; tools that judge by observedGeneration wait for it otherwise."""
     if task.status.observed_generation == task.metadata.generation:
         return Plan()
-    return Plan(
-        steps=(WriteStatus(status=msgspec.structs.replace(task.status, observed_generation=task.metadata.generation)),)
-    )
+    seen = msgspec.structs.replace(task.status, observed_generation=task.metadata.generation)
+    # Too late for a refusal, so the ceiling holds instead (`retention.expire`); not without a word.
+    problems = "; ".join(policy.excesses(task.spec, settings.policy))
+    notes = (Note(kind="Warning", reason=Reason.POLICY_DENIED, message=problems),) if problems else ()
+    return Plan(steps=(WriteStatus(status=seen),), notes=notes)
+
+
+def _with_defaults(observed: Observed, settings: Settings) -> Observed:
+    """Put the platform's deadlines and time to live where the task sets none."""
+    task = observed.task
+    spec = policy.with_defaults(task.spec, settings.policy)
+    if spec is task.spec:
+        return observed
+    return msgspec.structs.replace(observed, task=msgspec.structs.replace(task, spec=spec))
 
 
 def _finish(task: Task, phase: Phase, reason: Reason, message: str, now: datetime) -> Plan:
@@ -238,4 +326,5 @@ def _join(*plans: Plan) -> Plan:
         steps=tuple(step for plan in plans for step in plan.steps),
         notes=tuple(note for plan in plans for note in plan.notes),
         wake_at=min(wakes, default=None),
+        waits_for_place=any(plan.waits_for_place for plan in plans),
     )

@@ -4,7 +4,7 @@ import msgspec
 
 from ..api import names
 from ..api.reasons import Reason
-from .observed import ContainerStatus, Pod
+from .observed import ContainerStatus, Pod, PodEvent, PodEvents
 
 _PULL_REASONS = frozenset(
     {
@@ -21,6 +21,13 @@ _FATAL_PULL_REASONS = frozenset({"ErrImageNeverPull", "InvalidImageName"})
 _CONFIG_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"}
 )
+
+
+_UNTOUCHED = frozenset({"ContainerCreating", "PodInitializing"})
+
+_VOLUME_EVENTS = frozenset({"FailedMount", "FailedAttachVolume"})
+_SUMMARY = "Unable to attach or mount volumes"
+"""Begins the kubelet's list of all volumes that are missing; what it says of each one has the cause."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
@@ -47,8 +54,11 @@ REASONS = frozenset(
 """What a diagnosis can say."""
 
 
-def diagnose(pod: Pod) -> Diagnosis | None:
-    """Say what holds the Pod up, or None where nothing does, or nothing is known yet."""
+def diagnose(pod: Pod, told: PodEvents | None = None) -> Diagnosis | None:
+    """Say what holds the Pod up, or None where nothing does, or nothing is known yet.
+
+    `told` are the Pod's Events, which alone tell of volumes: without one the Pod's status is that of any young Pod.
+    """
     if pod.spec.scheduling_gates:
         gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
         return Diagnosis(Reason.SCHEDULING_GATED, f"held by {gates}")
@@ -59,7 +69,38 @@ def diagnose(pod: Pod) -> Diagnosis | None:
         return Diagnosis(reason, scheduled.message or scheduled.reason)
     statuses = pod.status.init_container_statuses + pod.status.container_statuses
     found = [d for d in map(_container, statuses) if d is not None]
-    return min(found, key=lambda d: (not d.is_fatal, d.is_echo), default=None)
+    return min(found, key=lambda d: (not d.is_fatal, d.is_echo), default=None) or _volumes(pod, told)
+
+
+def progress(pod: Pod) -> str:
+    """Say how far a Pod is that nothing holds up."""
+    running = [s.name for s in pod.status.init_container_statuses if s.state.running is not None]
+    if running:
+        return f"init container {running[-1]} is running"
+    return f"node {pod.spec.node_name} is starting the Pod" if pod.spec.node_name else "the Pod waits for the scheduler"
+
+
+def waits_for_node(pod: Pod) -> bool:
+    """Whether a node has the Pod and cannot start containers yet, for want of volumes or of a network."""
+    ready = pod.condition("PodReadyToStartContainers")
+    if not pod.spec.node_name or pod.is_terminal or (ready is not None and ready.status == "True"):
+        return False
+    statuses = pod.status.init_container_statuses + pod.status.container_statuses
+    return all(s.state.waiting is not None and s.state.waiting.reason in _UNTOUCHED for s in statuses)
+
+
+def _volumes(pod: Pod, told: PodEvents | None) -> Diagnosis | None:
+    if told is None or told.pod_uid != pod.metadata.uid or not waits_for_node(pod):
+        return None
+    found = [event for event in told.events if event.reason in _VOLUME_EVENTS]
+    if not found:
+        return None
+    latest = max(found, key=lambda event: (not event.message.startswith(_SUMMARY), _last_seen(event)))
+    return Diagnosis(Reason.CONFIG_ERROR, f"{latest.reason}: {latest.message}")
+
+
+def _last_seen(event: PodEvent) -> float:
+    return event.last_timestamp.timestamp() if event.last_timestamp else 0.0
 
 
 def is_pulling_badly(pod: Pod) -> bool:

@@ -32,12 +32,19 @@ _BY_POD_REASON = {
     "Shutdown": Reason.NODE_SHUTDOWN,
     "NodeLost": Reason.NODE_LOST,
 }
-"""Reasons that the kubelet and the node controllers give a Pod's status."""
+"""Reasons that the kubelet and the node controllers give a Pod's status.
+
+They have no time. Nor has the condition that the kubelet sends along: it is stamped when it is sent, after the last
+container has ended. So whether a container failed a moment before its eviction or by it cannot be told, and it counts
+as evicted (docs/concepts.md says why)."""
 
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"})
 
 _LOST_BY_KUBELET = "ContainerStatusUnknown"
 """The kubelet knew of the container and found it gone (a restart of the node), and made up the exit code."""
+
+_LOST_BY_RUNTIME = ("Unknown", 255)
+"""containerd knew of the container and found its process gone after a restart, and made up the exit code."""
 
 _STOPPED_AS_FAILURE = frozenset(
     {Reason.RUN_DEADLINE_EXCEEDED, Reason.START_DEADLINE_EXCEEDED, Reason.IMAGE_PULL_DEADLINE_EXCEEDED}
@@ -85,6 +92,11 @@ def has_started(pod: Pod, container: str) -> bool:
     return ended is not None and clock.known(ended.started_at) is not None and ended.reason not in _START_ERRORS
 
 
+def _is_lost(ended: Terminated) -> bool:
+    """Whether nobody saw the container's end, and its exit code is made up."""
+    return ended.reason == _LOST_BY_KUBELET or (ended.reason, ended.exit_code) == _LOST_BY_RUNTIME
+
+
 def _by_itself(pod: Pod, container: str, ended: Terminated | None) -> Ending:
     if ended is not None and succeeded(ended):
         return _ending(AttemptOutcome.SUCCEEDED, Reason.COMPLETED, "", ended)
@@ -92,7 +104,7 @@ def _by_itself(pod: Pod, container: str, ended: Terminated | None) -> Ending:
     if disruption is not None:
         reason, message = disruption
         return _ending(AttemptOutcome.DISRUPTED, reason, message, ended)
-    if ended is not None and (ended.reason != _LOST_BY_KUBELET or pod.status.reason == "DeadlineExceeded"):
+    if ended is not None and (not _is_lost(ended) or pod.status.reason == "DeadlineExceeded"):
         return _own_failure(pod, container, ended)
     failed_init = _failed_init(pod)
     if failed_init is not None:
@@ -198,7 +210,7 @@ def _own_failure(pod: Pod, container: str, ended: Terminated) -> Ending:
 
 
 def _log_tail(pod: Pod, container: str, ended: Terminated | None) -> str:
-    is_tail = ended is not None and ended.reason != _LOST_BY_KUBELET and not transport.is_message_result(pod, container)
+    is_tail = ended is not None and not _is_lost(ended) and not transport.is_message_result(pod, container)
     return ended.message[-MAX_LOG_TAIL:] if ended is not None and is_tail else ""
 
 
@@ -207,7 +219,7 @@ def _ending(outcome: AttemptOutcome, reason: Reason, message: str, ended: Termin
         outcome=outcome,
         reason=reason,
         message=message[:_TEXT_LIMIT],
-        exit_code=ended.exit_code if ended and ended.reason != _LOST_BY_KUBELET else None,
+        exit_code=ended.exit_code if ended and not _is_lost(ended) else None,
         started_at=clock.known(ended.started_at) if ended else None,
         finished_at=clock.known(ended.finished_at) if ended else None,
     )

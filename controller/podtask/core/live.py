@@ -11,10 +11,16 @@ from ..api.reasons import Reason
 from ..api.v1alpha1.status import Phase
 from . import clock, deadlines, diagnosis, ending, identity, status
 from .observed import Observed, Pod, Task, spec_as_dict
-from .plan import DeletePod, Plan, Settings, Step, StopPod, WriteStatus
+from .plan import DeletePod, Plan, ReadPodEvents, Settings, Step, StopPod, WriteStatus
 
 _UNREACHABLE_SECONDS = 30
 """A Pod that is still there so long after its grace has a node that does not answer."""
+
+_EVENTS_AFTER_SECONDS = 10
+"""A Pod that its node has for so long and has not begun to start is asked after in its Events."""
+
+_EVENTS_AGAIN_SECONDS = 60
+"""And again so much later, as long as it lasts."""
 
 
 def follow(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
@@ -24,7 +30,7 @@ def follow(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> P
         return _terminating(observed, pod, settings, now)
     if pod.is_stopping:
         # The kubelet's events wake this task; a node that is gone shows as a deletion. No clock runs any more.
-        return Plan()
+        return _tell_stopping(observed, pod, settings, now)
     if pod.stop_reason:
         # The reason was noted and the DELETE did not follow (a restart in between).
         return Plan(steps=(DeletePod(name=pod.metadata.name, uid=pod.metadata.uid, reason=pod.stop_reason),))
@@ -35,7 +41,7 @@ def follow(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> P
     total = deadlines.total(task, now)
     reason = _stop_reason(task, pod, now, deadline, total)
     if reason is not None:
-        return _stop(task, pod, reason)
+        return _stop(observed, pod, reason)
     alarms = [d.at for d in (deadline, total) if d is not None]
     if task.spec.cancel_after is not None:
         alarms.append(task.spec.cancel_after)
@@ -105,21 +111,21 @@ def _stop_reason(
     return found.reason if found is not None and found.is_fatal else None
 
 
-def _stop(task: Task, pod: Pod, reason: Reason) -> Plan:
-    name, uid = pod.metadata.name, pod.metadata.uid
+def _stop(observed: Observed, pod: Pod, reason: Reason) -> Plan:
+    task, name, uid = observed.task, pod.metadata.name, pod.metadata.uid
     if not ending.has_started(pod, task.spec.container_name):
         # What held it up is written first: a deleted Pod does not tell it any more.
-        return Plan(steps=(*_tell_obstacle(task, pod), DeletePod(name=name, uid=uid, reason=reason)))
+        return Plan(steps=(*_tell_obstacle(observed, pod), DeletePod(name=name, uid=uid, reason=reason)))
     if reason is Reason.SUSPENDED:
         return Plan(steps=(DeletePod(name=name, uid=uid, reason=reason),))
     return Plan(steps=(StopPod(name=name, uid=uid, reason=reason),))
 
 
-def _tell_obstacle(task: Task, pod: Pod) -> tuple[Step, ...]:
-    found = diagnosis.diagnose(pod)
-    if found is None or found.reason == task.status.reason:
+def _tell_obstacle(observed: Observed, pod: Pod) -> tuple[Step, ...]:
+    found = diagnosis.diagnose(pod, observed.pod_events)
+    if found is None or found.reason == observed.task.status.reason:
         return ()
-    return (WriteStatus(status=status.told(task, Phase.PENDING, found.reason, found.message, pod)),)
+    return (WriteStatus(status=status.told(observed.task, Phase.PENDING, found.reason, found.message, pod)),)
 
 
 def _terminating(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
@@ -132,7 +138,10 @@ def _terminating(observed: Observed, pod: Pod, settings: Settings, now: datetime
     wakes = [at for at in (forced.wake_at, overdue_at if overdue_at > now else None) if at is not None]
     if overdue_at > now:
         return Plan(wake_at=min(wakes, default=None))
-    message = f"Pod {pod.metadata.name} does not end; node {pod.spec.node_name} may be unreachable"
+    message = (
+        f"Pod {pod.metadata.name} was to end by {gone_at:%Y-%m-%dT%H:%M:%SZ} and has not;"
+        f" node {pod.spec.node_name} may be unreachable"
+    )
     told = tell(observed, observed.task.status.phase, Reason.NODE_UNREACHABLE, message, pod, settings, now)
     wakes += [told.wake_at] if told.wake_at else []
     return Plan(steps=told.steps, wake_at=min(wakes, default=None))
@@ -141,20 +150,53 @@ def _terminating(observed: Observed, pod: Pod, settings: Settings, now: datetime
 def _tell_state(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
     task = observed.task
     if ending.has_started(pod, task.spec.container_name):
-        return _tell_running(task, pod)
-    found = diagnosis.diagnose(pod)
+        return _tell_running(task, pod, settings, now)
+    events_at = _events_due_at(observed, pod, now)
+    if events_at is not None and events_at <= now:
+        return Plan(steps=(ReadPodEvents(name=pod.metadata.name, uid=pod.metadata.uid),))
+    told = _tell_waiting(observed, pod, settings, now)
+    wakes = [at for at in (told.wake_at, events_at) if at is not None]
+    return Plan(steps=told.steps, wake_at=min(wakes, default=None))
+
+
+def _events_due_at(observed: Observed, pod: Pod, now: datetime) -> datetime | None:
+    """Say when the Events of a Pod are to be read: never of one that starts as it should, and seldom of any."""
+    scheduled = deadlines.scheduled_at(pod, now)
+    if scheduled is None or not diagnosis.waits_for_node(pod):
+        return None
+    read = observed.pod_events
+    if read is not None and read.pod_uid == pod.metadata.uid:
+        return clock.later(read.read_at, _EVENTS_AGAIN_SECONDS)
+    return clock.later(scheduled, _EVENTS_AFTER_SECONDS)
+
+
+def _tell_stopping(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
+    """Say that it is being stopped, and why: a long grace would look as if nothing had been heard."""
+    task = observed.task
+    cause = deadlines.words(task, pod.stop_reason)
+    if not cause:
+        return Plan()
+    grace = pod.spec.termination_grace_period_seconds
+    message = f"{cause}; Pod {pod.metadata.name} is being stopped and has {grace} s for it"
+    return tell(observed, task.status.phase, Reason.STOPPING, message, pod, settings, now)
+
+
+def _tell_waiting(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
+    task = observed.task
+    found = diagnosis.diagnose(pod, observed.pod_events)
     if found is not None and found.is_echo and found.reason == task.status.reason:
         return Plan()
     if found is not None:
         return tell(observed, Phase.PENDING, found.reason, found.message, pod, settings, now)
     if task.status.reason in _CURED:
-        return tell(observed, Phase.PENDING, Reason.CREATED, "", pod, settings, now)
-    return Plan()
+        return tell(observed, Phase.PENDING, Reason.CREATED, diagnosis.progress(pod), pod, settings, now)
+    return _tell_progress(observed, pod, settings, now)
 
 
 _CURED = diagnosis.REASONS | {
     Reason.QUOTA_EXCEEDED,
     Reason.CREATE_REFUSED,
+    Reason.NAME_TAKEN,
     Reason.CONCURRENCY_LIMIT,
     Reason.POD_TERMINATING,
     Reason.BACKOFF,
@@ -163,13 +205,37 @@ _CURED = diagnosis.REASONS | {
 """What no longer holds once there is a Pod that nothing holds up, though it has not started yet."""
 
 
-def _tell_running(task: Task, pod: Pod) -> Plan:
+def _tell_progress(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
+    """Say that a slow start goes on: whoever waits learns that a controller is at work, and at what."""
+    at = clock.later(pod.metadata.creation_timestamp or now, settings.progress_seconds)
+    if at > now:
+        return Plan(wake_at=at)
+    return tell(observed, Phase.PENDING, Reason.CREATED, diagnosis.progress(pod), pod, settings, now)
+
+
+def _tell_running(task: Task, pod: Pod, settings: Settings, now: datetime) -> Plan:
     entry = status.live_entry(task)
     known = entry is not None and entry.pod_uid == pod.metadata.uid
-    told = status.told(task, Phase.RUNNING, Reason.RUNNING, "", pod)
     if task.status.phase == Phase.RUNNING and known and not _is_stale(task):
         return Plan()
-    return Plan(steps=(WriteStatus(status=told),))
+    at = _worth_telling_at(task, pod, settings)
+    if at is not None and now < at <= clock.later(now, settings.running_seconds):
+        return Plan(wake_at=at)
+    return Plan(steps=(WriteStatus(status=status.told(task, Phase.RUNNING, Reason.RUNNING, "", pod)),))
+
+
+def _worth_telling_at(task: Task, pod: Pod, settings: Settings) -> datetime | None:
+    """Say from when on it is told that the task runs: one that is over by then saves the write.
+
+    A kubelet's clock that is ahead must not put it off: a start in the future is not waited for.
+    """
+    main = pod.container(task.spec.container_name)
+    running = main.state.running if main is not None else None
+    return (
+        None
+        if running is None or running.started_at is None
+        else clock.later(running.started_at, settings.running_seconds)
+    )
 
 
 def _is_stale(task: Task) -> bool:

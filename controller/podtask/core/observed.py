@@ -231,16 +231,37 @@ class ResultLog(View, frozen=True):
     error: str = ""
 
 
+class PodEvent(View, frozen=True):
+    """What somebody reported about a Pod."""
+
+    reason: str = ""
+    message: str = ""
+    last_timestamp: datetime | None = None
+
+
+class PodEvents(View, frozen=True):
+    """The Events of a Pod as they were read last; none where they could not be read."""
+
+    pod_uid: str
+    read_at: datetime
+    events: tuple[PodEvent, ...] = ()
+
+
 class Observed(View, frozen=True):
     """Everything about one task at one moment."""
 
     task: Task
     pods: tuple[Pod, ...] = ()
     refusal: Refusal | None = None
-    foreign_pod: str = ""
-    """The name of a Pod that has the next attempt's name and is not ours."""
+    foreign_pod: Pod | None = None
+    """The Pod that has the next attempt's name and is not ours, as it was when our create met it."""
+    foreign_task: Task | None = None
+    """The PodTask that it says it belongs to, where that is known."""
     gone_pods: frozenset[str] = frozenset()
     """Uids of Pods that a live read has shown to be gone."""
+    live_version: str = ""
+    """The resourceVersion that the last live read of a Pod has given."""
+    pod_events: PodEvents | None = None
     result_log: ResultLog | None = None
     result_refused: bool = False
     """The API server has refused a status with the result in it: the object would be larger than it stores."""
@@ -248,8 +269,11 @@ class Observed(View, frozen=True):
     """How often in a row the sidecar's log could not be read."""
     diagnosed_at: datetime | None = None
     """When a diagnosis was last written."""
-    running_pods: int = 0
-    """How many of our Pods live in the namespace, for the platform's limit."""
+    create_in_doubt_until: datetime | None = None
+    """Until then a create of ours, whose reply was lost, may still be carried out."""
+    places_taken: int = 0
+    """How much of the platform's limit is used up for this task: by live Pods of its namespace, by creates under way,
+    and by older tasks that wait."""
 
 
 def spec_as_dict(task: Task) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from .observed import TaskStatus
+from .policy import Policy
 
 
 class Step(msgspec.Struct, frozen=True, tag=True):
@@ -60,6 +61,20 @@ class ConfirmGone(Step, frozen=True):
     uid: str
 
 
+class ReadPod(Step, frozen=True):
+    """Read a Pod live, whose state in the cache is too old to give something up by a clock."""
+
+    name: str
+    uid: str
+
+
+class ReadPodEvents(Step, frozen=True):
+    """Read the Events of a Pod that does not start: of volumes the kubelet speaks there and nowhere else."""
+
+    name: str
+    uid: str
+
+
 class ReadResultLog(Step, frozen=True):
     """Read the sidecar's log, which holds a result that is too large for its message."""
 
@@ -86,6 +101,8 @@ class Plan(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...] = ()
     notes: tuple[Note, ...] = ()
     wake_at: datetime | None = None
+    waits_for_place: bool = False
+    """The namespace runs as many Pods as it may: look again when one of them ends."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -98,10 +115,15 @@ class Settings(msgspec.Struct, frozen=True):
     """A finished Pod stays this long at least: longer than a Lease and a request, so no stale leader repeats it."""
     diagnosis_seconds: int = 5
     """A problem is written once it has lasted this long, and not more often than this."""
+    progress_seconds: int = 20
+    """How far a Pod has come that nothing holds up is written once its start has taken this long."""
+    running_seconds: float = 1.0
+    """That a task runs is written once it has run this long."""
     result_seconds: int = 60
     """How long after its container's end a Pod may take to deliver the result, beyond its grace period."""
     image_pull_policy: str = ""
     """Of the sidecar's image; empty leaves it to Kubernetes."""
+    policy: Policy = Policy()
 
 
 def json_merge_patch(status: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """Build the Pod of an attempt: template, convenience fields over it, identity, and the result's transport.
 
 Pure: the same task and attempt always give the same Pod. What Kubernetes would refuse is left to Kubernetes, whose
-message names the field; only what would break our own promises is refused here.
+message names the field; only what would break our own promises, or the platform's rules, is refused here.
 """
 
 from typing import Any
 
 from ..api import names
-from . import identity, merge, template, transport
+from . import identity, merge, policy, template, transport
 from .observed import Task, spec_as_dict
 from .plan import Settings
+from .policy import PolicyError
 from .template import TemplateError
 
-__all__ = ["TemplateError"]
+__all__ = ["PolicyError", "TemplateError"]
 
 Dict = dict[str, Any]
 
@@ -49,17 +50,21 @@ _POD_FIELDS = (
 
 
 def build(task: Task, attempt: int, name: str, settings: Settings) -> Dict:
-    """Build the whole Pod manifest. Raises `TemplateError`."""
+    """Build the whole Pod manifest. Raises `TemplateError` or `PolicyError`."""
     spec = template.read(task)
     pod_spec = _pod_spec(spec, task.spec.container_name)
-    if task.spec.xcom is not None:
-        transport.attach(pod_spec, task.spec.container_name, spec["xcom"], settings)
-    return {
+    wanted = policy.with_defaults(task.spec, settings.policy)
+    if wanted.xcom is not None:
+        xcom = {**spec["xcom"], "maxBytes": transport.max_bytes(wanted.xcom)}
+        transport.attach(pod_spec, task.spec.container_name, xcom, settings)
+    pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": _metadata(task, spec, attempt, name),
         "spec": pod_spec,
     }
+    policy.check(wanted, pod, settings.policy, settings.sidecar_image)
+    return pod
 
 
 def _metadata(task: Task, spec: Dict, attempt: int, name: str) -> Dict:
@@ -96,6 +101,9 @@ def _pod_spec(spec: Dict, container_name: str) -> Dict:
     for field in _POD_FIELDS:
         if field in spec:
             pod[field] = spec[field]
+    if pod.get("terminationGracePeriodSeconds") == 0:
+        # Every DELETE would be a forced one: the API drops such a Pod while its containers still run.
+        pod["terminationGracePeriodSeconds"] = 1
     if "nodeSelector" in spec:
         pod["nodeSelector"] = {**pod.get("nodeSelector", {}), **spec["nodeSelector"]}
     if "securityContext" in spec:

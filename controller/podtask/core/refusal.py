@@ -38,6 +38,7 @@ class _Row(NamedTuple):
 _WAIT_CONFIG = Judgement(Verdict.WAIT, Reason.CONFIG_ERROR)
 _DENIED = Judgement(Verdict.FAIL, Reason.ADMISSION_DENIED)
 _INVALID = Judgement(Verdict.FAIL, Reason.INVALID_POD_TEMPLATE)
+_POLICY = Judgement(Verdict.FAIL, Reason.POLICY_DENIED)
 _STOPPED = Judgement(Verdict.STOP, Reason.CREATE_REFUSED)
 _UNKNOWN = Judgement(Verdict.WAIT, Reason.CREATE_REFUSED)
 
@@ -64,6 +65,8 @@ _TABLE: tuple[_Row, ...] = (
     _row(403, r"image policy webhook backend denied", _DENIED),
     _row(403, r"conflicts? with its namespace", _DENIED),
     _row(404, r"namespaces? .* not found", _STOPPED),
+    # Our own words: whether it ever goes is judged before (`namesake`).
+    _row(409, r"still has the name", Judgement(Verdict.WAIT, Reason.NAME_TAKEN)),
     _row(400, r".*", _INVALID),
     _row(413, r".*", _INVALID),
     _row(422, r".*", _INVALID),
@@ -72,6 +75,9 @@ _TABLE: tuple[_Row, ...] = (
 
 def judge(refusal: Refusal) -> Judgement:
     """Give the first row of the table that fits, or wait."""
+    # Our own answer, which no request led to. It quotes the task, whose words must not be taken for a server's.
+    if refusal.reason == Reason.POLICY_DENIED:
+        return _POLICY
     for row in _TABLE:
         if row.code in {0, refusal.code} and row.pattern.search(refusal.message):
             return row.judgement

@@ -68,8 +68,15 @@ def open_envelope(envelope: Envelope, max_bytes: int) -> bytes:
             return _verified(_decode(envelope.payload.encode(), envelope, max_bytes), envelope)
         case "missing":
             raise Missing
-        case "tooLarge":
+        case "tooLarge" if envelope.size > max_bytes or not envelope.size:
             raise too_large(envelope.size, max_bytes)
+        # "tooLarge" within the limit is what sidecars said that did not know the other word yet.
+        case "noRoom" | "tooLarge":
+            raise ResultError(
+                Reason.XCOM_SIDECAR_FAILED,
+                f"the result of {envelope.size} bytes has no way out: the Pod has so many containers that a termination"
+                " message has no room even for its header; use fewer containers",
+            )
         case "unreadable":
             raise ResultError(Reason.XCOM_UNREADABLE, f"the sidecar cannot read the file: {envelope.message}")
         case other:

@@ -11,7 +11,7 @@ from ..api.reasons import Reason
 from ..api.v1alpha1.spec import PodRetention
 from ..api.v1alpha1.status import Phase
 from . import clock, ending, status
-from .observed import Observed, Pod, Task
+from .observed import Attempt, Observed, Pod, Task
 from .plan import DeletePod, DeleteTask, Plan, ReleasePod, Settings, Step, StopPod
 
 
@@ -33,8 +33,9 @@ def tidy(observed: Observed, pods: tuple[Pod, ...], settings: Settings, now: dat
     return Plan(steps=tuple(steps), wake_at=min(wakes, default=None))
 
 
-def expire(task: Task, now: datetime) -> Plan:
-    """Delete a finished PodTask whose time is over."""
+def expire(observed: Observed, settings: Settings, now: datetime) -> Plan:
+    """Delete a finished PodTask whose time is over, and no create of ours under way: its Pods go with it."""
+    task = observed.task
     spec, done = task.spec, task.status.completion_time
     seconds = spec.ttl_seconds_after_finished
     if task.status.phase in {Phase.SUCCEEDED, Phase.SKIPPED}:
@@ -43,13 +44,25 @@ def expire(task: Task, now: datetime) -> Plan:
         seconds = spec.ttl_seconds_after_failed if spec.ttl_seconds_after_failed is not None else seconds
     if seconds is None or done is None:
         return Plan()
-    at = clock.later(done, seconds)
+    # An edit may have raised it since the last Pod was made, which is when a value over the ceiling is refused.
+    most = settings.policy.max_ttl_seconds
+    at = clock.later(done, seconds if most is None else min(seconds, most))
+    at = max(at, observed.create_in_doubt_until or at)
     return Plan(steps=(DeleteTask(),)) if at <= now else Plan(wake_at=at)
 
 
 def release_all(pods: tuple[Pod, ...]) -> Plan:
     """Let go of Pods whose task is going, or gone: there is no status left to write their outcome to."""
     return Plan(steps=tuple(ReleasePod(name=p.metadata.name, uid=p.metadata.uid) for p in pods if p.is_held))
+
+
+def release_with_task(observed: Observed, pods: tuple[Pod, ...], now: datetime) -> Plan:
+    """Let go of the Pods of a task that is being deleted, once no create of ours is under way any more.
+
+    As long as a Pod is there its name is taken; without it a late create would run the attempt a second time.
+    """
+    until = observed.create_in_doubt_until
+    return Plan(wake_at=until) if until is not None and until > now else release_all(pods)
 
 
 def _stop(task: Task, pod: Pod) -> list[Step]:
@@ -65,17 +78,25 @@ def _stop(task: Task, pod: Pod) -> list[Step]:
     return [DeletePod(name=pod.metadata.name, uid=pod.metadata.uid, reason=Reason.MAIN_CONTAINER_ENDED)]
 
 
-def _delete_at(task: Task, pod: Pod, settings: Settings, now: datetime) -> datetime | None:
-    entry = next((a for a in task.status.attempts if a.number == pod.attempt), None)
+def keeps(task: Task, pod: Pod) -> bool:
+    """Whether a finished Pod of a task stays for good."""
+    entry = _entry(task, pod)
     succeeded = entry is not None and status.is_success(entry.outcome)
     retention = task.spec.pod_retention
+    return retention == PodRetention.KEEP or (retention == PodRetention.DELETE_SUCCEEDED and not succeeded)
+
+
+def _entry(task: Task, pod: Pod) -> Attempt | None:
+    return next((a for a in task.status.attempts if a.number == pod.attempt), None)
+
+
+def _delete_at(task: Task, pod: Pod, settings: Settings, now: datetime) -> datetime | None:
     if task.exact_pod_name and not task.status.phase_is_terminal and pod.is_terminal:
         # The next attempt has the same name, so this Pod has to make room at once.
         return now
-    if retention == PodRetention.KEEP or (retention == PodRetention.DELETE_SUCCEEDED and not succeeded):
+    if keeps(task, pod) or not pod.is_terminal:
         return None
-    if not pod.is_terminal:
-        return None
+    entry = _entry(task, pod)
     moments = (
         entry.finish_time if entry else None,
         pod.metadata.creation_timestamp,

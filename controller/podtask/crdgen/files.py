@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from ..runtime import metrics
 from . import docs
 from .manifest import definition
 
@@ -16,6 +17,7 @@ CRD = "crds/podtask.dev_podtasks.yaml"
 CHART_CRD = "charts/podtask/templates/crd.yaml"
 API = "docs/api.md"
 REASONS = "docs/reasons.md"
+METRICS = "docs/metrics.md"
 
 
 class _Dumper(yaml.SafeDumper):
@@ -26,7 +28,12 @@ class _Dumper(yaml.SafeDumper):
 def generated() -> dict[str, str]:
     """Return every generated file by its path in the repository."""
     crd = definition()
-    files = {CRD: HEADER + _yaml(crd), CHART_CRD: HEADER + _templated(crd), API: docs.api(crd, HOW)}
+    files = {
+        METRICS: metrics.document(HOW),
+        CRD: HEADER + _yaml(crd),
+        CHART_CRD: HEADER + _templated(crd),
+        API: docs.api(crd, HOW),
+    }
     try:
         reasons = importlib.import_module("..api.reasons", __package__)
     except ModuleNotFoundError:  # the table is written by another hand, and may come later

@@ -89,9 +89,10 @@ def _by_place() -> dict[str, list[Node]]:
     the request (docs/adr/0005). One rule that asks first whether the spec is as it was costs next to nothing.
     """
     found: dict[str, list[Node]] = {}
-    for (path, unchanged), rules in itertools.groupby(sorted(RULES, key=_pack), key=_pack):
-        packed = [_packed(unchanged, list(rules))] if unchanged else [_validation(rule) for rule in rules]
-        found.setdefault(path, []).extend(packed)
+    for (path, unchanged), group in itertools.groupby(sorted(RULES, key=_pack), key=_pack):
+        rules = list(group)
+        written = [_packed(unchanged, rules)] if unchanged else [_validation(rule) for rule in rules]
+        found.setdefault(path, []).extend(written)
     return found
 
 

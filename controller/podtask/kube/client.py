@@ -24,6 +24,8 @@ class Resource:
 
 
 PODS = Resource("/api/v1", "pods")
+POD_EVENTS = Resource("/api/v1", "events")
+"""Events as the kubelet writes them; in this group they can be selected by the object that they are about."""
 
 
 class PatchType(enum.StrEnum):
@@ -67,13 +69,23 @@ class Client(Protocol):
         ...
 
     async def list_page(
-        self, resource: Resource, *, namespace: str = "", selector: str = "", limit: int = 500, continue_token: str = ""
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        selector: str = "",
+        fields: str = "",
+        limit: int = 500,
+        continue_token: str = "",
     ) -> Page:
-        """Read one page, consistently (no resourceVersion is sent). All namespaces where `namespace` is empty."""
+        """Read one page, consistently (no resourceVersion is sent). All namespaces where `namespace` is empty.
+
+        `selector` is over labels, `fields` over the few fields that the API server selects a kind by.
+        """
         ...
 
     def watch(
-        self, resource: Resource, *, namespace: str = "", selector: str = "", resource_version: str
+        self, resource: Resource, *, namespace: str = "", selector: str = "", fields: str = "", resource_version: str
     ) -> AsyncGenerator[WatchEvent, None]:
         """Follow changes after `resource_version`, bookmarks included, until the server closes the stream.
 

@@ -33,3 +33,12 @@ class SystemClock:
 
 
 SYSTEM = SystemClock()
+
+
+def boot_seconds() -> float:
+    """Monotonic seconds that go on while the machine sleeps: a Lease runs out in a suspended VM as anywhere else."""
+    return time.clock_gettime(_BOOT)
+
+
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Where it is missing (macOS, for development), the nearest there is."""

@@ -10,6 +10,7 @@
     ├── Invalid            422   the object is understood and not valid
     ├── TooManyRequests    429   come back after `retry_after` seconds
     ├── ServerError        5xx   come back later
+    ├── NotLeader                refused by ourselves before anything was sent: another process may be at work
     └── TransportError           no HTTP status at all
         ├── ReplyLost            the request was sent, the reply never came: the write may have happened
         └── WatchSilent          a watch that said nothing for too long
@@ -88,6 +89,10 @@ class ServerError(ApiError):
     """Any 5xx."""
 
     status = 500
+
+
+class NotLeader(ApiError):
+    """The Lease is not ours, or not for long enough: nothing was sent."""
 
 
 class TransportError(ApiError):

@@ -113,12 +113,13 @@ class HttpClient:
         *,
         namespace: str = "",
         selector: str = "",
+        fields: str = "",
         limit: int = 500,
         continue_token: str = "",
     ) -> client.Page:
         """See `client.Client.list_page`."""
         prepared = request.list_page(
-            resource, namespace=namespace, selector=selector, limit=limit, continue_token=continue_token
+            resource, namespace=namespace, selector=selector, fields=fields, limit=limit, continue_token=continue_token
         )
         return reply.page(await self._send(prepared))
 
@@ -151,7 +152,13 @@ class HttpClient:
         return await self._send(request.read_log(namespace, pod, container, limit_bytes=limit_bytes))
 
     async def watch(
-        self, resource: client.Resource, *, namespace: str = "", selector: str = "", resource_version: str
+        self,
+        resource: client.Resource,
+        *,
+        namespace: str = "",
+        selector: str = "",
+        fields: str = "",
+        resource_version: str,
     ) -> AsyncGenerator[client.WatchEvent, None]:
         """See `client.Client.watch`. Failures to open the stream are the caller's to retry, but for one 401."""
         least, most = self._limits.watch_timeout_seconds
@@ -159,6 +166,7 @@ class HttpClient:
             resource,
             namespace=namespace,
             selector=selector,
+            fields=fields,
             resource_version=resource_version,
             timeout_seconds=least + int(self._jitter() * (most - least + 1)),
         )

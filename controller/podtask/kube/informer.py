@@ -89,6 +89,7 @@ class Informer(Generic[T]):
         self._complaint = ""
         self._undecodable: dict[str, str] = {}
         self._alive_at = time_source.monotonic()
+        self._tried_at = self._alive_at
         self._synced = asyncio.Event()
 
     @property
@@ -103,6 +104,10 @@ class Informer(Generic[T]):
     def age(self) -> float:
         """Seconds since the server last said anything; bookmarks keep it below about 75 while all is well."""
         return self._clock.monotonic() - self._alive_at
+
+    def idle(self) -> float:
+        """Seconds since we last heard anything *or tried to*: small where the server is away, large where we hang."""
+        return self._clock.monotonic() - max(self._alive_at, self._tried_at)
 
     def __len__(self) -> int:
         return len(self._store)
@@ -140,6 +145,7 @@ class Informer(Generic[T]):
         """Follow the objects until cancelled."""
         while True:
             self._heard = False
+            self._tried_at = self._clock.monotonic()
             retry_after = 0.0
             try:
                 if self._must_list:

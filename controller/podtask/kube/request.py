@@ -48,18 +48,28 @@ def get(resource: client.Resource, namespace: str, name: str) -> Request:
     return Request("get", resource.plural, "GET", _path(resource, namespace, name), headers=_accept())
 
 
-def list_page(resource: client.Resource, *, namespace: str, selector: str, limit: int, continue_token: str) -> Request:
+def list_page(
+    resource: client.Resource, *, namespace: str, selector: str, fields: str = "", limit: int, continue_token: str
+) -> Request:
     """Read one page, consistently."""
     query = {"limit": str(limit)}
     if selector:
         query["labelSelector"] = selector
+    if fields:
+        query["fieldSelector"] = fields
     if continue_token:
         query["continue"] = continue_token
     return Request("list", resource.plural, "GET", _path(resource, namespace), query, _accept())
 
 
 def watch(
-    resource: client.Resource, *, namespace: str, selector: str, resource_version: str, timeout_seconds: int
+    resource: client.Resource,
+    *,
+    namespace: str,
+    selector: str,
+    fields: str = "",
+    resource_version: str,
+    timeout_seconds: int,
 ) -> Request:
     """Follow changes, with bookmarks; the server ends the stream after `timeout_seconds`."""
     query = {
@@ -70,6 +80,8 @@ def watch(
     }
     if selector:
         query["labelSelector"] = selector
+    if fields:
+        query["fieldSelector"] = fields
     return Request("watch", resource.plural, "GET", _path(resource, namespace), query, _accept())
 
 

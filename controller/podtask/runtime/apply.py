@@ -5,6 +5,7 @@ is not as it was judged, and `CacheBehind` that the cache has yet to hear of it.
 caller's to retry.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,15 +13,20 @@ from typing import Any, Protocol
 import orjson
 
 from ..api import names
-from ..core import plan, podspec
-from ..core.observed import Observed, Pod, Refusal, ResultLog, Task
+from ..api.reasons import Reason
+from ..core import clock, plan, podspec
+from ..core.observed import Observed, Pod, PodEvent, PodEvents, Refusal, ResultLog, Task
 from ..kube import errors
-from ..kube.client import PODS, Client, PatchType
-from .decode import PODTASKS, decode_pod, decode_task, status_to_wire
+from ..kube.client import POD_EVENTS, PODS, Client, PatchType
+from .decode import PODTASKS, decode_event, decode_pod, decode_task, status_to_wire
 from .memory import Memories
+
+_log = logging.getLogger(__name__)
 
 _LOG_LIMIT_BYTES = 4 * 1024 * 1024
 """A result of 512 kB that does not compress is 700 kB in the log; a sidecar that was restarted may write it twice."""
+
+_MOST_EVENTS = 100
 
 _DIAGNOSIS_PHASES = frozenset({"Pending", "Running"})
 
@@ -78,15 +84,27 @@ class Applier:
                 await self._delete_pod(observed, step)
             case plan.ReleasePod():
                 await self.release_pod(task.metadata.namespace, step)
-            case plan.ConfirmGone():
-                await self._confirm_gone(task, step)
-            case plan.ReadResultLog():
-                await self._read_result_log(task, step)
+            case plan.ConfirmGone() | plan.ReadPod() | plan.ReadPodEvents() | plan.ReadResultLog():
+                await self._learn(task, step)
             case plan.DeleteTask():
                 meta = task.metadata
                 await _await_deletion(self._api.delete(PODTASKS, meta.namespace, meta.name, uid=meta.uid))
             case _:
                 raise TypeError(f"no such step: {step!r}")
+
+    async def _learn(
+        self, task: Task, step: plan.ConfirmGone | plan.ReadPod | plan.ReadPodEvents | plan.ReadResultLog
+    ) -> None:
+        """Read something that no watch tells."""
+        match step:
+            case plan.ConfirmGone():
+                await self._confirm_gone(task, step)
+            case plan.ReadPod():
+                await self._read_live(task, step)
+            case plan.ReadPodEvents():
+                await self._read_pod_events(task, step)
+            case plan.ReadResultLog():
+                await self._read_result_log(task, step)
 
     async def read_task(self, namespace: str, name: str) -> Task | None:
         """Read a task live, and take it in."""
@@ -118,6 +136,10 @@ class Applier:
         try:
             manifest = podspec.build(task, step.attempt, step.name, self._settings)
             reply = await self._api.create(PODS, meta.namespace, orjson.dumps(manifest))
+        except podspec.PolicyError as error:
+            reason = Reason.POLICY_DENIED
+            memory.refusal = _refusal(memory.refusal, step.attempt, 403, reason, str(error), self._now())
+            return
         except podspec.TemplateError as error:
             memory.refusal = _refusal(memory.refusal, step.attempt, 422, "Invalid", str(error), self._now())
             return
@@ -129,17 +151,23 @@ class Applier:
             return
         except errors.ReplyLost:
             # Never sent again blindly: what happened is looked up, and then decided anew.
+            memory.in_doubt_until = self._end_of_doubt()
             await self.read_pod(task.metadata.namespace, step.name)
             raise
         except errors.ApiError as error:
             if not _is_refusal(error):
+                memory.in_doubt_until = self._end_of_doubt() if error.code >= 500 else memory.in_doubt_until
                 raise
             memory.refusal = _refusal(
                 memory.refusal, step.attempt, error.code, error.reason, error.message, self._now()
             )
             return
-        memory.refusal = None
+        memory.refusal = memory.foreign_pod = None
         self._objects.put_pod(decode_pod(reply))
+
+    def _end_of_doubt(self) -> datetime:
+        """Give the time by which a create without an answer is carried out, or never will be."""
+        return clock.later(self._now(), self._settings.pod_hold_seconds)
 
     async def _adopt(self, task: Task, step: plan.CreatePod) -> None:
         """The name is taken: by our own earlier create, be its Pod terminating or not, or by a stranger."""
@@ -149,7 +177,10 @@ class Applier:
         if pod.is_owned_by(task.metadata.uid) and pod.attempt == step.attempt:
             self._memories.of(task.metadata.uid).refusal = None
         elif not pod.is_owned_by(task.metadata.uid):
-            self._memories.of(task.metadata.uid).foreign_pod = step.name
+            memory = self._memories.of(task.metadata.uid)
+            memory.foreign_pod = pod
+            words = f"Pod {step.name} of PodTask {pod.task_name} still has the name"
+            memory.refusal = _refusal(memory.refusal, step.attempt, 409, "AlreadyExists", words, self._now())
 
     async def _write_status(self, task: Task, step: plan.WriteStatus) -> None:
         meta = task.metadata
@@ -214,6 +245,27 @@ class Applier:
         if pod is not None and pod.metadata.uid == step.uid:
             raise Outdated
         self._memories.of(task.metadata.uid).gone_pods.add(step.uid)
+
+    async def _read_live(self, task: Task, step: plan.ReadPod) -> None:
+        pod = await self.read_pod(task.metadata.namespace, step.name)
+        if pod is None or pod.metadata.uid != step.uid:
+            raise CacheBehind
+        self._memories.of(task.metadata.uid).live_version = pod.metadata.resource_version
+
+    async def _read_pod_events(self, task: Task, step: plan.ReadPodEvents) -> None:
+        """Without them (the right to read them is missing, say) a diagnosis is lost, and nothing else."""
+        events: tuple[PodEvent, ...] = ()
+        try:
+            about = f"involvedObject.uid={step.uid}"
+            page = await self._api.list_page(
+                POD_EVENTS, namespace=task.metadata.namespace, fields=about, limit=_MOST_EVENTS
+            )
+            events = tuple(map(decode_event, page.items))
+        except errors.ApiError as error:
+            _log.info("the Events of a Pod cannot be read", extra={"pod": step.name, "error": repr(error)})
+        self._memories.of(task.metadata.uid).pod_events = PodEvents(
+            pod_uid=step.uid, read_at=self._now(), events=events
+        )
 
     async def _read_result_log(self, task: Task, step: plan.ReadResultLog) -> None:
         memory = self._memories.of(task.metadata.uid)

@@ -7,6 +7,7 @@ work is begun.
 import asyncio
 import logging
 import random
+from typing import Protocol
 
 from ..api import names
 from ..core.ending import classify
@@ -15,9 +16,22 @@ from ..kube import backoff, clock
 from ..kube.client import PODS, Client
 from ..kube.informer import Informer
 from . import decode
+from .places import Places
 from .queue import Priority, WorkQueue
 
 _log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Hears of changes, for the metrics."""
+
+    def task_changed(self, uid: str, task: Task | None) -> None:
+        """A task is now like this; None where it is gone."""
+        ...
+
+    def main_ended(self, uid: str) -> None:
+        """The main container of a Pod of this task has ended, and the task is not over; may be said again."""
+        ...
 
 
 class Cluster:
@@ -30,11 +44,15 @@ class Cluster:
         *,
         namespace: str,
         relist_seconds: float,
+        running_pods_limit: int | None = None,
+        observer: Observer | None = None,
         time_source: clock.Clock = clock.SYSTEM,
         jitter: backoff.Jitter = random.random,
     ) -> None:
         """Nothing is read before `run`."""
         self._queue = queue
+        self._observer = observer
+        self.places = Places(running_pods_limit, queue.add)
         self.pods: Informer[Pod] = Informer(
             api,
             PODS,
@@ -75,6 +93,17 @@ class Cluster:
         await self.pods.wait_synced()
         await self.tasks.wait_synced()
 
+    def wake_all(self) -> None:
+        """Have every task looked at that there is, or of which a Pod is left."""
+        for task in self.tasks.objects():
+            self._queue.add(task.metadata.uid, Priority.NEW)
+        for pod in self.pods.objects():
+            self._wake_for(pod, pod)
+
+    def line_up(self) -> None:
+        """Put every task in line that waits for a place, so that the oldest is next whichever is looked at first."""
+        self.places.line_up(self.tasks.objects())
+
     def task(self, uid: str) -> Task | None:
         """Give the task of this uid."""
         return self.tasks.get(uid)
@@ -95,15 +124,22 @@ class Cluster:
         task = new or old
         if task is not None:
             self._queue.add(task.metadata.uid, Priority.NEW)
+            if self._observer is not None:
+                self._observer.task_changed(task.metadata.uid, new)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         pod = new or old
-        uid = decode.pod_task_uid(pod) if pod is not None else None
-        if pod is None or uid is None:
-            return
+        if pod is not None and decode.pod_task_uid(pod) is not None:
+            self.places.pod_changed(old, new)
+            self._wake_for(pod, new)
+
+    def _wake_for(self, pod: Pod, new: Pod | None) -> None:
+        uid = decode.pod_task_uid(pod) or ""
         task = self.tasks.get(uid)
         container = task.spec.container_name if task else names.DEFAULT_CONTAINER
         ended = new is None or classify(new, container) is not None
+        if ended and self._observer is not None and task is not None and not task.status.phase_is_terminal:
+            self._observer.main_ended(uid)
         self._queue.add(uid, Priority.FINISHED if ended else Priority.NEW)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..api import names
-from ..core.observed import Metadata, Pod, Task, TaskSpec, TaskStatus
+from ..core.observed import Metadata, Pod, PodEvent, Task, TaskSpec, TaskStatus
 from ..kube.client import Resource
 from ..kube.store import Meta
 
@@ -49,6 +49,9 @@ def _managed_by(raw: bytes) -> str:
         return _decode_manager(raw).managed_by
     except (msgspec.DecodeError, RecursionError):
         return names.CONTROLLER
+
+
+decode_event = msgspec.json.Decoder(PodEvent).decode
 
 
 def pod_meta(pod: Pod) -> Meta:

@@ -1,4 +1,7 @@
-"""kopf's part: the process shell. Start, stop, login and probes are kopf's; what changes in the cluster is not.
+"""kopf's part: the process shell. Start, stop, login and signals are kopf's; what changes in the cluster is not.
+
+Nor are the probes: kopf's own liveness endpoint stays off, for it tells that kopf lives, and nothing of our watches
+and our queue (`health.py`).
 
 kopf declares no handler for any resource here, so it opens no watch of its own (docs/adr/0002 has the measurements
 that decided this).
@@ -6,6 +9,7 @@ that decided this).
 
 import asyncio
 import base64
+import dataclasses
 import logging
 import os
 import socket
@@ -19,11 +23,11 @@ from ..kube.connection import Connection, in_cluster
 _log = logging.getLogger(__name__)
 
 
-def connection(settings: kopf.OperatorSettings) -> Connection:
+def connection(settings: kopf.OperatorSettings | None = None) -> Connection:
     """Find the API server: the Pod's service account, else kopf's reading of the kubeconfig. Raises `LoginError`."""
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return in_cluster(os.environ)
-    found = kopf.login_with_kubeconfig(settings=settings)
+    found = kopf.login_with_kubeconfig(settings=settings or kopf.OperatorSettings())
     if found is None:
         raise kopf.LoginError("no service account and no kubeconfig: set KUBECONFIG, or run inside a cluster")
     return Connection(
@@ -59,7 +63,11 @@ def register(
 
     @kopf.on.login(registry=registry)
     def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
+        found = kopf.login_with_service_account(settings=settings)
+        if found is None:
+            return kopf.login_with_kubeconfig(settings=settings)
+        # kopf goes by the server's name, which only a cluster with DNS can resolve; the address is in our environment.
+        return dataclasses.replace(found, server=in_cluster(os.environ).server)
 
 
 async def run(registry: kopf.OperatorRegistry, stop_flag: asyncio.Event) -> None:

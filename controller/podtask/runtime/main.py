@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import kopf
@@ -10,21 +11,25 @@ import uvloop
 
 from ..api import names
 from ..core import plan
-from ..core.observed import Task
+from ..core.observed import Task, TaskStatus
 from ..kube.connection import Connection
 from ..kube.events import Event, EventKind, EventRecorder, ObjectReference
 from ..kube.http import HttpClient, Limits
-from . import handlers, logs
+from ..kube.lease import LeaseClient
+from . import election, handlers, logs, preconditions
 from .apply import Applier
 from .cluster import Cluster
+from .health import HealthServer, Vitals
 from .memory import Memories
+from .metrics import Figures, Metrics
 from .queue import WorkQueue
 from .reconciler import Reconciler
 from .settings import Settings
 
 _log = logging.getLogger(__name__)
 
-_DRAIN_SECONDS = 5.0
+_DRAIN_SECONDS = 1.5
+"""What is not answered by then is looked up by whoever works next; the standby waits for us to let the Lease go."""
 
 
 class _Recorder:
@@ -46,36 +51,53 @@ class Controller:
         """Nothing is connected before `start`."""
         self._settings = settings
         self._tasks: list[asyncio.Task[None]] = []
+        self._metrics = Metrics()
+        self._health = HealthServer(self._vitals, self._metrics.text)
+        self._election: election.Election | None = None
+        self._lease_api: HttpClient | None = None
+        self._begun = 0.0
+        self._works = False
         self.failed = asyncio.Event()
 
     async def start(self, where: Connection) -> None:
-        """Connect, list, and start the workers once both lists are complete."""
+        """Connect and list; the workers start once both lists are complete, and it is for us to work."""
         loop = asyncio.get_running_loop()
         settings = self._settings
-        self._api = HttpClient(where, limits=Limits(in_flight=settings.workers))
+        self._api = self._connect(where)
         self._queue: WorkQueue[str] = WorkQueue(loop)
+        self._queue.close()
         self._events = EventRecorder(self._api, controller=names.CONTROLLER, instance=socket.gethostname())
-        cluster = Cluster(self._api, self._queue, namespace=settings.namespace, relist_seconds=settings.relist_seconds)
         core_settings = settings.for_core()
+        self._cluster = Cluster(
+            self._api,
+            self._queue,
+            namespace=settings.namespace,
+            relist_seconds=settings.relist_seconds,
+            running_pods_limit=core_settings.policy.max_running_pods,
+            observer=self._metrics,
+        )
         memories = Memories()
-        begun = loop.time()
 
         def now() -> datetime:
             return datetime.now(UTC)
 
-        reconciler = Reconciler(
-            cache=cluster,
-            applier=Applier(self._api, cluster, memories, core_settings, now=now),
+        self._reconciler = Reconciler(
+            cache=self._cluster,
+            applier=Applier(self._api, self._cluster, memories, core_settings, now=now),
             memories=memories,
+            places=self._cluster.places,
             queue=self._queue,
             recorder=_Recorder(self._events),
             settings=core_settings,
             now=now,
-            reads_live=lambda: loop.time() - begun < settings.live_read_seconds,
+            reads_live=lambda: loop.time() - self._begun < settings.live_read_seconds,
+            observer=self._metrics,
         )
-        self._spawn(cluster.run(), "informers")
+        self._metrics.read_from(self._figures)
+        await self._listen()
+        self._spawn(self._cluster.run(), "informers")
         self._spawn(self._events.run(), "events")
-        self._spawn(self._work(cluster, reconciler), "workers")
+        self._spawn(self._work(), "workers")
 
     async def stop(self) -> None:
         """Finish what is being written, then let go of everything."""
@@ -88,15 +110,93 @@ class Controller:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._election is not None and self._lease_api is not None:
+            await self._election.release()
+            await self._lease_api.close()
+        await self._health.close()
         await self._api.close()
         _log.info("stopped")
 
-    async def _work(self, cluster: Cluster, reconciler: Reconciler) -> None:
-        await cluster.wait_synced()
-        _log.info("ready", extra={"tasks": len(cluster.tasks), "pods": len(cluster.pods)})
+    def _connect(self, where: Connection) -> HttpClient:
+        settings, observer = self._settings, self._metrics.request
+        if not settings.elects():
+            return HttpClient(where, limits=Limits(in_flight=settings.workers), observer=observer)
+        # The Lease has connections of its own, so that no amount of work delays it.
+        seconds = election.REQUEST_SECONDS
+        limits = Limits(
+            in_flight=2, connect_seconds=seconds, request_seconds=seconds, read_seconds=seconds, write_seconds=seconds
+        )
+        self._lease_api = HttpClient(where, limits=limits, observer=observer)
+        lease = LeaseClient(
+            self._lease_api,
+            namespace=election.own_namespace(settings.leader_election_namespace),
+            name=election.lease_name(settings.namespace),
+            identity=election.identity(),
+            duration_seconds=election.DURATION_SECONDS,
+        )
+        self._election = election.Election(lease)
+        limits = Limits(in_flight=settings.workers, connect_seconds=election.CONNECT_SECONDS)
+        return HttpClient(where, limits=limits, observer=observer, write_gate=self._election.check)
+
+    async def _work(self) -> None:
+        await self._cluster.wait_synced()
+        _log.info("ready", extra={"tasks": len(self._cluster.tasks), "pods": len(self._cluster.pods)})
+        if self._election is None:
+            await self._lead()
+        else:
+            await self._election.run(self._lead)
+
+    async def _lead(self) -> None:
+        """Do the work, until cancelled or the queue is closed."""
+        self._begun = asyncio.get_running_loop().time()
+        self._works = self._metrics.leads = True
+        self._queue.open()
+        self._cluster.line_up()
+        self._cluster.wake_all()
         async with asyncio.TaskGroup() as group:
             for _ in range(self._settings.workers):
-                group.create_task(reconciler.work())
+                group.create_task(self._reconciler.work())
+
+    # ---- signals ----
+
+    async def _listen(self) -> None:
+        settings = self._settings
+        if not settings.http_port:
+            return
+        try:
+            await self._health.start(settings.http_address, settings.http_port)
+        except OSError as error:
+            # Not the end of it: where probes matter, they end this process; outside, another one may have the port.
+            _log.error("no probes and no metrics", extra={"port": settings.http_port, "error": str(error)})
+
+    @property
+    def _leads(self) -> bool:
+        return self._works if self._election is None else self._election.leads
+
+    def _vitals(self) -> Vitals:
+        cluster = self._cluster
+        return Vitals(
+            is_synced=cluster.tasks.synced and cluster.pods.synced,
+            leads=self._leads,
+            watch_idle_seconds={"podtasks": cluster.tasks.idle(), "pods": cluster.pods.idle()},
+            queue_stalled_seconds=self._queue.stalled(),
+            ended_parts=[task.get_name() for task in self._tasks if task.done()],
+        )
+
+    def _figures(self) -> Figures:
+        return Figures(
+            queue_depth=len(self._queue),
+            queue_processing=self._queue.processing,
+            queue_delayed=self._queue.delayed,
+            queue_oldest_seconds=self._queue.oldest_age(),
+            watch_age_seconds={"podtasks": self._cluster.tasks.age(), "pods": self._cluster.pods.age()},
+            statuses=self._statuses(),
+            leads=self._leads,
+            events_dropped=self._events.dropped,
+        )
+
+    def _statuses(self) -> Iterable[TaskStatus]:
+        return (task.status for task in self._cluster.tasks.objects())
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -112,6 +212,8 @@ class Controller:
 
 async def serve(settings: Settings) -> int:
     """Run until a signal comes (0) or a part fails (1)."""
+    if not await preconditions.are_met(handlers.connection(), settings.namespace):
+        return 1
     registry = kopf.OperatorRegistry()
     controller = Controller(settings)
     handlers.register(registry, controller.start, controller.stop)

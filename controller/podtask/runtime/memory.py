@@ -7,7 +7,7 @@ task is under way.
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ..core.observed import Refusal, ResultLog
+from ..core.observed import Pod, PodEvents, Refusal, ResultLog
 
 
 @dataclass(slots=True)
@@ -15,12 +15,16 @@ class Memory:
     """Answers about one task."""
 
     refusal: Refusal | None = None
-    foreign_pod: str = ""
+    foreign_pod: Pod | None = None
     gone_pods: set[str] = field(default_factory=set)
+    live_version: str = ""
+    pod_events: PodEvents | None = None
     result_log: ResultLog | None = None
     result_refused: bool = False
     log_failures: int = 0
     diagnosed_at: datetime | None = None
+    in_doubt_until: datetime | None = None
+    """Until then a create whose reply was lost may still be carried out."""
     attempt_count: int = 0
     """The attempts that had ended when `result_log` and `log_failures` were learnt."""
 
@@ -47,6 +51,12 @@ class Memories:
     def peek(self, uid: str) -> Memory:
         """Give the memory of a task, for reading: most tasks have none."""
         return self._by_uid.get(uid) or Memory()
+
+    def end(self, uid: str) -> None:
+        """Drop what is known about a task that is over, but for a create that may still arrive."""
+        memory = self._by_uid.pop(uid, None)
+        if memory is not None and memory.in_doubt_until is not None:
+            self.of(uid).in_doubt_until = memory.in_doubt_until
 
     def forget(self, uid: str) -> None:
         """Drop what is known about a task."""

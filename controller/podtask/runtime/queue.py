@@ -87,6 +87,7 @@ class WorkQueue(Generic[K]):
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
+        self._taken_at = timers.time()
 
     def __len__(self) -> int:
         """How many keys wait for a worker; those delayed or being worked on are not counted."""
@@ -106,6 +107,11 @@ class WorkQueue(Generic[K]):
         """Seconds that the longest-waiting key has waited in its present priority; 0 where none waits."""
         heads = [next(iter(line.values())) for line in self._ready if line]
         return self._timers.time() - min(heads) if heads else 0.0
+
+    def stalled(self) -> float:
+        """Seconds since a worker last took a key, while one waits; 0.0 where none does."""
+        waiting = self.oldest_age()
+        return min(waiting, self._timers.time() - self._taken_at)
 
     def add(self, key: K, priority: Priority = Priority.NEW) -> None:
         """Ask for `key` to be worked on. Asking again changes nothing, but may make it more urgent."""
@@ -178,6 +184,7 @@ class WorkQueue(Generic[K]):
                     del self._priorities[key]
                     self._processing.add(key)
                     self._idle.clear()
+                    self._taken_at = self._timers.time()
                     return key
             await self._wait()
 
@@ -189,6 +196,10 @@ class WorkQueue(Generic[K]):
             self.add(key, priority)
         if not self._processing:
             self._idle.set()
+
+    def open(self) -> None:
+        """Take keys again. What was added while it was closed is forgotten: ask for every key anew."""
+        self._closed = False
 
     def close(self) -> None:
         """Hand out no more keys, and take none. What a worker has, it may finish: see `drained`."""

@@ -6,16 +6,19 @@ one poisonous object never stops the others.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
+from ..api import names
 from ..core import plan
 from ..core.decide import decide, decide_orphans
-from ..core.observed import Observed, Pod, Task
+from ..core.observed import Observed, Pod, Task, TaskStatus
 from ..kube import errors
 from .apply import Applier, CacheBehind, Outdated
 from .memory import Memories
+from .places import Places
 from .queue import Closed, WorkQueue
 
 _log = logging.getLogger(__name__)
@@ -51,6 +54,22 @@ class Recorder(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Hears of what was done, for the metrics."""
+
+    def reconciled(self, outcome: str, seconds: float) -> None:
+        """One pass over one task is over: done, retry or error."""
+        ...
+
+    def pod_created(self, uid: str) -> None:
+        """A Pod of this task was created."""
+        ...
+
+    def status_written(self, task: Task, status: TaskStatus) -> None:
+        """The status of this task, as it was, has become another."""
+        ...
+
+
 class Reconciler:
     """Brings each task to where its spec wants it."""
 
@@ -60,21 +79,25 @@ class Reconciler:
         cache: Cache,
         applier: Applier,
         memories: Memories,
+        places: Places,
         queue: WorkQueue[str],
         recorder: Recorder,
         settings: plan.Settings,
         now: Callable[[], datetime],
         reads_live: Callable[[], bool],
+        observer: Observer | None = None,
     ) -> None:
         """`reads_live` says whether a PodTask is to be read live before its Pod is created."""
         self._cache = cache
         self._applier = applier
         self._memories = memories
+        self._places = places
         self._queue = queue
         self._recorder = recorder
         self._settings = settings
         self._now = now
         self._reads_live = reads_live
+        self._observer = observer
 
     async def work(self) -> None:
         """Take keys from the queue until it is closed."""
@@ -83,11 +106,18 @@ class Reconciler:
                 uid = await self._queue.get()
             except Closed:
                 return
+            begun = time.perf_counter()
+            outcome = "error"
             try:
                 await self.reconcile(uid)
                 self._queue.forget(uid)
+                outcome = "done"
             except (CacheBehind, Unsettled):
                 self._queue.retry(uid)
+                outcome = "retry"
+            except errors.NotLeader:
+                self._queue.retry(uid)  # where we lead again before it comes round; else all workers are about to end
+                outcome = "retry"
             except errors.ApiError as error:
                 delay = self._queue.retry(uid)
                 _log.warning(
@@ -98,15 +128,20 @@ class Reconciler:
                 _log.exception("reconcile failed", extra={**self._name(uid), "retry_seconds": round(delay, 2)})
             finally:
                 self._queue.done(uid)
+                if self._observer is not None:
+                    self._observer.reconciled(outcome, time.perf_counter() - begun)
 
     async def reconcile(self, uid: str) -> None:
         """Do everything for one task that can be done now. Raises `errors.ApiError`, `CacheBehind` or `Unsettled`."""
         for _ in range(_DECISIONS_AT_ONCE):
             observed = self._observe(uid)
             if observed is None:
+                self._places.leave(uid)
                 await self._release_orphans(uid)
                 return
             decided = decide(observed, self._now(), self._settings)
+            # Before the first await, so that no other worker counts the same place as free.
+            self._places.settle(observed.task, decided)
             if not decided.steps:
                 self._wake(uid, decided)
                 return
@@ -125,7 +160,7 @@ class Reconciler:
         if task is None:
             return None
         if task.status.phase_is_terminal:
-            self._memories.forget(uid)
+            self._memories.end(uid)
         memory = self._memories.peek(uid)
         memory.begin(task.status.attempt_count)
         return Observed(
@@ -133,22 +168,36 @@ class Reconciler:
             pods=self._cache.pods_of(uid),
             refusal=memory.refusal,
             foreign_pod=memory.foreign_pod,
+            foreign_task=self._owner_of(memory.foreign_pod),
             gone_pods=frozenset(memory.gone_pods),
+            live_version=memory.live_version,
+            pod_events=memory.pod_events,
             result_log=memory.result_log,
             log_failures=memory.log_failures,
             result_refused=memory.result_refused,
             diagnosed_at=memory.diagnosed_at,
+            create_in_doubt_until=memory.in_doubt_until,
+            places_taken=self._places.taken(task),
         )
+
+    def _owner_of(self, pod: Pod | None) -> Task | None:
+        return self._cache.task(pod.metadata.labels.get(names.LABEL_TASK_UID, "")) if pod is not None else None
 
     async def _carry_out(self, observed: Observed, decided: plan.Plan) -> None:
         for step in decided.steps:
             if isinstance(step, plan.CreatePod) and self._reads_live():
                 await self._check_live(observed.task)
             await self._applier.apply(observed, step)
+            if isinstance(step, plan.CreatePod):
+                self._note_created(observed.task.metadata.uid)
             if isinstance(step, plan.WriteStatus):
                 self._report(observed.task, step)
         for note in decided.notes:
             self._recorder.record(observed.task, note)
+
+    def _note_created(self, uid: str) -> None:
+        if self._observer is not None and self._memories.peek(uid).refusal is None:
+            self._observer.pod_created(uid)
 
     async def _check_live(self, task: Task) -> None:
         """After a takeover the cache may lag behind what the last leader wrote: look before creating a Pod.
@@ -171,6 +220,8 @@ class Reconciler:
 
     async def _release_orphans(self, uid: str) -> None:
         """Let go of Pods whose task is not in the cache, once a live read has shown that it is not there at all."""
+        if self._is_in_doubt(uid):
+            return
         self._memories.forget(uid)
         held = tuple(pod for pod in self._cache.pods_of(uid) if pod.is_held)
         if not held or await self._exists(held[0], uid):
@@ -179,6 +230,14 @@ class Reconciler:
             if isinstance(step, plan.ReleasePod):
                 await self._applier.release_pod(held[0].metadata.namespace, step)
         _log.info("released the Pods of a task that is gone", extra={"uid": uid, "pods": len(held)})
+
+    def _is_in_doubt(self, uid: str) -> bool:
+        """Whether a create of ours may still arrive: the Pod that has its name holds it off, and is kept for that."""
+        until = self._memories.peek(uid).in_doubt_until
+        if until is None or until <= self._now():
+            return False
+        self._wake(uid, plan.Plan(wake_at=until))
+        return True
 
     async def _exists(self, pod: Pod, uid: str) -> bool:
         name = pod.task_name
@@ -195,6 +254,8 @@ class Reconciler:
     def _report(self, task: Task, step: plan.WriteStatus) -> None:
         """Log one line for each change of state, and none for what only moves inside one."""
         status = step.status
+        if self._observer is not None:
+            self._observer.status_written(task, status)
         if (status.phase, status.attempt_count) != (task.status.phase, task.status.attempt_count):
             _log.info(
                 "task is %s",

@@ -13,12 +13,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .. import commands, lock, mounts, packages, paths, progress
+from ..errors import ClusterError
 from ..progress import Report
-from . import keys, rootfs
+from . import keys, rootfs, wheels
 from .table import IMAGES, Image, with_bases
 
 # More at once would only fight for the same two cores and the same disk.
 AT_ONCE = 2
+BUILDS = 3
 KEPT_UNUSED_SECONDS = 7 * 24 * 3600
 GO_FLAGS = ("-trimpath", "-ldflags", "-s -w")
 # No image is ever fetched, so there is nothing whose signature could be checked.
@@ -33,16 +35,19 @@ def archive_path(image: Image) -> Path:
 def ensure(images: Iterable[Image], report: Report) -> dict[str, Path]:
     """The archives of these images, after building those that are not there."""
     wanted = list(images)
-    archives = {image.name: archive_path(image) for image in wanted}
-    if not all(path.exists() for path in archives.values()):
+    for _ in range(BUILDS):
+        archives = {image.name: archive_path(image) for image in wanted}
+        missing = [image for image in wanted if not archives[image.name].exists()]
+        if not missing:
+            for path in archives.values():
+                path.touch()  # in use: see _remove_unused
+            return archives
         with lock.held(_folder() / ".lock", "the build of the images", report):
             packages.ensure(packages.IMAGES, report)
             _remove_unfinished()
             _remove_unused()
-            _build_in_order(with_bases(image for image in wanted if not archives[image.name].exists()), report)
-    for path in archives.values():
-        path.touch()  # in use: see _remove_unused
-    return archives
+            _build_in_order(with_bases(missing), report)
+    raise ClusterError("the sources of an image changed during each of its builds", "run it again once they rest")
 
 
 def _build_in_order(images: list[Image], report: Report) -> None:
@@ -70,7 +75,8 @@ def _build(image: Image, report: Report) -> None:
         _buildah(work, *_bud(image, context))
         # Not oci-archive: it would compress the layers, only for each new cluster to unpack them again.
         _buildah(work, "push", image.reference, f"docker-archive:{finished}:{image.reference}")
-        finished.rename(archive)
+        if archive_path(image) == archive:  # else somebody changed a source meanwhile, and it is built anew
+            finished.rename(archive)
 
 
 def _bud(image: Image, context: Path) -> list[str]:
@@ -84,6 +90,8 @@ def _bud(image: Image, context: Path) -> list[str]:
         "--pull-never",
         "--timestamp=0",
         f"--tag={image.reference}",
+        *([f"--target={image.stage}"] if image.stage else []),
+        *(["--build-arg=PIP_NO_INDEX=1"] if image.python_lock else []),
         *bases,
         str(context),
     ]
@@ -100,7 +108,14 @@ def _fill_context(image: Image, context: Path) -> None:
         target = context / image.go_binary
         commands.run(["go", "build", *GO_FLAGS, "-o", target, "."], cwd=image.context, env=environment)
     if image.debian_packages:
-        rootfs.build(image.debian_packages, context / "rootfs.tar", is_run=image.is_loaded)
+        target = context / "rootfs.tar"
+        if image.is_bare:
+            rootfs.build_bare(image.debian_packages, target)
+        else:
+            rootfs.build(image.debian_packages, target, is_run=image.is_loaded)
+    if image.python_lock:
+        python = wheels.python_version(archive_path(IMAGES[image.bases["BUILD_BASE"]]))
+        wheels.download(image.context / image.python_lock, context / "wheels", python)
 
 
 def _buildah(work: Path, *arguments: str) -> str:

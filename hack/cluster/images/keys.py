@@ -19,6 +19,7 @@ def key(image: Image, compiler: Callable[[], str] | None = None) -> str:
     """The content hash of an image, its bases included."""
     digest = hashlib.sha256()
     parts = [BUILD_VERSION, image.reference, *image.debian_packages, image.go_binary]
+    parts += ["bare"] * image.is_bare + [image.stage] * bool(image.stage)
     parts += [f"{argument}={key(IMAGES[base], compiler)}" for argument, base in sorted(image.bases.items())]
     if image.go_binary:
         parts.append((compiler or (lambda: _go_version(image.context)))())
@@ -33,7 +34,9 @@ def key(image: Image, compiler: Callable[[], str] | None = None) -> str:
 
 def context_files(image: Image) -> list[Path]:
     """The files that are built from. A binary that somebody built by hand, or a test, is none of them."""
-    found = (file for file in sorted(image.context.rglob("*")) if file.is_file())
+    places = [image.context / name for name in image.files] or [image.context]
+    within = [file for place in places for file in ([place] if place.is_file() else place.rglob("*"))]
+    found = (file for file in sorted(within) if file.is_file())
     return [file for file in found if _counts(file.relative_to(image.context), image)]
 
 

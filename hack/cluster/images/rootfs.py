@@ -24,12 +24,61 @@ DELETED_AFTERWARDS = (
 )
 # What only a package's installation runs, and half of the size. Each new cluster unpacks its images again.
 DELETED_TO_RUN = ("usr/bin/perl*", "usr/lib/*/perl*", "usr/lib/*/libperl*", "usr/share/perl*", "usr/lib/*/gconv")
+# dpkg itself came along as something that python3's packaging tools need, and has nothing to do in such an image.
+DELETED_IN_BARE = (
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+    "usr/share/lintian",
+    "usr/share/bug",
+    "usr/share/doc-base",
+    "usr/share/pixmaps",
+    "usr/share/dpkg",
+    "usr/bin/dpkg*",
+    "usr/bin/pdb3*",
+    "usr/bin/pydoc3*",
+    "usr/bin/pygettext3*",
+    "usr/bin/py3*",
+    "usr/bin/tar",
+    "usr/bin/update-alternatives",
+    "usr/sbin/*",
+    "usr/lib/*/libdb-5*",
+    "usr/lib/valgrind",
+    "usr/lib/systemd",
+    "usr/lib/python3.*/idlelib",
+    "usr/lib/python3.*/lib2to3",
+    "usr/lib/python3.*/pydoc_data",
+)
+# Where scanners look in images without dpkg: one control file for each package.
+DESCRIBE_PACKAGES = (
+    'mkdir -p "$1/var/lib/dpkg/status.d"; for deb in "$1"/var/cache/apt/archives/*.deb; do'
+    ' dpkg-deb --field "$deb" > "$1/var/lib/dpkg/status.d/$(dpkg-deb --field "$deb" Package)"; done'
+)
 
 
 def build(packages: Sequence[str], target: Path, *, is_run: bool) -> None:
     """Write the root file system as a tar file; one that is run, not built in, is made smaller."""
     deleted = DELETED_AFTERWARDS + (DELETED_TO_RUN if is_run else ())
     commands.run(command(packages, target, deleted, suite(), sources()), hint=HINT)
+
+
+def build_bare(packages: Sequence[str], target: Path) -> None:
+    """Write what these packages need to run, and nothing else: no shell, no essential packages, nothing configured."""
+    commands.run(bare_command(packages, target, suite(), sources()), hint=HINT)
+
+
+def bare_command(packages: Sequence[str], target: Path, release: str, mirrors: Sequence[Path]) -> list[str]:
+    """Mmdebstrap's command line for that."""
+    patterns = " ".join(f'"$1"/{pattern}' for pattern in DELETED_AFTERWARDS + DELETED_TO_RUN + DELETED_IN_BARE)
+    hooks = [
+        "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+        # No customize hooks: mmdebstrap runs them only where packages are configured.
+        f"--extract-hook={DESCRIBE_PACKAGES}",
+        f"--extract-hook=rm -rf {patterns}",
+        '--extract-hook=find "$1/usr/share/doc" -type f ! -name copyright -delete',
+    ]
+    chosen = ["--quiet", "--variant=extract", f"--include={','.join(packages)}", "--format=tar", *hooks]
+    return ["mmdebstrap", *chosen, release, str(target), *map(str, mirrors)]
 
 
 def command(

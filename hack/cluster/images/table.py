@@ -21,6 +21,10 @@ class Image:
     bases: Mapping[str, str] = field(default_factory=dict)
     go_binary: str = ""  # a static binary of that name is built from the context's Go code before
     debian_packages: tuple[str, ...] = ()  # a root file system with these is put there as rootfs.tar before
+    is_bare: bool = False  # that root file system has only what the packages need: no shell, no package tools
+    python_lock: str = ""  # the wheels that this lock file of the context names are put into wheels/ before
+    files: tuple[str, ...] = ()  # only these files and folders of the context count; none means all
+    stage: str = ""  # the Dockerfile's stage that is built; none means the last
     is_loaded: bool = True  # False: only ever a base of others
 
     @property
@@ -29,6 +33,22 @@ class Image:
         return f"localhost/podtask/{self.name}:dev"
 
 
+# A change of the controller's sources changes the first only, one of its lock file both.
+_CONTROLLER = Image(
+    "controller",
+    paths.REPOSITORY,
+    files=("Dockerfile", ".dockerignore", "controller/podtask"),
+    bases={"BASE": "python-bare", "PACKAGES": "controller-packages"},
+)
+_CONTROLLER_PACKAGES = Image(
+    "controller-packages",
+    paths.REPOSITORY,
+    files=("Dockerfile", ".dockerignore", "requirements.lock"),
+    bases={"BUILD_BASE": "python-venv"},
+    python_lock="requirements.lock",
+    stage="packages",
+    is_loaded=False,
+)
 _EXAMPLES = paths.REPOSITORY / "examples" / "images"
 
 IMAGES: dict[str, Image] = {
@@ -36,6 +56,10 @@ IMAGES: dict[str, Image] = {
     for image in (
         Image("pause", OWN_CONTEXTS / "pause", go_binary="pause"),
         Image("python", OWN_CONTEXTS / "debian", debian_packages=("python3", "ca-certificates")),
+        Image("python-bare", OWN_CONTEXTS / "debian", debian_packages=("python3",), is_bare=True, is_loaded=False),
+        Image("python-venv", OWN_CONTEXTS / "debian", debian_packages=("python3", "python3-venv"), is_loaded=False),
+        _CONTROLLER_PACKAGES,
+        _CONTROLLER,
         Image("ghc", OWN_CONTEXTS / "debian", debian_packages=("ghc",), is_loaded=False),
         Image("sidecar", paths.REPOSITORY / "sidecar", go_binary="sidecar"),
         Image("multiply", _EXAMPLES / "multiply", bases={"BASE": "python"}),

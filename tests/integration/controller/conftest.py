@@ -14,7 +14,7 @@ from tests.harness.tasks import Namespace
 def api_server(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """The API server, with our CRD."""
     directory = shared.shared_directory(pytestconfig, tmp_path_factory)
-    with shared.exclusively(directory, "controller-api-server") as note:
+    with shared.exclusively(directory, "api-server") as note:
         found = up("controller-tests", Form.LIGHT)
         if shared.read_note(note) is None:
             crd.install(found)

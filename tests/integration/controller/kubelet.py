@@ -30,10 +30,12 @@ def by_attempt(*codes: int) -> ExitCode:
 class Kubelet:
     """Runs every Pod of one namespace to its end. `created` are the uids of all Pods there ever were."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, exit_code: ExitCode) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, exit_code: ExitCode, message: str = "") -> None:
+        """`message` is what the main container leaves in its termination message."""
         self._api = client.CoreV1Api(kubernetes.config.new_client_from_config(config_file=str(kubeconfig)))
         self._namespace = namespace
         self._exit_code = exit_code
+        self._message = message
         self.created: dict[str, str] = {}
         self.problems: list[BaseException] = []
         self._stop = threading.Event()
@@ -86,6 +88,7 @@ class Kubelet:
         code = self._exit_code(pod)
         ended = {
             "exitCode": code,
+            "message": self._message,
             "reason": "Completed" if code == 0 else "Error",
             "startedAt": _now(),
             "finishedAt": _now(),

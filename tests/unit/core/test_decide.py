@@ -8,7 +8,8 @@ import pytest
 from podtask.api import names
 from podtask.core import plan
 from podtask.core.decide import decide, decide_orphans
-from podtask.core.observed import Observed, Refusal
+from podtask.core.observed import Observed, PodEvent, PodEvents, Refusal
+from podtask.core.pod import OwnerReference
 from tests.builders import (
     MadePod,
     MadeTask,
@@ -77,15 +78,48 @@ RETRY_2 = plan.CreatePod(attempt=2, name=pod_name(2))
 BAD_PULL = make_pod().scheduled().waiting("ErrImagePull", "401")
 TOLD_PULL = {"phase": "Pending", "reason": "ImagePullFailed", "message": "container base: ErrImagePull: 401"}
 
+OTHER_UID = "99999999-2222-3333-4444-555555555555"
+OTHER = make_task().metadata(uid=OTHER_UID, name="other")
+OVER = OTHER.status(phase="Succeeded", attempt_count=1, attempts=(make_attempt(),))
+KEEPING = make_task(pod_retention="Keep").metadata(uid=OTHER_UID).status(phase="Succeeded", attempt_count=1)
+STRANGER = make_pod().metadata(labels={}, owner_references=()).build()
+OTHERS = make_pod().running().metadata(
+    labels={names.LABEL_TASK_UID: OTHER_UID},
+    owner_references=(OwnerReference(kind=names.KIND, uid=OTHER_UID, controller=True),),
+).build()  # fmt: skip
+OTHERS_ENDED = msgspec.structs.replace(OTHERS, status=make_pod().running().exit(0).phase("Succeeded").build().status)
+TAKEN = Refusal(
+    attempt=1, code=409, reason="AlreadyExists", message=f"Pod {POD} of PodTask other still has the name", at=at(6)
+)
+READY = make_pod().scheduled().condition("PodReadyToStartContainers").waiting("ContainerCreating")
+NO_MAP = PodEvents(
+    pod_uid=UID,
+    read_at=at(20),
+    events=(PodEvent(reason="FailedMount", message='configmap "m" not found', last_timestamp=at(19)),),
+)
+
 # sentence: (facts, now, want steps, want wake)
 PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
     "another controller's task is not touched": (make_task(managed_by="kueue").observe(LIVE), 5, [], None),
     "a new task gets its Pod": (make_task().observe(), 1, [CREATE], None),
-    "a Pod that starts needs nothing": (make_task().observe(make_pod()), 1, [], None),
+    "a Pod that starts needs nothing": (make_task().observe(make_pod()), 1, [], 20),
+    "a Pod that starts slowly says how far it is": (
+        make_task().observe(make_pod()),
+        20,
+        [("Pending", "Created")],
+        None,
+    ),
     "a task that goes lets its Pods go": (make_task().deleted().observe(LIVE), 6, [RELEASE], None),
     "a task that goes has nothing held": (make_task().deleted().observe(FINISHED), 6, [], None),
     # running
     "a container that runs is told once": (make_task().observe(LIVE), 3, [("Running", "Running")], None),
+    "one that has just begun may be over before it is told": (make_task().observe(LIVE), 2, [], 3),
+    "a kubelet's clock that is ahead puts nothing off": (
+        make_task().observe(LIVE.running(60)),
+        3,
+        [("Running", "Running")],
+        None,
+    ),
     "and not again": (running().observe(LIVE), 4, [], None),
     "a start without a time is told once": (
         running().attempts(make_live_attempt(start_time=None)).observe(LIVE.running(0)),
@@ -123,7 +157,13 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
     "without a finalizer nothing is released": (running().observe(FINISHED), 12, [("Succeeded", "Completed")], None),
     "a failure without a budget is the end": (running().observe(FAILED), 12, [("Failed", "NonZeroExit")], None),
     "a failure with a budget backs off": (running(backoff_limit=1).observe(FAILED), 12, [("Pending", "Backoff")], None),
-    "the result is awaited": (running(xcom={}).observe(ENDED.with_result()), 12, [], 100),
+    "the result is awaited": (running(xcom={}).observe(ENDED.with_result()), 12, [], 15),
+    "a result that is late is told": (
+        running(xcom={}).observe(ENDED.with_result()),
+        16,
+        [("Running", "CollectingResult")],
+        100,
+    ),
     "others are stopped so that the sidecar can deliver": (
         running(xcom={}).observe(ENDED.with_result().with_container("side").running(name="side")),
         12,
@@ -133,22 +173,36 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
     "the sidecar's time begins when the others have ended": (
         running(xcom={}).observe(ENDED.with_result().with_container("side").exit(0, 500, name="side")),
         520,
-        [],
+        [("Running", "CollectingResult")],
         590,
     ),
     "others on a Pod that is being deleted are given up in the end": (
         running(xcom={}).observe(ENDED.with_result().with_container("side").running(name="side").deleted(12)),
         20,
-        [],
+        [("Running", "CollectingResult")],
         102,
     ),
     # between attempts
     "the next attempt waits": (retrying().observe(), 20, [], 30),
     "the next attempt begins": (retrying().observe(), 30, [RETRY_2], None),
+    "and that is told once the backoff is over": (
+        retrying().observe(make_pod().running().stopped("RunDeadlineExceeded").released()),
+        20,
+        [],
+        30,
+    ),
+    "and told once": (
+        retrying()
+        .status(reason="PodTerminating")
+        .observe(make_pod().running().stopped("RunDeadlineExceeded").released()),
+        40,
+        [],
+        None,
+    ),
     "never beside the old Pod": (
         retrying().observe(make_pod().running().stopped("RunDeadlineExceeded").released()),
         40,
-        [],
+        [("Pending", "PodTerminating")],
         None,
     ),
     "a finished Pod of the last attempt is no obstacle": (retrying().observe(FAILED), 30, [RETRY_2], 70),
@@ -215,8 +269,14 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         None,
     ),
     "cancelled before it started": (make_task(cancel=True).observe(make_pod()), 5, [delete("Cancelled")], None),
-    "a stop under way is not repeated, and no clock spins": (
+    "a stop under way is told and not repeated, and no clock spins": (
         running(cancel=True, deadlines={"runSeconds": 1}).observe(LIVE.stopped("Cancelled")),
+        50,
+        [("Running", "Stopping")],
+        None,
+    ),
+    "a stop for a reason that is nobody's wish is not told": (
+        running().observe(LIVE.stopped("MainContainerEnded")),
         50,
         [],
         None,
@@ -232,7 +292,7 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         running(cancel=True, xcom={}).observe(ENDED.with_result()),
         12,
         [],
-        100,
+        15,
     ),
     "a stop that was noted is carried out though its reason is over": (
         running().observe(LIVE.noted("Suspended")),
@@ -286,9 +346,41 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         None,
     ),
     "a cure is told": (
-        make_task().status(**TOLD_PULL).observe(make_pod().scheduled()),
+        make_task().status(**TOLD_PULL).observe(READY),
         90,
         [("Pending", "Created")],
+        None,
+    ),
+    "a Pod that its node has just taken is not asked after": (
+        make_task().observe(make_pod().scheduled(3)),
+        5,
+        [],
+        13,
+    ),
+    "one that it has had for a while is asked after": (
+        make_task().observe(make_pod().scheduled(3)),
+        13,
+        [plan.ReadPodEvents(name=POD, uid=UID)],
+        None,
+    ),
+    "a slow start names the node": (make_task().observe(READY), 30, [("Pending", "Created")], None),
+    "one that only pulls its image is not": (make_task().observe(READY), 19, [], 20),
+    "what its Events say is told, and asked for again later": (
+        make_task().observe(make_pod().scheduled(3), pod_events=NO_MAP),
+        20,
+        [("Pending", "ConfigError")],
+        80,
+    ),
+    "Events of an earlier Pod say nothing": (
+        make_task().observe(make_pod().scheduled(3), pod_events=msgspec.structs.replace(NO_MAP, pod_uid="other")),
+        12,
+        [],
+        13,
+    ),
+    "Events are read again after a minute": (
+        make_task().observe(make_pod().scheduled(3), pod_events=NO_MAP),
+        80,
+        [plan.ReadPodEvents(name=POD, uid=UID)],
         None,
     ),
     "an old backoff is taken back once the Pod waits": (
@@ -349,7 +441,50 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         None,
     ),
     # Pods that are not as they should be
-    "a stranger has the name": (make_task().observe(foreign_pod=POD), 1, [("Failed", "NameConflict")], None),
+    "a stranger has the name": (
+        make_task().observe(foreign_pod=STRANGER, refusal=TAKEN),
+        7,
+        [("Failed", "NameConflict")],
+        None,
+    ),
+    "another task's Pod has the name and runs": (
+        make_task().observe(foreign_pod=OTHERS, foreign_task=OTHER.build(), refusal=TAKEN),
+        7,
+        [("Pending", "NameTaken")],
+        8,
+    ),
+    "its task is over, and it goes": (
+        make_task().observe(foreign_pod=OTHERS_ENDED, foreign_task=OVER.build(), refusal=TAKEN),
+        7,
+        [("Pending", "NameTaken")],
+        8,
+    ),
+    "its task is gone, and it goes": (
+        make_task().observe(foreign_pod=OTHERS_ENDED, refusal=TAKEN),
+        7,
+        [("Pending", "NameTaken")],
+        8,
+    ),
+    "another try for the name": (
+        make_task().observe(foreign_pod=OTHERS_ENDED, foreign_task=OVER.build(), refusal=TAKEN),
+        8,
+        [CREATE],
+        None,
+    ),
+    "it is kept for ever": (
+        make_task().observe(foreign_pod=OTHERS_ENDED, foreign_task=KEEPING.build(), refusal=TAKEN),
+        7,
+        [("Failed", "NameConflict")],
+        None,
+    ),
+    "the name does not come free in time": (
+        make_task(deadlines={"scheduleSeconds": 5}).observe(
+            foreign_pod=OTHERS, foreign_task=OTHER.build(), refusal=TAKEN
+        ),
+        7,
+        [("Failed", "ScheduleDeadlineExceeded")],
+        None,
+    ),
     "a Pod without its number has the name": (
         make_task().observe(make_pod().metadata(labels={})),
         1,
@@ -584,9 +719,34 @@ def test_results(xcom: dict[str, Any], made: MadePod, facts: dict[str, Any], wan
 
     if "content" in facts or "error" in facts:
         facts = {"result_log": ResultLog(pod_uid=UID, **facts)}
-    got = status_of(running(xcom=xcom).observe(made, **facts), 500)
+    got = status_of(running(xcom=xcom).observe(made, live_version="0", **facts), 500)
     xcom_state = (str(got.xcom.state), str(got.xcom.reason)) if got.xcom else ("", "")
     assert (str(got.phase), str(got.reason), *xcom_state) == want
+
+
+def test_a_result_is_given_up_only_by_what_the_server_has() -> None:
+    """The cache may be minutes behind: the sidecar may have delivered long ago."""
+    silent = ENDED.with_result().running(name="podtask-result")
+    observed = running(xcom={}).observe(silent)
+    read = decide(observed, at(500), SETTINGS)
+    assert read.steps == (plan.ReadPod(name=POD, uid=UID),)
+    older = msgspec.structs.replace(observed, live_version="99")
+    assert decide(older, at(500), SETTINGS).steps == read.steps, "what was read is newer than the cache"
+    seen = msgspec.structs.replace(observed, live_version="0")
+    assert status_of(seen, 500).xcom.reason == "XComSidecarFailed"
+
+
+def test_a_task_does_not_expire_while_a_create_is_in_doubt() -> None:
+    over = done(ttl_seconds_after_finished=0).observe(FINISHED, create_in_doubt_until=at(40))
+    assert decide(over, at(20), SETTINGS) == plan.Plan(wake_at=at(40))
+    assert decide(over, at(40), SETTINGS).steps == (plan.DeleteTask(),)
+
+
+def test_the_pods_of_a_task_that_goes_stay_while_a_create_is_in_doubt() -> None:
+    """The name that they take keeps a late create from making a second Pod."""
+    going = make_task().deleted().observe(LIVE, create_in_doubt_until=at(60))
+    assert decide(going, at(6), SETTINGS) == plan.Plan(wake_at=at(60))
+    assert decide(going, at(60), SETTINGS).steps == (RELEASE,)
 
 
 def test_the_log_is_read_once() -> None:
@@ -605,8 +765,8 @@ def test_a_lost_result_may_be_run_again_within_the_disruption_budget() -> None:
 def test_a_kubelet_behind_leaves_the_sidecar_its_time() -> None:
     made = make_pod().scheduled(1000, taken=-2600).running(-2590).exit(0, -2500).with_result()
     made = made.metadata(creation_timestamp=at(0))
-    got = decide(running(xcom={}).observe(made), at(1101), SETTINGS)
-    assert (got.steps, got.wake_at) == ((), at(1190))
+    got = decide(running(xcom={}).observe(made), at(1110), SETTINGS)
+    assert ([brief(step) for step in got.steps], got.wake_at) == ([("Running", "CollectingResult")], at(1190))
 
 
 FAIL_RULE = {"rules": [{"onReasons": {"values": ["NonZeroExit"]}, "action": "Fail"}]}
@@ -654,7 +814,8 @@ ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], MadePod, tuple[str, str, i
         ("Pending", "Backoff", 0, 1),
     ),
     "never scheduled: the message has the scheduler's words": (
-        {}, {"phase": "Pending", "reason": "Unschedulable", "message": "0/3 nodes"},
+        {"deadlines": {"scheduleSeconds": 3}},
+        {"phase": "Pending", "reason": "Unschedulable", "message": "0/3 nodes"},
         make_pod().noted("ScheduleDeadlineExceeded").deleted(5, 0), ("Failed", "ScheduleDeadlineExceeded", 0, 0),
     ),
 }  # fmt: skip
@@ -667,7 +828,59 @@ def test_what_an_end_means(
     got = status_of(make_task(**spec).status(**status).observe(made), 20)
     assert (str(got.phase), str(got.reason), got.failure_count, got.disruption_count) == want
     if status.get("reason") == "Unschedulable":
-        assert got.message == "Unschedulable: 0/3 nodes"
+        assert got.message == ("no node took the Pod within deadlines.scheduleSeconds (3 s); Unschedulable: 0/3 nodes")
+
+
+LIMITS = {
+    "deadlines": {
+        "scheduleSeconds": 1, "imagePullSeconds": 2, "startSeconds": 3, "runSeconds": 4, "totalSeconds": 5,
+    },
+    "cancelAfter": "2026-01-01T00:00:09Z",
+    "forceDeletePodAfterSeconds": 6,
+}  # fmt: skip
+STOPPED = make_pod().running().exit(143).phase("Failed", "DeadlineExceeded")
+MESSAGES = {
+    "ImagePullDeadlineExceeded": "the images were not there within deadlines.imagePullSeconds (2 s)",
+    "StartDeadlineExceeded": "container base did not start within deadlines.startSeconds (3 s)",
+    "RunDeadlineExceeded": "container base ran longer than deadlines.runSeconds (4 s)",
+    "TotalDeadlineExceeded": "the task took longer than deadlines.totalSeconds (5 s) over all attempts",
+    "Cancelled": "spec.cancel was set",
+    "CancelAfterReached": "spec.cancelAfter (2026-01-01 00:00:09+00:00) was reached: "
+    "nobody waits for the task any more",
+}
+
+
+@pytest.mark.parametrize(("reason", "message"), MESSAGES.items(), ids=MESSAGES)
+def test_a_stop_is_told_with_its_limit(reason: str, message: str) -> None:
+    got = status_of(running(**LIMITS).observe(STOPPED.stopped(reason)), 20)
+    assert (str(got.phase in {"Failed", "Cancelled"}), got.reason, got.message) == ("True", reason, message)
+    assert got.attempts[0].message == message
+
+
+def test_a_stop_is_told_while_it_lasts() -> None:
+    got = status_of(running(**LIMITS).observe(LIVE.stopped("RunDeadlineExceeded")), 20)
+    assert got.message == f"{MESSAGES['RunDeadlineExceeded']}; Pod {POD} is being stopped and has 30 s for it"
+
+
+def test_an_end_by_a_limit_without_a_pod_is_told_with_it() -> None:
+    got = status_of(make_task(deadlines={"totalSeconds": 5}).observe(), 6)
+    assert (got.reason, got.message) == ("TotalDeadlineExceeded", MESSAGES["TotalDeadlineExceeded"])
+    got = status_of(make_task(deadlines={"scheduleSeconds": 5}).observe(refusal=refused()), 7)
+    assert (
+        got.message == "no node took the Pod within deadlines.scheduleSeconds (5 s); QuotaExceeded: exceeded quota: q"
+    )
+
+
+def test_a_pod_given_up_by_force_is_told_with_its_time() -> None:
+    lost = LIVE.noted("NodeLost").deleted(5, 0)
+    got = status_of(running(disruption_limit=0, force_delete_pod_after_seconds=6).observe(lost), 20)
+    assert got.message == "the Pod's node did not stop it, and forceDeletePodAfterSeconds (6 s) gave it up"
+
+
+def test_a_budget_that_is_used_up_is_told_with_its_figures() -> None:
+    made = make_task(backoff_limit=1).status(failure_count=1, attempt_count=1).observe(make_pod(2).running().exit(1))
+    want = "2 failures, and backoffLimit is 1; the last: NonZeroExit: container base ended with exit code 1"
+    assert status_of(made, 20).message == want
 
 
 def test_the_first_disruption_does_not_wait_for_old_failures() -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from podtask.core.diagnosis import diagnose, is_pulling_badly
-from tests.builders import MadePod, make_pod
+from podtask.core.observed import PodEvent, PodEvents
+from tests.builders import MadePod, at, make_pod
 
 PLACED = make_pod().scheduled()
 CASES: dict[str, tuple[MadePod, str | None, bool]] = {
@@ -57,3 +58,36 @@ def test_a_bad_pull_is_seen_behind_another_problem() -> None:
     made = PLACED.with_container("b").waiting("CreateContainerError").waiting("ErrImagePull", name="b")
     assert is_pulling_badly(made.build())
     assert not is_pulling_badly(PLACED.running().build())
+
+
+NO_MAP = PodEvent(
+    reason="FailedMount", message='MountVolume.SetUp failed: configmap "m" not found', last_timestamp=at(9)
+)
+SUMMARY = PodEvent(reason="FailedMount", message="Unable to attach or mount volumes: [m]", last_timestamp=at(30))
+NO_DISK = PodEvent(reason="FailedAttachVolume", message="disk is in use by node-2", last_timestamp=at(8))
+PULLING = PodEvent(reason="Pulling", message="Pulling image", last_timestamp=at(40))
+EVENTS: dict[str, tuple[MadePod, tuple[PodEvent, ...], str | None]] = {
+    "a volume that cannot be mounted": (PLACED, (PULLING, NO_MAP, SUMMARY), NO_MAP.message),
+    "one that cannot be attached": (PLACED, (NO_DISK,), NO_DISK.message),
+    "the latest of both": (PLACED, (NO_DISK, NO_MAP), NO_MAP.message),
+    "only the summary": (PLACED, (SUMMARY,), SUMMARY.message),
+    "an Event without a time": (PLACED, (PodEvent(reason="FailedMount", message="no"),), "no"),
+    "nothing of volumes": (PLACED, (PULLING,), None),
+    "mounted by now": (PLACED.condition("PodReadyToStartContainers"), (NO_MAP,), None),
+    "not yet ready": (PLACED.condition("PodReadyToStartContainers", status="False"), (NO_MAP,), NO_MAP.message),
+    "it runs by now": (PLACED.running(), (NO_MAP,), None),
+    "it is over by now": (PLACED.phase("Failed"), (NO_MAP,), None),
+    "without a node": (make_pod(), (NO_MAP,), None),
+    "its status says more": (PLACED.waiting("ErrImagePull", "401"), (NO_MAP,), "401"),
+}
+
+
+@pytest.mark.parametrize(("made", "events", "words"), EVENTS.values(), ids=EVENTS)
+def test_volumes_are_told_by_events(made: MadePod, events: tuple[PodEvent, ...], words: str | None) -> None:
+    got = diagnose(made.build(), PodEvents(pod_uid="pod-1", read_at=at(50), events=events))
+    assert (got is None) == (words is None)
+    assert got is None or got.message.endswith(str(words))
+
+
+def test_events_of_another_pod_say_nothing() -> None:
+    assert diagnose(PLACED.build(), PodEvents(pod_uid="pod-2", read_at=at(50), events=(NO_MAP,))) is None

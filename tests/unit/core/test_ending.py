@@ -91,6 +91,8 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
         "Disrupted",
         "NodeLost",
     ),
+    "lost by the runtime": (ran().exit(255, None, reason="Unknown").phase("Failed"), "Disrupted", "NodeLost"),
+    "an exit code of 255 of its own": (ran().exit(255, reason="Error").phase("Failed"), "Failed", "NonZeroExit"),
     "stopped by its own deadline": (
         ran().exit(137).phase("Failed", "DeadlineExceeded"),
         "Failed",

@@ -20,6 +20,16 @@ def build(made: MadeTask) -> dict[str, Any]:
     return podspec.build(made.build(), 1, "etl-1", SETTINGS)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"terminationGracePeriodSeconds": 0}, {"template": {"spec": {"terminationGracePeriodSeconds": 0}}}],
+    ids=["the field", "the template"],
+)
+def test_a_pod_always_has_a_grace(fields: dict[str, Any]) -> None:
+    """Without one a DELETE drops the object while its containers run, and the next attempt would run beside them."""
+    assert build(make_task(**fields))["spec"]["terminationGracePeriodSeconds"] == 1
+
+
 CONTAINER: dict[str, tuple[str, str, Any]] = {
     "image": ("image", "image", "a"),
     "command": ("command", "command", ["x"]),
@@ -52,7 +62,7 @@ def test_a_container_field_lands_and_wins(field: str, target: str, value: Any) -
         *((field, False) for field in ("automountServiceAccountToken", "hostNetwork")),
         *((field, "x") for field in ("serviceAccountName", "priorityClassName", "runtimeClassName", "schedulerName")),
         *((field, "x") for field in ("hostname", "subdomain", "dnsPolicy")),
-        ("terminationGracePeriodSeconds", 0),
+        ("terminationGracePeriodSeconds", 5),
         ("volumes", [{"name": "v"}]),
         ("initContainers", [{"name": "i", "image": "a"}]),
     ],

@@ -15,7 +15,7 @@ def test_the_root_is_the_repository() -> None:
 
 def test_writes_then_agrees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check", "--root", str(tmp_path)]) == 1
-    want = [files.CRD, files.CHART_CRD, files.API, files.REASONS]
+    want = [files.METRICS, files.CRD, files.CHART_CRD, files.API, files.REASONS]
     assert capsys.readouterr().err.splitlines() == [f"stale: {path}" for path in want]
     assert not list(tmp_path.iterdir()), "a check writes nothing"
 

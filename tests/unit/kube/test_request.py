@@ -32,6 +32,19 @@ CASES = {
             JSON,
         ),
     ),
+    "a list by a field": (
+        request.list_page(
+            client.POD_EVENTS, namespace="ns", selector="", fields="involvedObject.uid=u", limit=1, continue_token=""
+        ),
+        Request(
+            "list",
+            "events",
+            "GET",
+            "/api/v1/namespaces/ns/events",
+            {"limit": "1", "fieldSelector": "involvedObject.uid=u"},
+            JSON,
+        ),
+    ),
     "a watch asks for bookmarks": (
         request.watch(PODS, namespace="", selector="a", resource_version="7", timeout_seconds=300),
         Request(

@@ -1,0 +1,256 @@
+"""From a task's arguments and an Airflow connection to a client of the cluster, by the rules that people know.
+
+The extras of connection type `kubernetes` are KubernetesPodOperator's own. `Access` is what may travel: it names where
+credentials are, and holds none, so it can stand in a trigger's row and be a dictionary's key.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient, Configuration
+
+DEFAULT_CONNECTION = "kubernetes_default"
+SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+POOL_SIZE = 32
+"""Connections kept for reuse. More are made where more are needed, and dropped after use."""
+
+_OLD_PREFIX = "extra__kubernetes__"
+
+GetConnection = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Access:
+    """Which cluster, without a secret. The last three are the task's own arguments and win over the connection's."""
+
+    conn_id: str | None = DEFAULT_CONNECTION
+    in_cluster: bool | None = None
+    config_file: str | None = None
+    cluster_context: str | None = None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """How to get a client with fresh credentials, and the namespace that the connection names."""
+
+    api_client_factory: Callable[[], ApiClient]
+    namespace: str | None
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What argument and connection say together."""
+
+    in_cluster: bool
+    config_file: str | None
+    document: dict[str, Any] | None = field(repr=False)
+    """The kubeconfig that stands in the connection. It holds secrets."""
+    context: str | None
+    verify_ssl: bool
+    keep_alive: bool
+    where: str
+    """Whom to blame in a message."""
+
+
+def resolve(access: Access, get_connection: GetConnection) -> Resolved:
+    """Read the connection once. Credentials are made by the factory, each time it is called."""
+    extras = _extras(access.conn_id, get_connection)
+    settings = _settings(access, extras)
+    return Resolved(lambda: _api_client(settings), _text(extras.get("namespace")))
+
+
+def service_account_namespace() -> str | None:
+    """The namespace that this process itself runs in, where it is a Pod."""
+    try:
+        return SERVICE_ACCOUNT_NAMESPACE.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _extras(conn_id: str | None, get_connection: GetConnection) -> dict[str, Any]:
+    """The connection's extras; none where `kubernetes_default` was never made, as is normal in a cluster."""
+    if not conn_id:
+        return {}
+    try:
+        connection = get_connection(conn_id)
+    except Exception as error:
+        if not _is_missing(error):
+            raise
+        if conn_id == DEFAULT_CONNECTION:
+            return {}
+        raise errors.AccessError(
+            f"There is no Airflow connection {conn_id!r}: create it (type kubernetes), or correct kubernetes_conn_id."
+        ) from None
+    extras: dict[str, Any] = connection.extra_dejson or {}
+    old = {key[len(_OLD_PREFIX) :]: value for key, value in extras.items() if key.startswith(_OLD_PREFIX)}
+    return {**old, **extras}
+
+
+def _is_missing(error: Exception) -> bool:
+    """Airflow 2.10 to 3.3 say it with two exceptions."""
+    from airflow.exceptions import AirflowNotFoundException
+
+    kind = getattr(getattr(error, "error", None), "error", None)
+    return isinstance(error, AirflowNotFoundException) or getattr(kind, "value", kind) == "CONNECTION_NOT_FOUND"
+
+
+def _settings(access: Access, extras: dict[str, Any]) -> _Settings:
+    where = f"Airflow connection {access.conn_id!r}" if extras else "task's arguments"
+    in_cluster = _flag(extras.get("in_cluster")) if access.in_cluster is None else access.in_cluster
+    config_file = access.config_file or _text(extras.get("kube_config_path"))
+    document = extras.get("kube_config") or None
+    given = {"in_cluster": in_cluster, "kube_config_path or config_file": config_file, "kube_config": document}
+    names = [name for name, value in given.items() if value]
+    if len(names) > 1:
+        raise errors.AccessError(
+            f"Set only one of {' and '.join(names)}: the {where} and the task together set them all."
+        )
+    return _Settings(
+        in_cluster=in_cluster,
+        config_file=config_file,
+        document=None if document is None else _parse(document, where),
+        context=access.cluster_context or _text(extras.get("cluster_context")),
+        verify_ssl=not _flag(extras.get("disable_verify_ssl")),
+        keep_alive=not _flag(extras.get("disable_tcp_keepalive")),
+        where=where,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value else None
+
+
+def _flag(value: Any) -> bool:
+    """Extras that were typed into a form may be text."""
+    return value.strip().lower() in {"true", "1", "t", "y", "yes", "on"} if isinstance(value, str) else bool(value)
+
+
+def _parse(document: Any, where: str) -> dict[str, Any]:
+    """Read a kubeconfig that stands in the connection itself, as JSON, as YAML text, or as an object."""
+    if isinstance(document, str):
+        import yaml
+
+        try:
+            document = yaml.safe_load(document)
+        except yaml.YAMLError:
+            document = None
+    if not isinstance(document, dict):
+        raise errors.AccessError(f"The extra kube_config of the {where} is no kubeconfig: give it as JSON or YAML.")
+    return document
+
+
+def _api_client(settings: _Settings) -> ApiClient:
+    """A client with credentials as fresh as they come: the files are read, and the plugin runs, again."""
+    from kubernetes.client import ApiClient, Configuration
+    from kubernetes.config import ConfigException
+
+    configuration = Configuration()
+    try:
+        _load(settings, configuration)
+    except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        raise errors.AccessError(f"The {settings.where} leads to no cluster: {_hint(settings, error)}.") from error
+    if not settings.verify_ssl:
+        configuration.verify_ssl = False
+    if settings.keep_alive:
+        configuration.socket_options = _keep_alive()
+    configuration.connection_pool_maxsize = POOL_SIZE
+    return ApiClient(configuration)
+
+
+def _hint(settings: _Settings, error: Exception) -> str:
+    text = str(error).strip().rstrip(".") or type(error).__name__
+    if settings.in_cluster:
+        return f"in_cluster is set, but this process does not run in a Pod with a service account ({text})"
+    if settings.config_file and not Path(settings.config_file).expanduser().exists():
+        return f"the kubeconfig {settings.config_file} is not on this machine (workers and triggerers each need it)"
+    if settings.config_file or settings.document is not None or settings.context:
+        return text
+    return f"it names none, this process does not run in a cluster, and there is no usable default kubeconfig ({text})"
+
+
+def _load(settings: _Settings, configuration: Configuration) -> None:
+    from kubernetes import config
+
+    if settings.in_cluster:
+        config.load_incluster_config(client_configuration=configuration)
+        return
+    if settings.document is not None:
+        config.load_kube_config_from_dict(
+            settings.document, context=settings.context, client_configuration=configuration, persist_config=False
+        )
+        _check_plugin(settings.document, settings.context, configuration, cwd=None)
+        return
+    # A context stands in a kubeconfig only: where one is named, the cluster around this process is not meant.
+    if settings.config_file is None and settings.context is None:
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+        except config.ConfigException:
+            pass
+        else:
+            return
+    _load_file(settings, configuration)
+
+
+def _load_file(settings: _Settings, configuration: Configuration) -> None:
+    from kubernetes import config
+    from kubernetes.config import kube_config
+
+    path = str(Path(settings.config_file or kube_config.KUBE_CONFIG_DEFAULT_LOCATION).expanduser())
+    config.load_kube_config(
+        config_file=path, context=settings.context, client_configuration=configuration, persist_config=False
+    )
+    first = path.split(os.pathsep, 1)[0]
+    merged = kube_config.KubeConfigMerger(path).config
+    _check_plugin(merged.value, settings.context, configuration, cwd=str(Path(first).resolve().parent))
+
+
+def _check_plugin(
+    document: dict[str, Any], context: str | None, configuration: Configuration, *, cwd: str | None
+) -> None:
+    """Tell why a credential plugin failed: the library only logs it, goes on without credentials, and gets a 403."""
+    section = _exec_section(document, context)
+    if section is None or configuration.cert_file or configuration.auth_settings():
+        return
+    from kubernetes.config.exec_provider import ExecProvider
+    from kubernetes.config.kube_config import ConfigNode
+
+    command = section.get("command")
+    try:
+        ExecProvider(ConfigNode("exec", section), cwd).run()
+    except FileNotFoundError:
+        why = f"there is no such program on this machine: {section.get('installHint') or 'install it'}"
+    except Exception as error:  # noqa: BLE001 (whatever the plugin did, it is the reason to show)
+        why = str(error)[: errors.MESSAGE_LIMIT]
+    else:
+        why = "it gave neither a token nor a certificate"
+    raise errors.AccessError(f"the credential plugin {command!r} failed ({why})")
+
+
+def _exec_section(document: dict[str, Any], context: str | None) -> dict[str, Any] | None:
+    def named(kind: str, name: str | None) -> dict[str, Any]:
+        # A kubeconfig merged from files has each entry wrapped, to remember its file.
+        entries = [getattr(entry, "value", entry) for entry in document.get(f"{kind}s") or ()]
+        found = [entry for entry in entries if entry.get("name") == name]
+        return (found[0].get(kind) or {}) if found else {}
+
+    user = named("user", named("context", context or document.get("current-context")).get("user"))
+    section: dict[str, Any] | None = user.get("exec")
+    return section
+
+
+def _keep_alive() -> list[tuple[int, int, int]]:
+    """Find a dead peer within two minutes: load balancers forget idle connections without a word."""
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    return options

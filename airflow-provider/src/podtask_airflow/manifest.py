@@ -1,0 +1,245 @@
+"""Build the PodTask of a task instance from its arguments. Pure, but for the template file that it reads.
+
+It translates and does not decide: a base Pod goes into `spec.template`, the operator's own arguments into the fields of
+`spec`, and the controller merges the two. The same arguments and identity always give the same object.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import arguments as arguments_module
+from . import identity as identities
+from . import names, reading, secret, template
+from .arguments import ArgumentError, Arguments
+from .reading import Object
+
+_RETENTION = {
+    "delete_pod": "Delete",
+    "delete_succeeded_pod": "DeleteSucceeded",
+    "delete_active_pod": "Keep",
+    "keep_pod": "Keep",
+}
+_DISRUPTION_LIMIT = 3
+"""Where Airflow retries as well: whoever forbids retries does not want the work to begin twice."""
+_BACKSTOP_SECONDS = 60
+"""Airflow's own clock ends a waiting worker; the controller's is for the worker that is gone."""
+
+
+def build(
+    arguments: Arguments,
+    identity: identities.Identity | None,
+    *,
+    render: template.Render | None = None,
+    sidecar: Mapping[str, Any] | None = None,
+    in_cluster: bool | None = None,
+    namespace: str | None = None,
+    extension: int = 0,
+) -> Object:
+    """Return the whole object. Raises ArgumentError with what to change.
+
+    `render` is Jinja for the content of the template file, `sidecar` the connection's extras, `namespace` the one
+    that holds where neither argument nor template names one, `extension` for a name that somebody else has taken.
+    """
+    base = _base(arguments, render)
+    stem = arguments.name or base["metadata"].get("name") or arguments.task_id or _task_id(identity) or "task"
+    metadata: Object = {"name": names.slug(stem)[:63].strip("-")}
+    if identity is not None:
+        metadata = {"name": identities.name(identity, stem, extension), **identities.metadata(identity)}
+    wanted_namespace = arguments.namespace or base["metadata"].get("namespace") or namespace
+    if wanted_namespace:
+        metadata["namespace"] = wanted_namespace
+    spec = _spec(arguments, base, stem, _pod_labels(arguments, base, identity, in_cluster), sidecar or {})
+    return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
+
+
+def _task_id(identity: identities.Identity | None) -> str | None:
+    return None if identity is None else identity.task_id
+
+
+def _base(arguments: Arguments, render: template.Render | None) -> Object:
+    try:
+        base = template.base_template(
+            arguments.pod_template_file, arguments.pod_template_dict, arguments.full_pod_spec, render
+        )
+    except template.TemplateError as error:
+        raise ArgumentError(str(error)) from error
+    base["spec"] = _with_main_container(base["spec"], _main_container(arguments))
+    return base
+
+
+def _main_container(arguments: Arguments) -> str:
+    return arguments.base_container_name or names.DEFAULT_CONTAINER
+
+
+def _with_main_container(spec: Object, main: str) -> Object:
+    """Give the template's only container the task's name; of several, one must have it.
+
+    KubernetesPodOperator renames the first, whichever that is; with two containers that is a guess.
+    """
+    containers = spec.get("containers", [])
+    found = [container["name"] for container in containers]
+    if not containers or main in found:
+        return spec
+    if len(containers) > 1:
+        raise ArgumentError(
+            f"base_container_name: the template has the containers {', '.join(found)}, and none is called {main!r};"
+            " name the one that is the task"
+        )
+    return {**spec, "containers": [{**containers[0], "name": main}]}
+
+
+def _pod_labels(
+    arguments: Arguments, base: Object, identity: identities.Identity | None, in_cluster: bool | None
+) -> dict[str, str]:
+    labels = {**base["metadata"].get("labels", {}), **(arguments.labels or {})}
+    if in_cluster is not None:
+        labels.setdefault(names.POD_LABEL_IN_CLUSTER, str(in_cluster))
+    return labels | (identities.pod_labels(identity) if identity is not None else {})
+
+
+def _spec(arguments: Arguments, base: Object, stem: str, labels: dict[str, str], sidecar: Mapping[str, Any]) -> Object:
+    spec = {
+        **_copied(arguments),
+        **_container(arguments, base["spec"]),
+        **_template(arguments, base, stem, labels),
+        **_xcom(arguments, sidecar),
+        **_failure(arguments),
+        **_deadlines(arguments),
+        **_retention(arguments),
+    }
+    spec = template.overlay(spec, arguments.spec or {})
+    _require_image(spec)
+    return spec
+
+
+def _copied(arguments: Arguments) -> Object:
+    values = {
+        argument.field.removeprefix("spec."): getattr(arguments, argument.name)
+        for argument in arguments_module.ARGUMENTS
+        if argument.copied
+    }
+    return _given(values)
+
+
+def _container(arguments: Arguments, base: Object) -> Object:
+    """Join what several arguments say about one list.
+
+    Variables, volumes and mounts are merged with the template's by the controller; of envFrom and ports, which have no
+    name to merge by, its rule is that the spec replaces. KubernetesPodOperator adds them, so that is done here.
+    """
+    injected = secret.inject(arguments.secrets or [])
+    maps = [{"configMapRef": {"name": name}} for name in arguments.configmaps or []]
+    main = _named(base.get("containers", []), _main_container(arguments))
+    lists = {
+        "env": _joined(arguments.env_vars, arguments.pod_runtime_info_envs, injected.env),
+        "envFrom": _added(main.get("envFrom"), _joined(arguments.env_from, maps, injected.env_from)),
+        "ports": _added(main.get("ports"), arguments.ports),
+        "volumes": _joined(arguments.volumes, injected.volumes),
+        "volumeMounts": _joined(arguments.volume_mounts, injected.volume_mounts),
+    }
+    return _given({**lists, "containerName": arguments.base_container_name})
+
+
+def _joined(given: list[Object] | None, *more: list[Object] | None) -> list[Object] | None:
+    """Join lists; an empty one that was given stays, since it says something."""
+    rest = [entry for entries in more for entry in entries or []]
+    return given if not rest else [*(given or []), *rest]
+
+
+def _added(below: list[Object] | None, given: list[Object] | None) -> list[Object] | None:
+    return given if not below or not given else [*below, *(entry for entry in given if entry not in below)]
+
+
+def _template(arguments: Arguments, base: Object, stem: str, labels: dict[str, str]) -> Object:
+    annotations = {**base["metadata"].get("annotations", {}), **(arguments.annotations or {})}
+    metadata: Object = {} if arguments.random_name_suffix else {"name": names.slug(stem)}
+    metadata |= {key: value for key, value in (("labels", labels), ("annotations", annotations)) if value}
+    pod = {key: value for key, value in (("metadata", metadata), ("spec", base["spec"])) if value}
+    return {"template": pod} if pod else {}
+
+
+def _xcom(arguments: Arguments, sidecar: Mapping[str, Any]) -> Object:
+    if not arguments.do_xcom_push:
+        return {}
+    xcom = {
+        "path": arguments.xcom_path,
+        "required": arguments.xcom_required,
+        "maxBytes": arguments.xcom_max_bytes,
+        "mode": arguments.xcom_mode,
+        "sidecar": _sidecar(arguments, sidecar) or None,
+    }
+    return {"xcom": _given(xcom)}
+
+
+def _sidecar(arguments: Arguments, extras: Mapping[str, Any]) -> Object:
+    context = arguments.xcom_sidecar_container_security_context
+    if context is None:
+        context = _extra(extras, "xcom_sidecar_container_security_context", reading.mapping)
+    return _given(
+        {"resources": _extra(extras, "xcom_sidecar_container_resources", reading.resources), "securityContext": context}
+    )
+
+
+def _extra(extras: Mapping[str, Any], name: str, read: reading.Reader) -> Any:
+    value = extras.get(name)
+    if value in (None, "", {}):
+        return None
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ArgumentError(f"the connection's extra {name} {error}") from error
+
+
+def _failure(arguments: Arguments) -> Object:
+    policy = arguments.failure_policy
+    if arguments.skip_on_exit_code:
+        skip = {"action": "Skip", "onExitCodes": {"operator": "In", "values": arguments.skip_on_exit_code}}
+        policy = {**(policy or {}), "rules": [skip, *(policy or {}).get("rules", [])]}
+    limit = arguments.disruption_limit
+    if limit is None:
+        limit = _DISRUPTION_LIMIT if arguments.retries else 0
+    return _given({"disruptionLimit": limit, "failurePolicy": policy})
+
+
+def _deadlines(arguments: Arguments) -> Object:
+    deadlines: dict[str, int | None] = {
+        "scheduleSeconds": arguments.schedule_timeout_seconds or arguments.startup_timeout_seconds,
+        "startSeconds": arguments.startup_timeout_seconds,
+        "runSeconds": arguments.active_deadline_seconds,
+        "totalSeconds": _total_seconds(arguments),
+    }
+    deadlines |= arguments.deadlines or {}
+    return {"deadlines": found} if (found := _given(deadlines)) else {}
+
+
+def _total_seconds(arguments: Arguments) -> int | None:
+    if arguments.execution_timeout is None:
+        return None
+    total = max(1, reading.number(arguments.execution_timeout))
+    return total if arguments.deferrable else total + _BACKSTOP_SECONDS
+
+
+def _retention(arguments: Arguments) -> Object:
+    retention = _RETENTION[arguments.on_finish_action]
+    # The API refuses a time to delete a Pod that is to be kept.
+    return _given(
+        {
+            "podRetention": retention,
+            "podTTLSecondsAfterFinished": None if retention == "Keep" else arguments.pod_ttl_seconds,
+        }
+    )
+
+
+def _require_image(spec: Object) -> None:
+    containers = spec.get("template", {}).get("spec", {}).get("containers", [])
+    main = _named(containers, spec.get("containerName", names.DEFAULT_CONTAINER))
+    if not spec.get("image") and not main.get("image"):
+        raise ArgumentError("image is missing: set it, or give one to the template's container that is the task")
+
+
+def _named(containers: list[Object], name: str) -> Object:
+    return next((container for container in containers if container.get("name") == name), {})
+
+
+def _given(values: Mapping[str, Any]) -> Object:
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,168 @@
+"""The base Pod of a task: from a file, a dict and a whole Pod object into the PodTask's `spec.template`.
+
+Only what must be said in the PodTask's words is changed here; merging the operator's own arguments into the template
+is the controller's work, and what is wrong in a Pod is said by the API server, which names the field.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import plain, reading
+from .reading import Object
+
+Render = Callable[[str], Any]
+"""Render text by Jinja; with native rendering the answer may be an object already."""
+
+_KEPT = ("name", "namespace", "labels", "annotations")
+_SET_BY_SERVER = (
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+"""On a Pod that was read from a cluster; they mean nothing for a new one."""
+
+
+class TemplateError(ValueError):
+    """A Pod template cannot be used. The message is one sentence that says what to change."""
+
+
+def base_template(
+    pod_template_file: str | None,
+    pod_template_dict: Object | None,
+    full_pod_spec: Object | None,
+    render: Render | None = None,
+) -> Object:
+    """Return `{metadata, spec}`, plain data: the file or the dict, and the whole Pod by name over it."""
+    parts = []
+    if pod_template_file is not None:
+        parts.append(_pod(_load(pod_template_file, render), f"pod_template_file {pod_template_file}"))
+    if pod_template_dict is not None:
+        parts.append(_pod(pod_template_dict, "pod_template_dict"))
+    if full_pod_spec is not None:
+        parts.append(_pod(full_pod_spec, "full_pod_spec"))
+    result: Object = {"metadata": {}, "spec": {}}
+    for part in parts:
+        result = {
+            "metadata": overlay(result["metadata"], part["metadata"]),
+            "spec": _overlay_pod(result["spec"], part["spec"]),
+        }
+    return result
+
+
+def overlay(base: Object, over: Object) -> Object:
+    """Lay maps over maps, all the way down; anything else of `over` replaces, and None removes."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            result[key] = overlay(below if isinstance(below, dict) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _load(path: str, render: Render | None) -> Any:
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise TemplateError(
+            f"pod_template_file {path} cannot be read where the task runs ({reason}); give a path that exists there"
+        ) from error
+    return text if render is None else render(text)
+
+
+def _pod(value: Any, where: str) -> Object:
+    try:
+        pod = reading.mapping(plain.plain(value))
+    except ValueError as error:
+        raise TemplateError(f"{where} {error}") from error
+    _check_shape(pod, where)
+    return {"metadata": _metadata(pod.get("metadata") or {}, where), "spec": _spec(pod.get("spec") or {}, where)}
+
+
+def _check_shape(pod: Object, where: str) -> None:
+    kind = (pod.get("apiVersion", "v1"), pod.get("kind", "Pod"))
+    if kind != ("v1", "Pod"):
+        raise TemplateError(f"{where} is a {kind[0]} {kind[1]}; give a v1 Pod, or only its metadata and spec")
+    unknown = sorted(set(pod) - {"apiVersion", "kind", "metadata", "spec", "status"})
+    if unknown:
+        raise TemplateError(f"{where} has {unknown[0]!r} beside metadata and spec; a Pod's own fields stand below spec")
+    for part in ("metadata", "spec"):
+        if not isinstance(pod.get(part) or {}, dict):
+            raise TemplateError(f"{where} has a {part} that is no object")
+
+
+def _metadata(metadata: Object, where: str) -> Object:
+    other = sorted(set(metadata) - set(_KEPT) - set(_SET_BY_SERVER))
+    if other:
+        raise TemplateError(
+            f"{where} has metadata.{other[0]}, which a PodTask's Pod cannot have; keep {', '.join(_KEPT)} only"
+        )
+    try:
+        return {
+            key: reading.texts_by_name(value) if isinstance(value, dict) else reading.text(value)
+            for key, value in metadata.items()
+            if key in _KEPT
+        }
+    except ValueError as error:
+        raise TemplateError(f"{where} has metadata that {error}") from error
+
+
+def _spec(spec: Object, where: str) -> Object:
+    # KubernetesPodOperator puts Never in its place, and a Pod that was read from a cluster carries Always.
+    spec = {key: value for key, value in spec.items() if key != "restartPolicy"}
+    for field in ("containers", "initContainers"):
+        if field in spec:
+            spec[field] = [
+                _container(entry, f"{where} has in {field}") for entry in _entries(spec[field], where, field)
+            ]
+    return spec
+
+
+def _entries(value: Any, where: str, field: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise TemplateError(f"{where} has spec.{field} that is no list")
+    return value
+
+
+def _container(container: Object | None, where: str) -> Object:
+    if not isinstance(container, dict) or not isinstance(container.get("name"), str):
+        raise TemplateError(f"{where} an entry without a name; containers are found by their names")
+    if isinstance(container.get("env"), list):
+        try:
+            container = {**container, "env": reading.variables(container["env"])}
+        except ValueError as error:
+            raise TemplateError(f"{where} {container['name']}, whose env {error}") from error
+    return container
+
+
+def _overlay_pod(base: Object, over: Object) -> Object:
+    result = overlay(base, over)
+    for field in ("containers", "initContainers"):
+        if field in base and field in over:
+            result[field] = _by_name(base[field], over[field], _overlay_container)
+    if isinstance(base.get("volumes"), list) and isinstance(over.get("volumes"), list):
+        result["volumes"] = _by_name(base["volumes"], over["volumes"], lambda _, volume: volume)
+    return result
+
+
+def _overlay_container(base: Object, over: Object) -> Object:
+    result = overlay(base, over)
+    if isinstance(base.get("env"), list) and isinstance(over.get("env"), list):
+        result["env"] = _by_name(base["env"], over["env"], lambda _, variable: variable)
+    return result
+
+
+def _by_name(base: list[Object], over: list[Object], merge: Callable[[Object, Object], Object]) -> list[Object]:
+    merged = {entry.get("name"): entry for entry in base}
+    for entry in over:
+        name = entry.get("name")
+        merged[name] = merge(merged[name], entry) if name in merged else entry
+    return list(merged.values())

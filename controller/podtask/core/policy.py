@@ -1,0 +1,220 @@
+"""What the platform team allows: checked whenever a Pod is to be made, and answered with what to change.
+
+A DAG author may otherwise run any image as any service account of the namespace. These rules are the controller's
+own; cluster-wide ones (Pod Security, ValidatingAdmissionPolicy) stand beside them and are reported as AdmissionDenied.
+The Pod is judged as it will be sent, whatever field of the spec its parts came from.
+"""
+
+import fnmatch
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..api.v1alpha1.spec import DEFAULT_RESULT_BYTES
+from .observed import TaskSpec
+
+Dict = dict[str, Any]
+
+_replace = msgspec.structs.replace
+
+_HOST_FIELDS = ("hostNetwork", "hostPID", "hostIPC", "hostUsers")
+
+_HARMLESS_CAPABILITIES = frozenset(
+    {
+        "AUDIT_WRITE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "MKNOD",
+        "NET_BIND_SERVICE",
+        "SETFCAP",
+        "SETGID",
+        "SETPCAP",
+        "SETUID",
+        "SYS_CHROOT",
+    }
+)
+"""What the baseline Pod Security level lets a container add; our own sidecar may need DAC_OVERRIDE."""
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The platform's rules. An empty tuple and None mean no rule."""
+
+    namespaces: tuple[str, ...] = ()
+    """Patterns as in a shell (`team-*`); so are the service accounts and the priority classes."""
+    service_accounts: tuple[str, ...] = ()
+    image_prefixes: tuple[str, ...] = ()
+    """Whole parts of an image's name: `registry.example.com/team` stands for all below it, and not for `…/team2`."""
+    priority_classes: tuple[str, ...] = ()
+    host_access: bool = True
+    """Whether a Pod may reach into its node: host namespaces, ports and paths, privileges, capabilities, raw /proc."""
+    default_run_seconds: int | None = None
+    default_total_seconds: int | None = None
+    default_ttl_seconds: int | None = None
+    max_run_seconds: int | None = None
+    max_total_seconds: int | None = None
+    max_ttl_seconds: int | None = None
+    max_result_bytes: int | None = None
+    max_running_pods: int | None = None
+    """Pods of PodTasks that may live at once in one namespace."""
+
+
+class PolicyError(Exception):
+    """The platform does not allow this task; the message says what to change."""
+
+
+def with_defaults(spec: TaskSpec, policy: Policy) -> TaskSpec:
+    """Fill in the platform's values where the task sets none; a ceiling is a default too."""
+    limits, xcom = spec.deadlines, spec.xcom
+    run = _first(limits.run_seconds, policy.default_run_seconds, policy.max_run_seconds)
+    total = _first(limits.total_seconds, policy.default_total_seconds, policy.max_total_seconds)
+    ttl = _first(spec.ttl_seconds_after_finished, policy.default_ttl_seconds, policy.max_ttl_seconds)
+    most = policy.max_result_bytes
+    if xcom is not None and xcom.max_bytes is None and most is not None:
+        xcom = _replace(xcom, max_bytes=min(DEFAULT_RESULT_BYTES, most))
+    deadlines = _replace(limits, run_seconds=run, total_seconds=total)
+    if (deadlines, ttl, xcom) == (limits, spec.ttl_seconds_after_finished, spec.xcom):
+        return spec
+    return _replace(spec, deadlines=deadlines, ttl_seconds_after_finished=ttl, xcom=xcom)
+
+
+def check(spec: TaskSpec, pod: Dict, policy: Policy, sidecar_image: str) -> None:
+    """Compare a task and the Pod it would make with the rules. Raises `PolicyError` with everything that is wrong."""
+    problems = [
+        *_places(pod, policy),
+        *_images(pod["spec"], policy, sidecar_image),
+        *(() if policy.host_access else _host_access(pod["spec"])),
+        *excesses(spec, policy),
+    ]
+    if problems:
+        raise PolicyError("the platform's policy forbids this task: " + "; ".join(problems))
+
+
+def excesses(spec: TaskSpec, policy: Policy) -> Iterator[str]:
+    """Name what is set higher than the platform's ceilings."""
+    asked = (
+        ("deadlines.runSeconds", spec.deadlines.run_seconds, policy.max_run_seconds),
+        ("deadlines.totalSeconds", spec.deadlines.total_seconds, policy.max_total_seconds),
+        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished, policy.max_ttl_seconds),
+        ("ttlSecondsAfterSucceeded", spec.ttl_seconds_after_succeeded, policy.max_ttl_seconds),
+        ("ttlSecondsAfterFailed", spec.ttl_seconds_after_failed, policy.max_ttl_seconds),
+        ("xcom.maxBytes", spec.xcom.max_bytes if spec.xcom else None, policy.max_result_bytes),
+    )
+    for field, value, most in asked:
+        if value is not None and most is not None and value > most:
+            yield f"{field} is {value}, the platform's ceiling is {most}"
+
+
+def _places(pod: Dict, policy: Policy) -> Iterator[str]:
+    spec = pod["spec"]
+    namespace = pod["metadata"]["namespace"]
+    if not _fits(namespace, policy.namespaces):
+        yield f"namespace {namespace} may not run PodTasks, use one of: {', '.join(policy.namespaces)}"
+    # The API server still takes the field's old name, and runs a Pod without either as `default`.
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+    if not _fits(account, policy.service_accounts):
+        allowed = ", ".join(policy.service_accounts)
+        yield f"serviceAccountName {account} is not allowed, use one of: {allowed}"
+    priority = spec.get("priorityClassName")
+    if priority and not _fits(priority, policy.priority_classes):
+        allowed = ", ".join(policy.priority_classes)
+        yield f"priorityClassName {priority} is not allowed, leave it out or use one of: {allowed}"
+
+
+def _images(spec: Dict, policy: Policy, sidecar_image: str) -> Iterator[str]:
+    if not policy.image_prefixes:
+        return
+    allowed = ", ".join(policy.image_prefixes)
+    used = [(f"container {c.name}", c.fields.get("image")) for c in _containers(spec)]
+    used += [
+        (f"volume {volume.get('name')}", source.get("reference"))
+        for volume in _maps(spec, "volumes")
+        if isinstance(source := volume.get("image"), dict)
+    ]
+    for where, image in used:
+        name = str(image or "")
+        if name != sidecar_image and not any(_is_below(name, prefix) for prefix in policy.image_prefixes):
+            yield f"image {name!r} of {where} is not allowed, use one below: {allowed}"
+
+
+def _is_below(image: str, prefix: str) -> bool:
+    """Whether an image's name begins with whole parts. After `host`, `:5000/x` is another server, not a tag."""
+    whole = prefix.rstrip("/")
+    if not image.startswith(whole):
+        return False
+    rest = image[len(whole) :]
+    if rest.startswith("/"):
+        return True
+    return not prefix.endswith("/") and (not rest or (rest[0] in ":@" and "/" not in rest))
+
+
+def _host_access(spec: Dict) -> Iterator[str]:
+    for field in _HOST_FIELDS:
+        if spec.get(field):
+            yield f"{field} is not allowed, leave it out"
+    if _is_host_process(spec):
+        yield "securityContext.windowsOptions.hostProcess is not allowed, leave it out"
+    for volume in _maps(spec, "volumes"):
+        if volume.get("hostPath") is not None:
+            yield f"volume {volume.get('name')} may not be a hostPath, use another kind of volume"
+    for container in _containers(spec):
+        yield from (f"container {container.name} {problem}" for problem in _reach(container.fields))
+
+
+def _reach(container: Dict) -> Iterator[str]:
+    """Name how one container reaches into its node."""
+    context = _map(container.get("securityContext"))
+    if context.get("privileged"):
+        yield "may not be privileged, leave securityContext.privileged out"
+    if (context.get("procMount") or "Default") != "Default":
+        yield "may not change procMount, leave it out"
+    if _is_host_process(container):
+        yield "may not set windowsOptions.hostProcess, leave it out"
+    added = _map(context.get("capabilities")).get("add")
+    wrong = [str(name) for name in _list(added) if str(name).removeprefix("CAP_") not in _HARMLESS_CAPABILITIES]
+    if wrong:
+        yield f"may not add capabilities {', '.join(wrong)}, leave them out"
+    ports = [str(port["hostPort"]) for port in _maps(container, "ports") if port.get("hostPort")]
+    if ports:
+        yield f"may not open a hostPort ({', '.join(ports)}), use containerPort alone"
+
+
+def _is_host_process(part: Dict) -> bool:
+    return bool(_map(_map(part.get("securityContext")).get("windowsOptions")).get("hostProcess"))
+
+
+class _Container(NamedTuple):
+    name: str
+    fields: Dict
+
+
+def _containers(spec: Dict) -> Iterator[_Container]:
+    for field in ("containers", "initContainers", "ephemeralContainers"):
+        for container in _maps(spec, field):
+            yield _Container(str(container.get("name")), container)
+
+
+# What is of another type than it should be is refused by the API server itself, which names the field.
+
+
+def _maps(part: Dict, field: str) -> list[Dict]:
+    return [item for item in _list(part.get(field)) if isinstance(item, dict)]
+
+
+def _map(value: object) -> Dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _fits(name: object, patterns: tuple[str, ...]) -> bool:
+    return not patterns or any(fnmatch.fnmatchcase(str(name), pattern) for pattern in patterns)
+
+
+def _first(*values: int | None) -> int | None:
+    return next((v for v in values if v is not None), None)

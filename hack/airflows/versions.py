@@ -1,0 +1,69 @@
+"""The one list of Airflow versions. Whatever builds, tests or documents a version reads it here."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+LOCKS = Path(__file__).resolve().parent / "locks"
+PYTHON = "3.11"
+
+# What the tests run with inside of every environment, and what the provider itself needs.
+TESTS = ("pytest>=9", "pytest-asyncio>=1.3", "pytest-timeout>=2.4", "hatchling>=1.27", "editables>=0.5")
+PROVIDER = ("kubernetes>=28", "pyyaml>=6")
+
+
+class Depth(enum.Enum):
+    """How much is tested with a version."""
+
+    FULL = "full"
+    """All components, with DAGs that run on a real cluster."""
+    UNIT = "unit"
+    """Unit tests, and one operator and one trigger against a real API server."""
+    PEER = "peer"
+    """The original KubernetesPodOperator, to compare with. Our own provider is beside it."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One installation: `name` names its lock file and its directory."""
+
+    name: str
+    airflow: str
+    depth: Depth
+    more: tuple[str, ...] = ()
+
+    @property
+    def lock(self) -> Path:
+        """Names, versions and hashes of all packages."""
+        return LOCKS / f"{self.name}.txt"
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """What the lock file is resolved from."""
+        return (f"apache-airflow=={self.airflow}", *PROVIDER, *TESTS, *self.more)
+
+
+ENVIRONMENTS = (
+    Environment("3.3.2", "3.3.2", Depth.FULL, ("apache-airflow-providers-celery", "redis")),
+    Environment("2.11.0", "2.11.0", Depth.FULL, ("psycopg2-binary",)),
+    Environment("2.10.5", "2.10.5", Depth.UNIT),
+    Environment("3.0.6", "3.0.6", Depth.UNIT),
+    Environment("3.1.8", "3.1.8", Depth.UNIT),
+    Environment("3.2.2", "3.2.2", Depth.UNIT),
+    Environment("kpo-3.3.2", "3.3.2", Depth.PEER, ("apache-airflow-providers-cncf-kubernetes==10.25.*",)),
+)
+
+
+def find(name: str) -> Environment:
+    """The environment of that name."""
+    for environment in ENVIRONMENTS:
+        if environment.name == name:
+            return environment
+    raise KeyError(name)
+
+
+def supported() -> list[Environment]:
+    """The versions that the provider promises to run on."""
+    return [environment for environment in ENVIRONMENTS if environment.depth is not Depth.PEER]

@@ -1,0 +1,162 @@
+"""Logs of real containers on a real kubelet, over a wire that is cut at random."""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wire
+from podtask_airflow import logs
+
+IMAGE = os.environ.get("PODTASK_TEST_IMAGE", "localhost/podtask/python:dev")
+COUNT = 3000
+CHATTY = f"""
+import sys, time
+for n in range({COUNT}):
+    (sys.stdout if n % 3 else sys.stderr).write(f"line {{n}}\\n")
+    if n % 50 == 0:
+        sys.stdout.flush(); sys.stderr.flush(); time.sleep(0.05)
+"""
+ODD = r"""
+import sys, time
+w = sys.stdout.buffer
+w.write(b"x" * 1048576 + b"\n"); w.flush()
+w.write(b"\xff\xfe bytes\n\n"); w.flush()
+time.sleep(1)
+w.write(b"no end"); w.flush()
+"""
+
+pytestmark = pytest.mark.skipif("PODTASK_TEST_KUBELET" not in os.environ, reason="needs a node: PODTASK_TEST_KUBELET=1")
+
+
+@pytest.fixture(scope="module")
+def admin(kubeconfig: Path) -> wire.Admin:
+    return wire.Admin(kubeconfig)
+
+
+@pytest.fixture
+def place(admin: wire.Admin) -> Iterator[str]:
+    name = admin.namespace()
+    yield name
+    admin("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def pod(admin: wire.Admin, place: str, **programs: str) -> str:
+    """A Pod of containers that run these programs; one whose name begins with init is an init container."""
+
+    def container(name: str) -> dict[str, Any]:
+        command = ["python3", "-u", "-c", programs[name]]
+        return {"name": name, "image": IMAGE, "imagePullPolicy": "Never", "command": command}
+
+    spec = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "containers": [container(name) for name in programs if not name.startswith("init")],
+        "initContainers": [container(name) for name in programs if name.startswith("init")],
+    }
+    admin("POST", f"/api/v1/namespaces/{place}/pods", {"metadata": {"name": "p"}, "spec": spec})
+    return f"/api/v1/namespaces/{place}/pods/p"
+
+
+def until_phase(admin: wire.Admin, path: str, *phases: str) -> None:
+    end = time.monotonic() + 90
+    while admin("GET", path)["status"].get("phase") not in phases:
+        assert time.monotonic() < end, admin("GET", path)["status"]
+        time.sleep(0.2)
+
+
+class Shown(dict[str, list[str]]):
+    def __call__(self, container: str, line: str) -> None:
+        self.setdefault(container, []).append(line)
+
+
+def in_order(lines: list[str], remainder: Any) -> list[str]:
+    return [line for line in lines if remainder(int(line.split()[1]))]
+
+
+def test_side_by_side_over_a_wire_that_is_cut(
+    kubeconfig: Path, admin: wire.Admin, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "FIRST_DELAY", 0.1)
+    programs = {"init-0": CHATTY, "base": CHATTY, "side": CHATTY}
+    path = pod(admin, place, **programs)
+    shown, chance, cuts = Shown(), random.Random(7), 0
+    with wire.Wire(kubeconfig) as line:
+        one = wire.client_of(line.write(tmp_path / "k"))
+        follower = logs.Follower(one, place, containers=["base", "side"], init_containers=["init-0"], emit=shown)
+        follower.attempt("p", 1)
+        end = time.monotonic() + 90
+        while admin("GET", path)["status"].get("phase") not in ("Succeeded", "Failed"):
+            assert time.monotonic() < end
+            time.sleep(chance.uniform(0.05, 0.4))
+            line.cut()
+            line.limit = chance.choice([None, 6_000, 20_000, 40_000])
+            follower.attempt("p", 1)
+            cuts += 1
+        line.limit = None
+        line.cut()
+        assert follower.finish(30)
+        one.close()
+    whole = {name: admin("GET", f"{path}/log?container={name}").splitlines() for name in programs}
+    for name in programs:
+        assert len(whole[name]) == COUNT
+        assert shown[name] == whole[name], name
+    print(
+        f"3 containers, {3 * COUNT} lines, {cuts} times cut, {line.connections} connections: nothing lost, none twice"
+    )
+
+
+def test_odd_lines(kubeconfig: Path, admin: wire.Admin, place: str) -> None:
+    path = pod(admin, place, base=ODD)
+    shown = Shown()
+    one = wire.client_of(kubeconfig)
+    follower = logs.Follower(one, place, containers=["base"], emit=shown)
+    follower.attempt("p")
+    until_phase(admin, path, "Succeeded")
+    assert follower.finish(20)
+    assert shown["base"] == ["x" * 1048576, "\ufffd\ufffd bytes", "", "no end"]
+    again = Shown()
+    assert logs.Follower(one, place, containers=["base"], emit=again).fetch("p", "base")
+    assert again == shown
+    one.close()
+
+
+def test_the_latency_of_a_line(kubeconfig: Path, admin: wire.Admin, place: str) -> None:
+    path = pod(admin, place, base="import time\nwhile True: print(time.time()); time.sleep(0.5)")
+    late: list[float] = []
+    one = wire.client_of(kubeconfig)
+    follower = logs.Follower(
+        one, place, containers=["base"], emit=lambda _, line: late.append(time.time() - float(line))
+    )
+    until_phase(admin, path, "Running")
+    follower.attempt("p")
+    time.sleep(4)
+    follower.close()
+    one.close()
+    # The first ones were written before anybody listened.
+    print(f"a line is shown after {max(late[3:]) * 1000:.0f} ms at most")
+    assert len(late) >= 5
+    assert max(late[3:]) < 1.0
+
+
+def test_the_pod_is_deleted_under_it(kubeconfig: Path, admin: wire.Admin, place: str) -> None:
+    path = pod(admin, place, base="import time\nprint('hello')\ntime.sleep(600)")
+    shown = Shown()
+    one = wire.client_of(kubeconfig)
+    follower = logs.Follower(one, place, containers=["base"], emit=shown)
+    follower.attempt("p")
+    until_phase(admin, path, "Running")
+    end = time.monotonic() + 20
+    while not shown and time.monotonic() < end:
+        time.sleep(0.1)
+    admin("DELETE", path)
+    for thread in follower._threads:
+        thread.join(30)
+        assert not thread.is_alive(), "the log's end is found without being told"
+    assert shown == {"base": ["hello"]}
+    assert not follower.fetch("p", "base")
+    one.close()

@@ -1,0 +1,217 @@
+"""Chaos: worker, triggerer and controller are killed at random moments while many mapped tasks run.
+
+What must be true in the end: every task ended once, with its own result, and for each exactly one Pod was made. The
+same run with the original KubernetesPodOperator beside it shows what that is worth.
+
+python -m tests.airflow.chaos --tasks 200 --mode deferrable --operator ours original --seed 1
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airflows import environments, versions
+from cluster import Cluster, Form, up
+from tests.harness import crd
+from tests.harness.airflow import Airflow, RunState
+from tests.harness.airflow.settings import connection
+from tests.harness.controller import Controller
+from tests.harness.recorder import Recorder
+from tests.harness.tasks import Namespace, Object
+
+DAGS = Path(__file__).parent / "real/dags/podtasks.py"
+ENVIRONMENTS = {"ours": "3.3.2", "original": "kpo-3.3.2"}
+VICTIMS = {"ours": ("worker", "triggerer", "controller"), "original": ("worker", "triggerer")}
+SCRIPT = "sleep 3; echo '{\"number\": NUMBER}' > /airflow/xcom/return.json"
+TASK = "task"
+
+
+@dataclass
+class Outcome:
+    """What became of the tasks of one run."""
+
+    operator: str
+    mode: str
+    tasks: int
+    kills: dict[str, int]
+    seconds: float
+    succeeded: int
+    own_result: int
+    pods: int
+    tries: int
+    left: int = 0
+    """Pods that still ran when the DAG's run was over."""
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Every task ended once, with its own result."""
+        return self.succeeded == self.own_result == self.pods == self.tasks
+
+
+class Killer:
+    """Kills with -9, one victim at a time, at moments that a seed decides, until it is told to stop."""
+
+    def __init__(self, airflow: Airflow, run_id: str, dag_id: str, controller: Controller, victims: tuple[str, ...]):
+        self.kills = dict.fromkeys(victims, 0)
+        self._airflow = airflow
+        self._run = (dag_id, run_id)
+        self._controller = controller
+        self._stop = threading.Event()
+
+    def run(self, chance: random.Random, gap_seconds: float) -> None:
+        """Go on until `stop`."""
+        while not self._stop.wait(chance.uniform(0.5, 1.5) * gap_seconds):
+            victim = chance.choice(list(self.kills))
+            if getattr(self, f"_kill_{victim}")(chance):
+                self.kills[victim] += 1
+
+    def stop(self) -> None:
+        """Kill no more."""
+        self._stop.set()
+
+    def _kill_worker(self, chance: random.Random) -> bool:
+        tasks = [t for t in self._airflow.api.tasks(*self._run) if t["state"] == "running" and t["pid"]]
+        tasks = [t for t in tasks if t["task_id"] == TASK]
+        if not tasks:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(int(chance.choice(tasks)["pid"]), signal.SIGKILL)
+            return True
+        return False
+
+    def _kill_triggerer(self, _: random.Random) -> bool:
+        self._airflow.kill("triggerer")
+        self._airflow.restart("triggerer")
+        return True
+
+    def _kill_controller(self, _: random.Random) -> bool:
+        self._controller.kill()
+        self._controller.start()
+        return True
+
+
+def play(cluster: Cluster, operator: str, mode: str, tasks: int, seed: int, gap_seconds: float = 5) -> Outcome:
+    """Run the tasks under kills."""
+    environment = versions.find(ENVIRONMENTS[operator])
+    environments.ensure(environment)
+    variables = {
+        "AIRFLOW_CONN_KUBERNETES_DEFAULT": connection(cluster.kubeconfig),
+        "PODTASK_TEST_OPERATOR": operator,
+        "AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY": "64",
+    }
+    namespace = Namespace(cluster.kubeconfig)
+    namespace.wait_service_account()
+    namespace.wait_root_certificate()
+    recorder = Recorder(namespace)
+    home = Path(tempfile.mkdtemp(prefix="podtask-chaos-"))
+    try:
+        with (
+            Controller(cluster.kubeconfig, "--pod-hold-seconds=10") as controller,
+            Airflow(
+                environment.name, home / "home", dags={DAGS: (f"{mode}_mapped",)}, environment=variables
+            ) as airflow,
+        ):
+            return _play(airflow, controller, namespace, recorder, operator, mode, tasks, seed, gap_seconds)
+    finally:
+        recorder.stop()
+        namespace.close()
+
+
+def _play(
+    airflow: Airflow,
+    controller: Controller,
+    namespace: Namespace,
+    recorder: Recorder,
+    operator: str,
+    mode: str,
+    tasks: int,
+    seed: int,
+    gap_seconds: float,
+) -> Outcome:
+    begun = time.monotonic()
+    dag_id = f"{mode}_mapped"
+    run_id = airflow.api.trigger(dag_id, namespace=namespace.name, script=SCRIPT, count=tasks)
+    recorder.until(lambda r: bool(r.pods), 120)
+    killer = Killer(airflow, run_id, dag_id, controller, VICTIMS[operator])
+    chaos = threading.Thread(target=killer.run, args=(random.Random(seed), gap_seconds), daemon=True)
+    chaos.start()
+    try:
+        end = airflow.api.wait_run(dag_id, run_id, 120 + 15 * tasks)
+    finally:
+        killer.stop()
+        chaos.join(60)
+    seconds = time.monotonic() - begun
+    return _judge(airflow, end, recorder, Outcome(operator, mode, tasks, killer.kills, seconds, 0, 0, 0, 0))
+
+
+def _judge(airflow: Airflow, end: RunState, recorder: Recorder, outcome: Outcome) -> Outcome:
+    found = [t for t in airflow.api.tasks(end.dag_id, end.run_id) if t["task_id"] == TASK]
+    outcome.pods = len(recorder.pods)
+    outcome.left = sum(pod["status"].get("phase") in {"Pending", "Running"} for pod in recorder.pods.values())
+    for task in found:
+        outcome.tries += task["try_number"]
+        outcome.succeeded += task["state"] == "success"
+        if _has_own_result(airflow, end, task):
+            outcome.own_result += 1
+        else:
+            outcome.wrong.append(f"{task['map_index']}: {task['state']}, try {task['try_number']}")
+    return outcome
+
+
+def _has_own_result(airflow: Airflow, end: RunState, task: Object) -> bool:
+    if task["state"] != "success":
+        return False
+    index = int(task["map_index"])
+    return bool(airflow.api.xcom(end.dag_id, end.run_id, TASK, map_index=index) == {"number": index})
+
+
+COLUMNS = ("operator", "mode", "tasks", "ended well", "own result", "Pods made", "tries", "still run", "kills", "s")
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """The outcomes side by side."""
+    rows = [
+        (o.operator, o.mode, o.tasks, o.succeeded, o.own_result, o.pods, o.tries, o.left, _kills(o), f"{o.seconds:.0f}")
+        for o in outcomes
+    ]
+    lines = [COLUMNS, *[tuple(str(cell) for cell in row) for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+
+
+def _kills(outcome: Outcome) -> str:
+    return ", ".join(f"{name} {count}" for name, count in outcome.kills.items())
+
+
+def main() -> int:
+    """Play what the command line asks for, and print the table. Ours has to be clean."""
+    parser = argparse.ArgumentParser(prog="python -m tests.airflow.chaos")
+    parser.add_argument("--cluster", default="airflow-chaos")
+    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--gap", type=float, default=5, help="seconds between kills, on average")
+    parser.add_argument("--mode", nargs="+", choices=["sync", "deferrable"], default=["sync", "deferrable"])
+    parser.add_argument("--operator", nargs="+", choices=list(ENVIRONMENTS), default=["ours"])
+    given = parser.parse_args()
+    cluster = up(given.cluster, Form.NODE)
+    crd.install(cluster)
+    outcomes = []
+    for operator in given.operator:
+        for mode in given.mode:
+            outcomes.append(play(cluster, operator, mode, given.tasks, given.seed, given.gap))
+            print(table(outcomes[-1:]), *outcomes[-1].wrong, sep="\n", flush=True)
+    print(f"\nseed {given.seed}\n{table(outcomes)}")
+    return 0 if all(o.is_clean for o in outcomes if o.operator == "ours") else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

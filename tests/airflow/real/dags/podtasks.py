@@ -1,0 +1,76 @@
+"""DAGs of one task each, whose script and namespace come with the run: the tests say what the container does.
+
+With PODTASK_TEST_OPERATOR=original the same DAGs are made of the KubernetesPodOperator that ours replaces.
+"""
+
+import datetime as dt
+import os
+from typing import Any
+
+if os.environ.get("PODTASK_TEST_OPERATOR") == "original":
+    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator as PodTaskOperator
+else:
+    from podtask_airflow import PodTaskOperator
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:
+    from airflow import DAG
+    from airflow.decorators import task
+
+IMAGE = "localhost/podtask/python:dev"
+RETRIES = 2
+
+
+def arguments(*, deferrable: bool, retries: int, **more: Any) -> dict[str, Any]:
+    """What all tasks have in common."""
+    return {
+        "task_id": "task",
+        "kubernetes_conn_id": "kubernetes_default",
+        "namespace": "{{ dag_run.conf['namespace'] }}",
+        "image": IMAGE,
+        "cmds": ["sh", "-c"],
+        "do_xcom_push": True,
+        "deferrable": deferrable,
+        "retries": retries,
+        "retry_delay": dt.timedelta(seconds=1),
+        **more,
+    }
+
+
+def one(dag_id: str, **more: Any) -> None:
+    """Make a DAG of one task."""
+    with DAG(dag_id, schedule=None):
+        PodTaskOperator(**arguments(arguments=["{{ dag_run.conf['script'] }}"], **more))
+
+
+def fail_second_try(context: Any) -> None:
+    """Let a try end before the operator's own code begins."""
+    if context["ti"].try_number == 2:
+        raise RuntimeError("this try gets nowhere")
+
+
+def mapped(dag_id: str, *, deferrable: bool) -> None:
+    """Make a DAG of as many tasks as the run asks for; each has its own result."""
+    with DAG(dag_id, schedule=None, max_active_tasks=400):
+
+        @task
+        def scripts(**context: Any) -> list[list[str]]:
+            conf = context["dag_run"].conf
+            return [[conf["script"].replace("NUMBER", str(number))] for number in range(conf["count"])]
+
+        common = arguments(deferrable=deferrable, retries=conf_retries())
+        PodTaskOperator.partial(**common).expand(arguments=scripts())
+
+
+def conf_retries() -> int:
+    """Enough for chaos, which may hit the same task again and again."""
+    return int(os.environ.get("PODTASK_TEST_MAPPED_RETRIES", "30"))
+
+
+for name, is_deferrable in (("sync", False), ("deferrable", True)):
+    one(f"{name}_once", deferrable=is_deferrable, retries=0)
+    one(f"{name}_retries", deferrable=is_deferrable, retries=RETRIES)
+    mapped(f"{name}_mapped", deferrable=is_deferrable)
+one("sync_timeout", deferrable=False, retries=0, execution_timeout=dt.timedelta(seconds=15))
+one("sync_lost_try", deferrable=False, retries=RETRIES, pre_execute=fail_second_try)

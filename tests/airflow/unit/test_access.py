@@ -1,0 +1,253 @@
+"""From arguments and connection to a cluster: the known rules, and a sentence for each way to go wrong."""
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import wire
+import yaml
+from airflow.exceptions import AirflowNotFoundException
+from podtask_airflow import access, errors
+from podtask_airflow.access import Access
+
+TOKEN = "very-secret-token"
+
+
+def connection(**extras: Any) -> Any:
+    return lambda conn_id: SimpleNamespace(conn_id=conn_id, extra_dejson=extras)
+
+
+def missing(conn_id: str) -> Any:
+    raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+
+
+def document(server: str = "https://one.example", **user: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {"name": "one", "cluster": {"server": server}},
+            {"name": "two", "cluster": {"server": "https://two.example"}},
+        ],
+        "users": [{"name": "u", "user": user or {"token": TOKEN}}],
+        "contexts": [
+            {"name": "first", "context": {"cluster": "one", "user": "u"}},
+            {"name": "second", "context": {"cluster": "two", "user": "u"}},
+        ],
+        "current-context": "first",
+    }
+
+
+def open_(of: Access, get: Any) -> Any:
+    return access.resolve(of, get).api_client_factory().configuration
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_a_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "default"))
+
+
+@pytest.fixture
+def in_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    import kubernetes.config.incluster_config as incluster
+
+    (tmp_path / "token").write_text("pod-token")
+    (tmp_path / "ca.crt").write_text("ca")
+    monkeypatch.setattr(incluster, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    return tmp_path
+
+
+@pytest.fixture
+def default(tmp_path: Path) -> Path:
+    (tmp_path / "default").write_text(json.dumps(document("https://default.example")))
+    return tmp_path / "default"
+
+
+@pytest.mark.parametrize("form", [lambda d: d, json.dumps, yaml.safe_dump])
+@pytest.mark.parametrize("prefix", ["", "extra__kubernetes__"])
+def test_a_kubeconfig_in_the_connection(form: Any, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = open_(Access("c"), connection(**{f"{prefix}kube_config": form(document()), f"{prefix}namespace": "team"}))
+    assert found.host == "https://one.example"
+    assert [setting["value"] for setting in found.auth_settings().values()] == [f"Bearer {TOKEN}"]
+    assert access.resolve(Access("c"), connection(**{f"{prefix}namespace": "team"})).namespace == "team"
+
+
+def test_the_argument_wins_over_the_connection(tmp_path: Path) -> None:
+    path = tmp_path / "k"
+    path.write_text(json.dumps(document()))
+    found = open_(
+        Access("c", config_file=str(path), cluster_context="second"),
+        connection(kube_config_path="/nowhere", cluster_context="first"),
+    )
+    assert found.host == "https://two.example"
+
+
+def test_a_path_in_the_connection_and_its_context(tmp_path: Path) -> None:
+    path = tmp_path / "k"
+    path.write_text(json.dumps(document()))
+    assert open_(Access("c"), connection(kube_config_path=str(path), cluster_context="second")).host.startswith(
+        "https://two"
+    )
+
+
+def test_a_new_extra_wins_over_its_old_name_even_when_empty() -> None:
+    assert access.resolve(Access("c"), connection(extra__kubernetes__namespace="old", namespace="")).namespace is None
+
+
+def test_the_default_connection_may_be_missing(default: Path) -> None:
+    assert open_(Access(), missing).host == "https://default.example"
+    assert access.resolve(Access(), missing).namespace is None
+
+
+def test_another_one_may_not() -> None:
+    with pytest.raises(errors.AccessError, match="There is no Airflow connection 'mine': create it"):
+        access.resolve(Access("mine"), missing)
+
+
+def test_airflow_may_say_missing_by_another_exception(default: Path) -> None:
+    def other(conn_id: str) -> Any:
+        error = RuntimeError("comms")
+        error.error = SimpleNamespace(error=SimpleNamespace(value="CONNECTION_NOT_FOUND"))  # type: ignore[attr-defined]
+        raise error
+
+    assert open_(Access(), other).host == "https://default.example"
+
+
+def test_a_failure_to_ask_is_not_a_missing_connection() -> None:
+    def broken(conn_id: str) -> Any:
+        raise ConnectionError("no database")
+
+    with pytest.raises(ConnectionError):
+        access.resolve(Access(), broken)
+
+
+def test_no_connection_at_all_asks_nobody(default: Path) -> None:
+    assert open_(Access(None), wire.no_connection).host == "https://default.example"
+
+
+def test_in_a_pod_without_settings_the_cluster_around_it_is_meant(in_pod: Path, default: Path) -> None:
+    found = open_(Access(), missing)
+    assert found.host == "https://10.0.0.1:443"
+    assert [setting["value"] for setting in found.auth_settings().values()] == ["bearer pod-token"]
+    assert open_(Access(in_cluster=True), missing).host == "https://10.0.0.1:443"
+    assert open_(Access("c"), connection(in_cluster="True")).host == "https://10.0.0.1:443"
+
+
+def test_a_context_means_a_kubeconfig_also_in_a_pod(in_pod: Path, default: Path) -> None:
+    assert open_(Access(cluster_context="second"), missing).host == "https://two.example"
+
+
+def test_in_cluster_outside_of_one_says_so() -> None:
+    with pytest.raises(errors.AccessError, match="in_cluster is set, but this process does not run in a Pod"):
+        open_(Access(in_cluster=True), missing)
+
+
+@pytest.mark.parametrize(
+    ("of", "extras"),
+    [
+        (Access("c", in_cluster=True), {"kube_config_path": "/x"}),
+        (Access("c", config_file="/x"), {"kube_config": document()}),
+        (Access("c"), {"in_cluster": True, "kube_config": document()}),
+    ],
+)
+def test_two_ways_at_once_are_refused(of: Access, extras: dict[str, Any]) -> None:
+    with pytest.raises(errors.AccessError, match="Set only one of"):
+        access.resolve(of, connection(**extras))
+
+
+@pytest.mark.parametrize("text", ["{", "just words", "[1]"])
+def test_what_is_no_kubeconfig_is_refused_without_repeating_it(text: str) -> None:
+    with pytest.raises(errors.AccessError, match="give it as JSON or YAML") as caught:
+        access.resolve(Access("c"), connection(kube_config=text))
+    assert text not in str(caught.value)
+
+
+def test_a_kubeconfig_that_is_not_there() -> None:
+    with pytest.raises(errors.AccessError, match=r"/nowhere is not on this machine \(workers and triggerers"):
+        open_(Access("c", config_file="/nowhere"), connection())
+
+
+def test_no_kubeconfig_anywhere() -> None:
+    with pytest.raises(errors.AccessError, match="there is no usable default kubeconfig"):
+        open_(Access(), missing)
+
+
+def test_a_context_that_is_not_there() -> None:
+    with pytest.raises(errors.AccessError, match="third"):
+        open_(Access("c", cluster_context="third"), connection(kube_config=document()))
+
+
+def test_verification_and_keep_alive_can_be_switched_off() -> None:
+    found = open_(
+        Access("c"), connection(kube_config=document(), disable_verify_ssl=True, disable_tcp_keepalive="true")
+    )
+    assert not found.verify_ssl
+    assert found.socket_options is None
+    usual = open_(Access("c"), connection(kube_config=document()))
+    assert usual.verify_ssl
+    assert any(option[1] == __import__("socket").SO_KEEPALIVE for option in usual.socket_options)
+
+
+def plugin(path: Path, text: str) -> dict[str, Any]:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(path), "args": ["token"]}}
+
+
+GIVES = (
+    """echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t-'$1'"}}'"""
+)
+
+
+def test_a_credential_plugin_gives_the_token(tmp_path: Path) -> None:
+    user = plugin(tmp_path / "aws", GIVES)
+    found = open_(Access("c"), connection(kube_config=document(**user)))
+    assert [setting["value"] for setting in found.auth_settings().values()] == ["Bearer t-token"]
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("echo no credentials for profile x >&2; exit 255", "no credentials for profile x"),
+        (None, "there is no such program on this machine"),
+        ("echo '{}'", "missing key"),
+        ("""echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{}}'""", "neither"),
+    ],
+)
+def test_a_credential_plugin_that_fails_is_named(tmp_path: Path, script: str | None, says: str, as_file: bool) -> None:
+    user = plugin(tmp_path / "aws", script or "")
+    if script is None:
+        (tmp_path / "aws").unlink()
+    with pytest.raises(errors.AccessError, match=f"credential plugin '{tmp_path / 'aws'}' failed.*{says}"):
+        if as_file:
+            (tmp_path / "k").write_text(json.dumps(document(**user)))
+            open_(Access("c", config_file=str(tmp_path / "k")), connection())
+        else:
+            open_(Access("c"), connection(kube_config=document(**user)))
+
+
+def test_a_user_without_any_credentials_is_nobodys_fault() -> None:
+    assert open_(Access("c"), connection(kube_config=document(username=""))).host
+
+
+def test_what_travels_holds_no_secret() -> None:
+    of = Access("c", config_file="/path", cluster_context="x")
+    assert hash(of) == hash(Access("c", config_file="/path", cluster_context="x"))
+    resolved = access.resolve(Access("c"), connection(kube_config=document()))
+    assert TOKEN not in repr(resolved)
+    assert TOKEN not in repr(dataclasses.asdict(of))
+
+
+def test_the_namespace_of_the_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(access, "SERVICE_ACCOUNT_NAMESPACE", tmp_path / "namespace")
+    assert access.service_account_namespace() is None
+    (tmp_path / "namespace").write_text("airflow\n")
+    assert access.service_account_namespace() == "airflow"

@@ -1,0 +1,73 @@
+"""What looks secret is not shown; everything else is, and nothing is changed."""
+
+from typing import Any
+
+import pytest
+from kubernetes.client import models as k8s
+from podtask_airflow.redact import looks_secret, redact
+
+CASES: dict[str, tuple[Any, Any]] = {
+    "a variable": ([{"name": "DB_PASSWORD", "value": "x"}], [{"name": "DB_PASSWORD", "value": "***"}]),
+    "a harmless variable": ([{"name": "DAY", "value": "x"}], [{"name": "DAY", "value": "x"}]),
+    "a variable as a model": ([k8s.V1EnvVar(name="apiKey", value="x")], [{"name": "apiKey", "value": "***"}]),
+    "a variable that is only named": (
+        [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "password"}}}],
+        [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "password"}}}],
+    ),
+    "a dict of variables": ({"AWS_SECRET_ACCESS_KEY": "x", "A": "y"}, {"AWS_SECRET_ACCESS_KEY": "***", "A": "y"}),
+    "what is below a secret's name": (
+        {"credentials": {"a": "x", "b": ["y"]}},
+        {"credentials": {"a": "***", "b": ["***"]}},
+    ),
+    "a volume's source": (
+        {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
+        {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
+    ),
+    "references by name": (
+        {
+            "imagePullSecrets": [{"name": "r"}],
+            "automountServiceAccountToken": False,
+            "envFrom": [{"secretRef": {"name": "s"}}],
+        },
+        {
+            "imagePullSecrets": [{"name": "r"}],
+            "automountServiceAccountToken": False,
+            "envFrom": [{"secretRef": {"name": "s"}}],
+        },
+    ),
+    "a password in a URL": (
+        ["--db=postgres://user:pa-ss@host/db", "https://host/a:b@c"],
+        ["--db=postgres://user:***@host/db", "https://host/a:b@c"],
+    ),
+    "deep inside": (
+        {"spec": {"template": {"spec": {"containers": [{"env": [{"name": "X_TOKEN", "value": "x"}]}]}}}},
+        {"spec": {"template": {"spec": {"containers": [{"env": [{"name": "X_TOKEN", "value": "***"}]}]}}}},
+    ),
+    "nothing to hide": ({"password": ""}, {"password": ""}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_redact(case: str) -> None:
+    value, want = CASES[case]
+    assert redact(value) == want
+
+
+@pytest.mark.parametrize("name", ["password", "dbPassword", "DB-PASSWORD", "my.api.key", "githubToken", "PRIVATE_KEY"])
+def test_spellings(name: str) -> None:
+    assert looks_secret(name)
+
+
+@pytest.mark.parametrize("name", ["secretName", "secretKeyRef", "serviceAccountToken", "key", "name", "tolerations"])
+def test_words_of_the_pod_api(name: str) -> None:
+    assert not looks_secret(name)
+
+
+def test_names_of_ones_own() -> None:
+    assert redact({"Customer-Number": "x", "b": "y"}, ["customerNumber", " "]) == {"Customer-Number": "***", "b": "y"}
+
+
+def test_what_is_given_stays_as_it_is() -> None:
+    given = {"env": [{"name": "PASSWORD", "value": "x"}]}
+    redact(given)
+    assert given == {"env": [{"name": "PASSWORD", "value": "x"}]}

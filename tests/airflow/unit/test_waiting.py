@@ -1,0 +1,159 @@
+"""The wait: what ends it, and how a kill, a shutdown and a missing controller are told apart."""
+
+import threading
+from typing import Any
+
+import pytest
+from legs import FakeCluster
+from podtask_airflow import errors, exceptions, waiting
+from podtask_airflow.waiting import Ending, Waiting
+
+ENDINGS: dict[str, tuple[str | None, bool, bool, bool, Ending]] = {
+    "worker's shutdown, with a triggerer": ("running", True, True, True, Ending.DEFER),
+    "worker's shutdown at retries=0, with a triggerer": ("running", True, True, False, Ending.DEFER),
+    "worker's shutdown, no triggerer": ("running", True, False, True, Ending.LEAVE),
+    "worker's shutdown, no triggerer and no further try": ("running", True, False, False, Ending.CANCEL),
+    "marked failed": ("failed", True, True, True, Ending.CANCEL),
+    "marked success": ("success", True, True, True, Ending.CANCEL),
+    "cleared while running": ("restarting", True, True, True, Ending.CANCEL),
+    "the run was deleted": (None, True, True, True, Ending.CANCEL),
+    "Airflow does not say": (None, False, True, True, Ending.LEAVE),
+    "Airflow does not say, and there is no further try": (None, False, True, False, Ending.CANCEL),
+}
+
+
+@pytest.mark.parametrize(("state", "is_known", "has_triggerer", "tries_remain", "want"), ENDINGS.values(), ids=ENDINGS)
+def test_what_becomes_of_the_task(
+    state: str | None, is_known: bool, has_triggerer: bool, tries_remain: bool, want: Ending
+) -> None:
+    got = waiting.ending(state, is_known=is_known, has_triggerer=has_triggerer, tries_remain=tries_remain)
+    assert got is want
+
+
+class Stopped(Exception):
+    """What `killed` raises in these tests."""
+
+
+def begin(cluster: FakeCluster, **spec: Any) -> dict[str, Any]:
+    """A PodTask in the cluster."""
+    return cluster.create("default", {"metadata": {"name": "t"}, "spec": spec})
+
+
+def stop(_: Any) -> None:
+    raise Stopped
+
+
+def test_every_change_is_told_until_the_end() -> None:
+    cluster, seen = FakeCluster(), []
+    task = begin(cluster)
+
+    def changed(now: dict[str, Any]) -> None:
+        phase = now["status"]["phase"]
+        seen.append(phase)
+        following = {"Pending": "Running", "Running": "Succeeded"}.get(phase)
+        if following:
+            cluster.write(task, phase=following)
+
+    end = Waiting(outage_seconds=60).until_terminal(cluster, task, changed=changed, killed=stop)
+    assert seen == ["Pending", "Running", "Succeeded"]
+    assert end["status"]["phase"] == "Succeeded"
+    assert cluster.requests == ["POST", "WATCH"]
+
+
+def test_a_task_that_has_ended_needs_no_wait() -> None:
+    cluster = FakeCluster()
+    task = {**begin(cluster), "status": {"phase": "Failed"}}
+    assert Waiting(outage_seconds=60).until_terminal(cluster, task, changed=lambda _: None, killed=stop) == task
+
+
+def test_a_kill_from_another_thread_ends_the_wait() -> None:
+    cluster, wait = FakeCluster(), Waiting(outage_seconds=60)
+    task = begin(cluster)
+    threading.Timer(0.05, wait.kill).start()
+    with pytest.raises(Stopped):
+        wait.until_terminal(cluster, task, changed=lambda _: None, killed=stop)
+    assert wait.is_killed
+
+
+def test_a_kill_in_a_signal_handler_while_the_queue_is_read() -> None:
+    import signal
+
+    cluster, wait = FakeCluster(), Waiting(outage_seconds=60)
+    task = begin(cluster)
+    before = signal.signal(signal.SIGALRM, lambda *_: wait.kill())
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(Stopped):
+            wait.until_terminal(cluster, task, changed=lambda _: None, killed=stop)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_kill_before_the_wait_is_not_forgotten() -> None:
+    cluster, wait = FakeCluster(), Waiting(outage_seconds=60)
+    wait.kill()
+    with pytest.raises(Stopped):
+        wait.until_terminal(cluster, begin(cluster), changed=lambda _: None, killed=stop)
+
+
+def test_a_deleted_object_is_no_success() -> None:
+    cluster = FakeCluster()
+    task = begin(cluster)
+    threading.Timer(0.05, cluster.delete, [task]).start()
+    with pytest.raises(exceptions.PodTaskLost, match="default/t was deleted"):
+        Waiting(outage_seconds=60).until_terminal(cluster, task, changed=lambda _: None, killed=stop)
+
+
+def test_the_controller_is_missing() -> None:
+    cluster = FakeCluster()
+    with pytest.raises(exceptions.ControllerMissing, match="controller is not running"):
+        Waiting(outage_seconds=60).until_terminal(
+            cluster, begin(cluster), changed=lambda _: None, killed=stop, untouched_seconds=0.05
+        )
+
+
+def test_a_touched_task_may_take_its_time() -> None:
+    cluster = FakeCluster()
+    task = begin(cluster)
+    cluster.write(task, reason="Unschedulable", observedGeneration=1)
+    threading.Timer(0.4, cluster.write, [task], {"phase": "Succeeded"}).start()
+    end = Waiting(outage_seconds=60).until_terminal(
+        cluster, cluster.only, changed=lambda _: None, killed=stop, untouched_seconds=0.1
+    )
+    assert end["status"]["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("error", [errors.Unreachable("down"), errors.Forbidden("no", status=403)])
+def test_an_outage_is_borne_for_a_while(error: errors.ApiError) -> None:
+    cluster = FakeCluster()
+    task = begin(cluster)
+    cluster.fail = lambda request: error if request in {"WATCH", "GET"} else None
+    with pytest.raises(exceptions.PodTaskLost, match="Gave up waiting"):
+        Waiting(outage_seconds=0.2).until_terminal(cluster, task, changed=lambda _: None, killed=stop)
+
+
+def test_an_outage_that_ends_costs_nothing() -> None:
+    cluster = FakeCluster()
+    task = begin(cluster)
+    cluster.fail = lambda request: errors.Unreachable("down") if request in {"WATCH", "GET"} else None
+
+    def mend() -> None:
+        cluster.write(task, phase="Succeeded")
+        cluster.fail = lambda _: None
+
+    threading.Timer(0.2, mend).start()
+    end = Waiting(outage_seconds=30).until_terminal(cluster, task, changed=lambda _: None, killed=stop)
+    assert end["status"]["phase"] == "Succeeded"
+
+
+BOUNDS: dict[str, tuple[dict[str, Any], float | None]] = {
+    "a slow pull ends by the start deadline, so that is waited for": ({"deadlines": {"startSeconds": 1800}}, 1860.0),
+    "a short start deadline": ({"deadlines": {"startSeconds": 120}}, 300.0),
+    "without one an untouched task proves nothing": ({}, None),
+    "another controller's task": ({"managedBy": "else.example/x", "deadlines": {"startSeconds": 1}}, None),
+}
+
+
+@pytest.mark.parametrize(("spec", "want"), BOUNDS.values(), ids=BOUNDS)
+def test_how_long_a_task_may_stay_untouched(spec: dict[str, Any], want: float | None) -> None:
+    assert waiting.untouched_seconds({"spec": spec}, 300) == want

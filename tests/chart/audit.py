@@ -1,0 +1,39 @@
+"""Who asked the API server for what, by its own audit log, in the words of RBAC."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Right(NamedTuple):
+    """One verb on one resource."""
+
+    group: str
+    resource: str
+    verb: str
+
+
+def used(log: Path, account: str, namespace: str) -> dict[Right, set[int]]:
+    """Give each right that a service account made use of, with the answers that it got."""
+    user = f"system:serviceaccount:{namespace}:{account}"
+    found: dict[Right, set[int]] = {}
+    for line in log.read_text().splitlines():
+        event = json.loads(line)
+        if event["user"]["username"] != user or "objectRef" not in event:
+            continue
+        about = event["objectRef"]
+        resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
+        right = Right(about.get("apiGroup", ""), resource, event["verb"])
+        found.setdefault(right, set()).add(event["responseStatus"]["code"])
+    return found
+
+
+def granted(rules: list[dict[str, Any]]) -> set[Right]:
+    """Give each right that the rules of a role grant."""
+    return {
+        Right(group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }

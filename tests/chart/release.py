@@ -1,0 +1,22 @@
+"""Installing and uninstalling the chart in a test cluster."""
+
+from cluster import Cluster
+from tests.chart.rendered import CHART, NAMESPACE, RELEASE, attempt, helm
+
+WAIT = ("--wait", "--timeout=90s")
+
+
+def install(cluster: Cluster, *arguments: str, chart: str = str(CHART)) -> None:
+    """Install the chart as the documents say, with further arguments."""
+    words = ("install", RELEASE, chart, "-n", NAMESPACE, "--create-namespace", *WAIT)
+    helm(*words, *arguments, kubeconfig=cluster.kubeconfig)
+
+
+def upgrade(cluster: Cluster, *arguments: str) -> None:
+    """Upgrade what is installed to this chart."""
+    helm("upgrade", RELEASE, str(CHART), "-n", NAMESPACE, *WAIT, *arguments, kubeconfig=cluster.kubeconfig)
+
+
+def uninstall(cluster: Cluster) -> None:
+    """Clean up after a test, whatever is there. Without the hook: that has a test of its own."""
+    attempt("uninstall", RELEASE, "-n", NAMESPACE, "--no-hooks", kubeconfig=cluster.kubeconfig)

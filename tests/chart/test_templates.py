@@ -1,0 +1,287 @@
+"""What the chart makes of its values, object by object. No cluster: helm renders, and we read."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from chartgen.__main__ import generated
+from podtask.api.v1alpha1.rules_change import MUTABLE, SCHEDULING
+from podtask.runtime import election, metrics, settings
+from tests.chart.rendered import CHART, CI, NAMESPACE, Object, attempt, flags, helm, of_kind, only, render
+from tests.harness.controller import ROOT
+
+SETS = [pytest.param([], id="defaults"), *(pytest.param(["-f", str(path)], id=path.stem) for path in CI)]
+CLUSTER_WIDE = {
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
+EVERYTHING = ["-f", str(CHART / "ci/everything.yaml")]
+ONE_NAMESPACE = ["-f", str(CHART / "ci/one-namespace.yaml")]
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_every_set_of_values_is_clean(values: list[str]) -> None:
+    helm("lint", str(CHART), "--strict", "--quiet", *values)
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_every_object_is_what_kubernetes_takes(values: list[str]) -> None:
+    for one in render(*values):
+        if not one["apiVersion"].startswith(("monitoring.coreos.com", "apiextensions.k8s.io")):
+            kubernetes_validate.validate(one, "1.34", strict=True)
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_every_object_is_labelled_and_in_its_place(values: list[str]) -> None:
+    for one in render(*values):
+        if one["kind"] == "CustomResourceDefinition":
+            continue
+        meta = one["metadata"]
+        labels = meta["labels"]
+        assert labels["app.kubernetes.io/managed-by"] == "Helm"
+        assert labels["app.kubernetes.io/instance"] == "podtask"
+        assert labels["app.kubernetes.io/part-of"] == "podtask"
+        assert ("namespace" in meta) != (one["kind"] in CLUSTER_WIDE), meta
+
+
+def test_generated_files_are_those_of_the_values() -> None:
+    for name, text in generated(CHART).items():
+        assert (CHART / name).read_text() == text, f"{name} is stale: make generate"
+
+
+@pytest.mark.parametrize(
+    "setting", ["repicas=3", "image.tagg=x", "metrics.serviceMonitor.on=true", "crds.keep=maybe", "replicas=two"]
+)
+def test_the_schema_refuses_what_it_does_not_know(setting: str) -> None:
+    done = attempt("template", "x", str(CHART), "--set", setting)
+    assert done.returncode != 0
+    assert setting.partition("=")[0].rpartition(".")[2] in done.stderr
+
+
+def test_a_schema_closes_every_section() -> None:
+    def sections(node: dict[str, Any]) -> list[dict[str, Any]]:
+        below = [found for child in node.get("properties", {}).values() for found in sections(child)]
+        return [node, *below] if "properties" in node else below
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert all(section["additionalProperties"] is False for section in sections(schema))
+
+
+# ---- the controller's Pods ----
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_pods_are_restricted(values: list[str]) -> None:
+    objects = render(*values)
+    for workload in [*of_kind(objects, "Deployment"), *of_kind(objects, "Job")]:
+        pod = workload["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == RESTRICTED
+            assert "command" not in container, "the image says what runs"
+        assert not any("volume" in key for key in pod)
+
+
+def test_the_selector_says_nothing_that_an_upgrade_changes() -> None:
+    deployment = only(render(*EVERYTHING), "Deployment")
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    assert set(selector) == {f"app.kubernetes.io/{key}" for key in ("name", "instance", "component")}
+    assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_a_private_registry_stands_before_both_images() -> None:
+    objects = render(*EVERYTHING)
+    digest = "sha256:" + "a" * 64
+    for workload in (only(objects, "Deployment"), only(objects, "Job")):
+        pod = workload["spec"]["template"]["spec"]
+        assert pod["containers"][0]["image"] == f"registry.example.com/mirror/podtask/controller@{digest}"
+        assert pod["imagePullSecrets"] == [{"name": "mirror"}]
+    assert parsed(EVERYTHING).sidecar_image == "registry.example.com/mirror/podtask/sidecar:1.2.3"
+
+
+def parsed(values: list[str]) -> settings.Settings:
+    """Read the rendered command line as the controller does."""
+    container = only(render(*values), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    return settings.parse(container["args"], {})
+
+
+def test_the_defaults_are_the_controllers_own() -> None:
+    own = settings.parse([], {})
+    got = parsed([])
+    assert got.leader_election == "on"
+    differing = [name for name in settings.Settings.__slots__ if getattr(got, name) != getattr(own, name)]
+    assert differing == ["leader_election"]
+
+
+def test_every_flag_can_be_set_by_a_value() -> None:
+    """But for those that belong to running outside of a cluster."""
+    own = settings.parse([], {})
+    # The last set names a namespace; extraArgs stand behind ours, so what they repeat wins.
+    got = {name: {getattr(parsed(values), name) for values in (EVERYTHING, ONE_NAMESPACE)} for name in own.__slots__}
+    unset = [name for name, values in got.items() if values == {getattr(own, name)}]
+    assert unset == ["leader_election_namespace", "http_port", "http_address"]
+
+
+def test_policy_reaches_the_controller() -> None:
+    got = parsed(EVERYTHING)
+    assert got.policy_namespaces == ("team-*", "batch")
+    assert got.policy_host_access is False
+    assert got.policy_max_run_seconds == 1_000_000, "not 1e+06"
+    assert got.sidecar_pull_policy == "Never"
+
+
+def test_two_controllers_without_an_election_are_refused() -> None:
+    done = attempt("template", "x", str(CHART), *flags("leaderElection.enabled=false"))
+    assert done.returncode != 0
+    assert "leaderElection.enabled" in done.stderr
+
+
+def test_one_controller_without_an_election_is_replaced_only_once_it_is_gone() -> None:
+    objects = render("-f", str(CHART / "ci/one-replica.yaml"))
+    assert only(objects, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert not of_kind(objects, "PodDisruptionBudget")
+    assert not of_kind(objects, "Role")
+
+
+# ---- rights ----
+
+
+def test_one_namespace_asks_for_nothing_cluster_wide() -> None:
+    objects = render(*ONE_NAMESPACE)
+    assert CLUSTER_WIDE.isdisjoint(one["kind"] for one in objects)
+    assert {one["metadata"]["namespace"] for one in of_kind(objects, "RoleBinding")} == {"team-a", NAMESPACE}
+    assert CLUSTER_WIDE & {one["kind"] for one in render("--set", "watchNamespace=team-a")} == {
+        "CustomResourceDefinition"
+    }
+
+
+def test_the_lease_is_the_controllers() -> None:
+    for values, namespace in (([], ""), (ONE_NAMESPACE, "team-a")):
+        role = only(render(*values), "Role", "podtask-leader-election")
+        assert role["metadata"]["namespace"] == NAMESPACE
+        names = [name for rule in role["rules"] for name in rule.get("resourceNames", [])]
+        assert names == [election.lease_name(namespace)]
+
+
+def test_rights_in_one_namespace_are_those_in_all() -> None:
+    wide = render()
+    narrow = render(*ONE_NAMESPACE)
+    for name in ("podtask", "podtask-airflow", "podtask-release"):
+        assert only(wide, "ClusterRole", name)["rules"] == only(narrow, "Role", name)["rules"]
+
+
+def test_two_releases_share_no_name() -> None:
+    def names(namespace: str) -> set[tuple[str, str]]:
+        text = helm("template", "other", str(CHART), "-n", namespace, "--set", "crds.enabled=false")
+        return {
+            (one["kind"], one["metadata"]["name"])
+            for one in yaml.safe_load_all(text)
+            if one and one["kind"] in CLUSTER_WIDE
+        }
+
+    assert names("a")
+    assert names("a").isdisjoint(names("b"))
+
+
+# ---- the CRD and its guard ----
+
+
+def test_the_crd_is_kept_unless_somebody_says_otherwise() -> None:
+    kept = only(render(), "CustomResourceDefinition")
+    assert kept["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert "annotations" not in only(render("--set", "crds.keep=false"), "CustomResourceDefinition")["metadata"]
+    source = yaml.safe_load((ROOT / "crds/podtask.dev_podtasks.yaml").read_text())
+    assert kept["spec"] == source["spec"]
+
+
+def test_the_admission_policy_knows_the_same_mutable_fields_as_the_crd() -> None:
+    policy = only(render(), "ValidatingAdmissionPolicy")
+    lists = {one["name"]: set(re.findall(r"'(\w+)'", one["expression"])) for one in policy["spec"]["variables"]}
+    assert lists["mutable"] == MUTABLE
+    assert {(name,) for name in lists["scheduling"]} | {("template", "metadata", "labels")} == set(SCHEDULING)
+
+
+def test_an_old_server_gets_no_admission_policy() -> None:
+    assert not of_kind(render("--kube-version", "1.29.5"), "ValidatingAdmissionPolicy")
+    assert of_kind(render("--kube-version", "1.30.0"), "ValidatingAdmissionPolicy")
+    assert attempt("template", "x", str(CHART), "--kube-version", "1.28.9").returncode != 0
+
+
+def test_the_release_is_small_enough_for_helms_secret() -> None:
+    text = helm("template", "podtask", str(CHART), *EVERYTHING)
+    size = len(gzip.compress(text.encode()))
+    print(f"rendered {len(text)} bytes, compressed {size}")
+    assert size < 200_000
+
+
+# ---- monitoring ----
+
+
+def test_the_monitoring_objects_have_the_operators_shape() -> None:
+    objects = render(*EVERYTHING)
+    service = only(objects, "Service")
+    monitor = only(objects, "ServiceMonitor")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert [one["port"] for one in monitor["spec"]["endpoints"]] == [service["spec"]["ports"][0]["name"]]
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    (group,) = only(objects, "PrometheusRule")["spec"]["groups"]
+    for rule in group["rules"]:
+        assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}
+        assert set(rule["annotations"]) == {"summary", "description"}
+        assert rule["expr"].count("(") == rule["expr"].count(")")
+        assert rule["expr"].count("{") == rule["expr"].count("}") == 1
+        assert f'job="{service["metadata"]["name"]}"' in rule["expr"], "a ServiceMonitor names the job by its Service"
+
+
+def known_metrics() -> set[str]:
+    suffixes = {"histogram": ("_bucket", "_sum", "_count")}
+    names = {one.name + end for one in metrics.TABLE for end in suffixes.get(one.kind, ("",))}
+    return names | {"process_resident_memory_bytes"}
+
+
+def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
+    objects = render(*EVERYTHING)
+    dashboard = json.loads(only(objects, "ConfigMap")["data"]["podtask.json"])
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    (group,) = only(objects, "PrometheusRule")["spec"]["groups"]
+    asked += [rule["expr"] for rule in group["rules"]]
+    named = {name for text in asked for name in re.findall(r"\b(?:podtask|process)_\w+", strip_strings(text))}
+    assert len(named) > 10
+    assert named <= known_metrics()
+
+
+def strip_strings(expression: str) -> str:
+    return re.sub(r'"[^"]*"', '""', expression)
+
+
+@pytest.mark.parametrize("path", CI, ids=lambda path: path.stem)
+def test_the_values_of_ci_are_not_packaged(path: Path, tmp_path: Path) -> None:
+    """They are for tests; a user who finds them takes them for recommendations."""
+    helm("package", str(CHART), "-d", str(tmp_path))
+    (archive,) = tmp_path.iterdir()
+    assert path.name.encode() not in gzip.decompress(archive.read_bytes())
+
+
+def test_notes_lead_on() -> None:
+    objects: list[Object] = render()
+    assert objects
+    text = helm("install", "podtask", str(CHART), "-n", NAMESPACE, "--dry-run=client", *flags("crds.keep=false"))
+    notes = text.partition("NOTES:")[2]
+    assert "kubectl wait --for=condition=Finished podtask/hello" in notes
+    assert "create rolebinding" in notes
+    assert "WARNING: crds.keep is off" in notes

@@ -1,0 +1,96 @@
+"""What the Airflow operator builds passes the CRD: its schema, strictly, and its rules; and a Pod can be made of it."""
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from podtask.api import names
+from podtask.api.v1alpha1 import resource
+from podtask.api.v1alpha1.rules import violations
+from podtask.core import podspec
+from podtask.core.plan import Settings
+from tests.builders import make_task
+from tests.crd import examples, judge, provider
+
+USED = [(name, index) for name, values in provider.SAMPLES.items() for index in range(len(values))]
+
+
+def _unknown(schema: examples.Json, value: examples.Json, path: str) -> list[str]:
+    """Fields that a server under strict validation would refuse."""
+    if isinstance(value, list):
+        return [found for entry in value for found in _unknown(schema.get("items", {}), entry, f"{path}[]")]
+    if not isinstance(value, dict) or schema.get("x-kubernetes-preserve-unknown-fields"):
+        known = schema.get("properties", {}) if isinstance(value, dict) else {}
+        return [found for key in known if key in value for found in _unknown(known[key], value[key], f"{path}.{key}")]
+    if "additionalProperties" in schema:
+        return []
+    known = schema.get("properties", {})
+    found = [f"{path}.{key}" for key in value if key not in known]
+    return found + [more for key in known if key in value for more in _unknown(known[key], value[key], f"{path}.{key}")]
+
+
+SPEC = examples.object_schema()["properties"]["spec"]
+
+
+def _problems(obj: examples.Json) -> list[str]:
+    spec = _unknown(SPEC, obj["spec"], "spec")
+    return [*judge.schema_problems(obj), *map(str, violations(obj)), *spec]
+
+
+def _validate_pod(obj: examples.Json) -> None:
+    pod = podspec.build(make_task(**obj["spec"]).build(), 1, "load-1", Settings())
+    kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+
+
+def _assert_sound(arguments: dict[str, Any], *, with_identity: bool = True) -> None:
+    obj = provider.build(arguments, with_identity=with_identity)
+    assert _problems(obj) == []
+    assert resource.dump(resource.parse(obj))["metadata"]["name"] == obj["metadata"]["name"]
+    _validate_pod(obj)
+
+
+def test_each_argument_has_samples() -> None:
+    every = {argument.name for argument in provider.arguments.ARGUMENTS}
+    assert provider.SAMPLES.keys() == every | {"task_id", "retries", "execution_timeout"}
+
+
+@pytest.mark.parametrize(("name", "index"), USED, ids=str)
+def test_each_argument_alone(name: str, index: int) -> None:
+    value = provider.SAMPLES[name][index]
+    _assert_sound(provider.completed({name: value}))
+    _assert_sound(provider.completed({name: value, "do_xcom_push": True}), with_identity=False)
+
+
+@given(st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in provider.SAMPLES.items()}))
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_arguments_together(arguments: dict[str, Any]) -> None:
+    _assert_sound(provider.completed(arguments))
+
+
+SHARED = ("GROUP", "VERSION", "API_VERSION", "KIND", "PLURAL", "ANNOTATION_ACKNOWLEDGED", "DEFAULT_CONTAINER")
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_names_are_the_controllers(name: str) -> None:
+    assert getattr(provider.names, name) == getattr(names, name)
+
+
+def test_the_ids_that_kubectl_shows_are_those_that_the_operator_writes() -> None:
+    columns = examples.definition()["spec"]["versions"][0]["additionalPrinterColumns"]
+    shown = {column["jsonPath"].replace("\\", "") for column in columns if "annotations" in column["jsonPath"]}
+    assert shown == {
+        f".metadata.annotations.{key}" for key in (provider.names.ANNOTATION_DAG, provider.names.ANNOTATION_TASK)
+    }
+
+
+def test_the_judge_sees_a_wrong_manifest() -> None:
+    """A broken one of each kind is told: by the schema, by a rule, by strictness, and as a Pod."""
+    good = provider.build({"image": "a"})
+    assert _problems(good | {"spec": {**good["spec"], "image": 5}})
+    assert _problems(good | {"spec": {"disruptionLimit": 0}})
+    assert _problems(good | {"spec": {**good["spec"], "imagee": "a"}}) == ["spec.imagee"]
+    with pytest.raises(kubernetes_validate.ValidationError):
+        _validate_pod(good | {"spec": {**good["spec"], "tolerations": [{"keyy": "a"}]}})

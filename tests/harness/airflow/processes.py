@@ -1,0 +1,45 @@
+"""The processes of one installation, found by a mark in their environment.
+
+Task processes leave their component's process group and survive its kill -9, so neither groups nor parents find them.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+MARK = "PODTASK_TEST_INSTALLATION"
+
+
+def marked(value: str) -> Iterator[int]:
+    """The living processes that carry this mark."""
+    wanted = f"{MARK}={value}".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    yield int(entry.name)
+
+
+def end(value: str) -> list[int]:
+    """Kill whatever still carries the mark; gives what it was."""
+    found = []
+    while left := [pid for pid in marked(value) if not _is_zombie(pid)]:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        found += left
+    return sorted(set(found))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process that still runs."""
+    return Path(f"/proc/{pid}").exists() and not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

@@ -1,0 +1,70 @@
+"""What a running controller tells: probes, metrics, and logs that keep every secret of a task."""
+
+import json
+import re
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.harness.controller import Controller
+from tests.harness.tasks import Namespace
+from tests.integration.controller.kubelet import Kubelet, always
+
+pytestmark = pytest.mark.apiserver
+
+CANARY = "canary-7f3a9c"
+BROKEN = {
+    "spec": {"containers": [{"name": "base", "image": "i", "env": [{"name": "A", "value": CANARY, "extra": CANARY}]}]}
+}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _get(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as reply:
+        text: str = reply.read().decode()
+        return text
+
+
+def test_probes_and_metrics_of_a_controller_at_work(namespace: Namespace, kubeconfig: Path) -> None:
+    port = _free_port()
+    flags = (f"--namespace={namespace.name}", "--http-address=127.0.0.1", f"--http-port={port}")
+    with Kubelet(kubeconfig, namespace.name, always(3)), Controller(kubeconfig, *flags):
+        namespace.run("task", image="i")
+        assert _get(port, "/healthz") == "ok"
+        assert _get(port, "/readyz") == "ok: leader"
+        text = _get(port, "/metrics")
+    values = dict(re.findall(r"^(podtask_\S+) (\S+)$", text, re.MULTILINE))
+    assert values["podtask_leader"] == "1.0"
+    assert values['podtask_tasks{phase="Failed",reason="NonZeroExit"}'] == "1.0"
+    assert values['podtask_attempts_total{outcome="Failed",reason="NonZeroExit"}'] == "1.0"
+    assert values['podtask_requests_total{code="201",resource="pods",verb="create"}'] == "1.0"
+    assert values['podtask_stage_seconds_count{stage="create"}'] == "1.0"
+    assert values['podtask_stage_seconds_count{stage="record"}'] == "1.0"
+    assert float(values['podtask_watch_age_seconds{resource="pods"}']) < 75
+
+
+def test_no_value_of_environment_or_result_is_ever_logged(namespace: Namespace, kubeconfig: Path) -> None:
+    """A task that works and gives a result, and two that are refused because of what stands in their environment."""
+    env = [{"name": "TOKEN", "value": CANARY}]
+    with (
+        Kubelet(kubeconfig, namespace.name, always(0), message=f'"{CANARY}"'),
+        Controller(kubeconfig, f"--namespace={namespace.name}", "--log-level=DEBUG") as controller,
+    ):
+        done = namespace.run("good", image="i", env=env, xcom={"mode": "Direct", "maxBytes": 100})
+        bad = namespace.run("bad", template=BROKEN)
+        worse = namespace.run("worse", image="i", template={"spec": {"containers": [{"name": "base", "env": CANARY}]}})
+    assert done["xcom"]["value"] == f'"{CANARY}"', "the canary was there to be logged"
+    assert [bad["reason"], worse["reason"]] == ["InvalidPodTemplate"] * 2
+    lines = [json.loads(line) for line in controller.lines]
+    assert any(line["level"] == "debug" for line in lines)
+    assert not [line for line in controller.lines if CANARY in line]
+    told = [line for line in lines if line["logger"].startswith("podtask.runtime.reconciler")]
+    assert {line["task"] for line in told} == {f"{namespace.name}/{name}" for name in ("good", "bad", "worse")}
+    assert all(line["uid"] for line in told)

@@ -1,0 +1,91 @@
+"""What the answers to single requests leave in the memory of a task."""
+
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from podtask.core import plan
+from podtask.kube import errors
+from podtask.kube.client import POD_EVENTS, PODS, Page, Resource
+from podtask.runtime.apply import Applier
+from podtask.runtime.memory import Memories
+from tests.builders import UID, at, make_task, pod_name
+
+EVENT = {"reason": "FailedMount", "message": "no", "lastTimestamp": "2026-01-01T00:00:09Z", "count": 3}
+READ = plan.ReadPodEvents(name=pod_name(), uid="pod-1")
+CREATE = plan.CreatePod(attempt=1, name=pod_name())
+
+
+class _Objects:
+    def put_task(self, task: Any) -> None: ...
+
+    def put_pod(self, pod: Any) -> None: ...
+
+
+class _Api:
+    """Answers every request with one thing; Pods are never there."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def list_page(self, resource: Resource, **query: Any) -> Page:
+        self.asked.append((resource, query))
+        return self._give()
+
+    async def create(self, resource: Resource, namespace: str, body: bytes) -> bytes:
+        return self._give()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> bytes:
+        assert resource == PODS
+        if isinstance(self.answer, bytes):
+            return self.answer
+        raise errors.NotFound("gone", reason="NotFound")
+
+    def _give(self) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def applier(api: _Api, memories: Memories) -> Applier:
+    return Applier(api, _Objects(), memories, plan.Settings(), now=lambda: at(30))  # type: ignore[arg-type]
+
+
+async def test_the_events_of_one_pod_are_read() -> None:
+    api, memories = _Api(Page([orjson.dumps(EVENT)], "1", "")), Memories()
+    await applier(api, memories).apply(make_task().observe(), READ)
+    read = memories.of(UID).pod_events
+    assert read is not None
+    assert (read.pod_uid, read.read_at, read.events[0].message) == ("pod-1", at(30), "no")
+    assert api.asked == [(POD_EVENTS, {"namespace": "default", "fields": "involvedObject.uid=pod-1", "limit": 100})]
+
+
+@pytest.mark.parametrize(
+    "error", [errors.Forbidden("no", code=403), errors.ServerError("later", code=500)], ids=["no right", "no answer"]
+)
+async def test_events_that_cannot_be_read_cost_the_diagnosis_only(error: errors.ApiError) -> None:
+    memories = Memories()
+    await applier(_Api(error), memories).apply(make_task().observe(), READ)
+    read = memories.of(UID).pod_events
+    assert read is not None
+    assert (read.read_at, read.events) == (at(30), ()), "remembered, so that it is not asked for again at once"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_in_doubt"),
+    [
+        pytest.param(errors.ReplyLost("no reply"), True, id="a reply that was lost"),
+        pytest.param(errors.ServerError("timeout", code=504), True, id="a server that took too long"),
+        pytest.param(errors.TransportError("refused"), False, id="a request that was never sent"),
+        pytest.param(errors.TooManyRequests("later", code=429), False, id="one that was turned away"),
+    ],
+)
+async def test_a_create_without_an_answer_is_in_doubt(error: errors.ApiError, is_in_doubt: bool) -> None:
+    memories = Memories()
+    with pytest.raises(errors.ApiError):
+        await applier(_Api(error), memories).apply(make_task().observe(), CREATE)
+    want = at(30) + timedelta(seconds=plan.Settings().pod_hold_seconds) if is_in_doubt else None
+    assert memories.of(UID).in_doubt_until == want

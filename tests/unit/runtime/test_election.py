@@ -1,0 +1,291 @@
+"""Who works and who does not, at every edge: two replicas, one Lease, and a clock that the tests hold."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from podtask.kube import errors
+from podtask.runtime import election
+from podtask.runtime.election import DURATION_SECONDS, MARGIN_SECONDS, RENEW_SECONDS, Lost
+from tests.unit.runtime.lease_model import LeaseServer, Replica, live
+
+GATE_SECONDS = DURATION_SECONDS - MARGIN_SECONDS
+Story = Callable[[LeaseServer], Awaitable[None]]
+
+
+def told(story: Story) -> Callable[[], None]:
+    """Make a test of a story that begins with an empty server."""
+
+    async def begin() -> None:
+        await story(LeaseServer())
+
+    def test() -> None:
+        live(begin())
+
+    test.__name__ = story.__name__  # type: ignore[attr-defined]
+    test.__qualname__ = story.__name__  # type: ignore[attr-defined]
+    return test
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def may_write(replica: Replica) -> bool:
+    try:
+        replica.election.check()
+    except errors.NotLeader:
+        return False
+    return True
+
+
+async def both(server: LeaseServer) -> tuple[Replica, Replica]:
+    """A leader, and a follower that has seen it."""
+    first = Replica(server, "a")
+    await first.leads()
+    second = Replica(server, "b")
+    await asyncio.sleep(1.0)
+    return first, second
+
+
+@told
+async def test_the_first_one_leads_at_once_and_the_second_never(server: LeaseServer) -> None:
+    first, second = await both(server)
+    assert first.terms[0][0] < 0.1
+    await asyncio.sleep(600)
+    assert (len(first.terms[0]), second.terms) == (1, [])
+    assert may_write(first)
+    assert not may_write(second)
+    assert server.selected == {"ns/metadata.name=l"}
+
+
+@told
+async def test_of_two_at_the_same_moment_one_leads(server: LeaseServer) -> None:
+    replicas = [Replica(server, name) for name in "ab"]
+    await asyncio.sleep(60)
+    assert sorted(len(replica.terms) for replica in replicas) == [0, 1]
+
+
+@told
+async def test_it_is_renewed_every_two_seconds_and_watched_rather_than_asked(server: LeaseServer) -> None:
+    await both(server)
+    server.asked.clear()
+    await asyncio.sleep(100)
+    verbs = [verb for _, verb in server.asked]
+    assert set(verbs) == {"patch"}
+    assert 45 <= len(verbs) <= 100 / RENEW_SECONDS
+
+
+@told
+async def test_a_clean_stop_hands_over_at_once(server: LeaseServer) -> None:
+    first, second = await both(server)
+    stopped_at = await first.stop()
+    assert not may_write(first)
+    assert await second.leads() - stopped_at < 0.2
+
+
+@told
+async def test_a_stop_in_the_middle_of_a_renewal_hands_over_at_once(server: LeaseServer) -> None:
+    first, second = await both(server)
+    renewals = len(server.history)
+    while len(server.history) == renewals:  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.001)
+    stopped_at = await first.stop()  # the renewal is done, and its reply is on its way
+    assert await second.leads() - stopped_at < 0.2
+
+
+@told
+async def test_a_leader_that_dies_is_followed_when_its_lease_has_run_out(server: LeaseServer) -> None:
+    first, second = await both(server)
+    first.task.cancel()
+    died_at = now()
+    waited = await second.leads() - died_at
+    assert DURATION_SECONDS - RENEW_SECONDS <= waited <= DURATION_SECONDS + 0.2
+
+
+@told
+async def test_the_server_away_until_the_deadline(server: LeaseServer) -> None:
+    first, second = await both(server)
+    last = server.asked[-1][0]
+    server.cut()
+    assert isinstance(await first.ended(), Lost)
+    assert not may_write(first)
+    # The deadline is by the time before the last renewal that was answered was sent.
+    assert now() - last <= GATE_SECONDS
+    assert first.terms[0][1] == pytest.approx(last + GATE_SECONDS, abs=0.05)
+    assert second.terms == []
+    await asyncio.sleep(60)
+    server.away = False
+    assert await second.leads() - now() < 1.1
+
+
+@told
+async def test_the_server_away_for_less_than_that(server: LeaseServer) -> None:
+    first, second = await both(server)
+    server.cut()
+    await asyncio.sleep(4)
+    server.away = False
+    await asyncio.sleep(60)
+    assert (len(first.terms[0]), second.terms) == (1, [])
+
+
+@told
+async def test_renewals_that_hang(server: LeaseServer) -> None:
+    first, _ = await both(server)
+    last = server.asked[-1][0]
+    server.hangs = True
+    assert isinstance(await first.ended(), Lost)
+    assert now() == pytest.approx(last + GATE_SECONDS, abs=0.05)
+
+
+@told
+async def test_the_gate_closes_before_anybody_else_leads(server: LeaseServer) -> None:
+    first, second = await both(server)
+    first.task.cancel()  # nobody renews; only the gate is looked at
+    first.election._closes_at = server.asked[-1][0] + GATE_SECONDS
+    while may_write(first):  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.01)
+    closed_at = now()
+    assert await second.leads() - closed_at >= MARGIN_SECONDS - 0.1
+
+
+@told
+async def test_a_renewal_with_its_reply_lost_extends_nothing_and_loses_nothing(server: LeaseServer) -> None:
+    first, second = await both(server)
+    server.lose_replies = 1
+    before = first.election._closes_at
+    while server.lose_replies:  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.01)
+    assert first.election._closes_at == before
+    await asyncio.sleep(60)
+    assert (len(first.terms[0]), second.terms) == (1, [])
+
+
+@told
+async def test_a_slow_renewal_counts_from_when_it_was_sent(server: LeaseServer) -> None:
+    first = Replica(server, "a")
+    await first.leads()
+    server.latency = 0.9
+    await asyncio.sleep(20)
+    sent_at = [at for at, verb in server.asked if verb == "patch" and at + 1.8 <= now()][-1]
+    assert first.election._closes_at == sent_at + GATE_SECONDS
+
+
+@told
+async def test_a_lease_stolen(server: LeaseServer) -> None:
+    first, second = await both(server)
+    server.steal("c")
+    stolen_at = now()
+    assert isinstance(await first.ended(), Lost)
+    assert now() - stolen_at <= RENEW_SECONDS + 0.1
+    assert not may_write(first)
+    assert await second.leads() - stolen_at >= DURATION_SECONDS
+    assert server.lease is not None
+    await first.election.release()
+    assert server.holder == "b", "what is another's is not released"
+
+
+@told
+async def test_a_lease_deleted_is_made_anew_by_its_holder(server: LeaseServer) -> None:
+    first, second = await both(server)
+    server.write(None)
+    await asyncio.sleep(60)
+    assert (len(first.terms[0]), second.terms, server.holder) == (1, [], "a")
+
+
+@told
+async def test_a_lease_deleted_after_its_holder_died_is_waited_out(server: LeaseServer) -> None:
+    first, second = await both(server)
+    first.task.cancel()
+    last = server.asked[-1][0]
+    await asyncio.sleep(1)
+    server.write(None)
+    assert await second.leads() - last >= DURATION_SECONDS
+
+
+@told
+async def test_a_lease_deleted_and_taken_by_another_is_lost(server: LeaseServer) -> None:
+    first, _ = await both(server)
+    lease = server.lease
+    server.write(None)
+    server.write(lease)
+    server.steal("c")
+    assert isinstance(await first.ended(), Lost)
+
+
+@told
+async def test_a_follower_that_hears_nothing_takes_nothing(server: LeaseServer) -> None:
+    first, second = await both(server)
+    server.mute_watches = True
+    server.asked.clear()
+    await asyncio.sleep(300)
+    tries = [at for at, verb in server.asked if verb == "get"]
+    assert 0 < len(tries) <= 300 / DURATION_SECONDS, "each try that fails tells what is there"
+    assert second.terms == []
+    assert len(first.terms[0]) == 1
+
+
+@told
+async def test_a_take_with_its_reply_lost_is_ours(server: LeaseServer) -> None:
+    server.lose_replies = 1
+    first = Replica(server, "a")
+    assert await first.leads() < 2
+
+
+@told
+async def test_after_a_standstill_nothing_is_written(server: LeaseServer) -> None:
+    """SIGSTOP, or a suspended machine: the clock went on, and no callback of ours ran before the write is tried."""
+    first, _ = await both(server)
+    first.skew += GATE_SECONDS
+    assert not may_write(first)
+    assert isinstance(await first.ended(), Lost)
+
+
+@told
+async def test_what_ends_the_work_ends_the_election(server: LeaseServer) -> None:
+    async def fail() -> None:
+        raise ValueError("a defect")
+
+    replica = Replica(server, "a")
+    replica._lead = fail  # type: ignore[method-assign]
+    replica.task.cancel()
+    with pytest.raises(ValueError, match="a defect"):
+        await replica.election.run(fail)
+    assert not may_write(replica)
+
+
+@told
+async def test_release_where_the_server_is_away(server: LeaseServer) -> None:
+    first, _ = await both(server)
+    first.task.cancel()
+    server.cut()
+    await first.election.release()
+    assert server.holder == "a"
+
+
+def test_a_process_is_never_taken_for_the_one_before_it() -> None:
+    names = {election.identity({"POD_NAME": "podtask-0"}) for _ in range(100)}
+    assert len(names) == 100
+    assert all(name.startswith("podtask-0_") for name in names)
+    assert election.identity({})
+
+
+def test_controllers_of_different_namespaces_do_not_exclude_each_other() -> None:
+    assert election.lease_name("") == "podtask-controller"
+    assert election.lease_name("team") == "podtask-controller-team"
+
+
+def test_the_lease_is_in_our_own_namespace(tmp_path: Path) -> None:
+    file = tmp_path / "namespace"
+    file.write_text("podtask-system\n")
+    assert election.own_namespace("", file) == "podtask-system"
+    assert election.own_namespace("asked", file) == "asked"
+    with pytest.raises(OSError, match="No such file"):
+        election.own_namespace("", tmp_path / "none")
+
+
+def test_a_write_that_has_passed_the_gate_is_out_before_anybody_else_leads() -> None:
+    assert election.CONNECT_SECONDS < MARGIN_SECONDS
+    assert 2 * election.REQUEST_SECONDS + election.RENEW_SECONDS + 0.5 < GATE_SECONDS, "time for a second try"

@@ -1,0 +1,92 @@
+"""The probes: what they take for death, what they do not, and what they say over HTTP."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from podtask.runtime.health import QUEUE_SECONDS, WATCH_SECONDS, HealthServer, Vitals, problems
+
+WELL = Vitals(
+    is_synced=True,
+    leads=True,
+    watch_idle_seconds={"pods": 60.0, "podtasks": 70.0},
+    queue_stalled_seconds=5.0,
+    ended_parts=(),
+)
+
+CASES: dict[str, tuple[Vitals, list[str]]] = {
+    "all is well": (WELL, []),
+    "a follower is as alive as a leader": (WELL._replace(leads=False), []),
+    "a first list that takes long is no standstill": (WELL._replace(is_synced=False), []),
+    "a watch that has stopped trying": (
+        WELL._replace(watch_idle_seconds={"pods": WATCH_SECONDS + 1, "podtasks": 0.0}),
+        ["the watch of pods has stood still for 301 s"],
+    ),
+    "a queue that hands nothing out": (
+        WELL._replace(queue_stalled_seconds=QUEUE_SECONDS + 1),
+        ["no task was taken from the queue for 301 s"],
+    ),
+    "a part that has ended": (WELL._replace(ended_parts=("workers",)), ["workers has ended"]),
+}
+
+
+@pytest.mark.parametrize(("vitals", "want"), CASES.values(), ids=CASES.keys())
+def test_what_only_a_restart_mends(vitals: Vitals, want: list[str]) -> None:
+    assert problems(vitals) == want
+
+
+@dataclass
+class Probed:
+    """A server whose vitals the test sets."""
+
+    vitals: Vitals = WELL
+    url: str = ""
+    session: aiohttp.ClientSession = field(init=False)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        async with self.session.get(self.url + path) as reply:
+            return reply.status, await reply.text()
+
+
+@pytest.fixture
+async def probed() -> AsyncIterator[Probed]:
+    made = Probed()
+    server = HealthServer(lambda: made.vitals, lambda: b"podtask_leader 1.0\n")
+    await server.start("127.0.0.1", 0)
+    made.url = f"http://127.0.0.1:{server.port}"
+    async with aiohttp.ClientSession() as made.session:
+        yield made
+    await server.close()
+
+
+async def test_the_three_paths_of_a_leader(probed: Probed) -> None:
+    assert await probed.get("/healthz") == (200, "ok")
+    assert await probed.get("/readyz") == (200, "ok: leader")
+    assert await probed.get("/metrics") == (200, "podtask_leader 1.0\n")
+    assert (await probed.get("/elsewhere"))[0] == 404
+
+
+async def test_a_follower_is_ready_too(probed: Probed) -> None:
+    probed.vitals = WELL._replace(leads=False)
+    assert await probed.get("/readyz") == (200, "ok: follower")
+
+
+async def test_before_the_first_lists_it_lives_and_is_not_ready(probed: Probed) -> None:
+    probed.vitals = WELL._replace(is_synced=False)
+    assert (await probed.get("/readyz"))[0] == 503
+    assert (await probed.get("/healthz"))[0] == 200
+
+
+async def test_a_standstill_is_named(probed: Probed, caplog: pytest.LogCaptureFixture) -> None:
+    probed.vitals = WELL._replace(queue_stalled_seconds=1000.0)
+    assert await probed.get("/healthz") == (503, "no task was taken from the queue for 1000 s")
+    assert "not alive" in caplog.text
+
+
+async def test_a_port_that_is_taken_is_an_error_of_the_system(probed: Probed) -> None:
+    other = HealthServer(lambda: WELL, lambda: b"")
+    with pytest.raises(OSError, match="address already in use"):
+        await other.start("127.0.0.1", int(probed.url.rpartition(":")[2]))
+    await other.close()

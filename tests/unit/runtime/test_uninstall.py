@@ -1,0 +1,103 @@
+"""Taking the finalizer off, asked of a scripted server."""
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from podtask import __main__ as command_line
+from podtask.kube import errors
+from podtask.kube.connection import Connection
+from podtask.kube.http import HttpClient, Limits
+from podtask.runtime import handlers, uninstall
+from tests.unit.kube.doubles import Answer, ScriptedServer, refuses, says, serving
+
+OURS = "podtask.dev/outcome"
+
+
+def said(text: str) -> Answer:
+    return says(text.encode())
+
+
+def pod(name: str, *finalizers: str) -> dict[str, Any]:
+    held = {"finalizers": list(finalizers)} if finalizers else {}
+    return {"metadata": {"name": name, "namespace": "ns", "uid": f"uid-{name}", **held}}
+
+
+def page(*pods: dict[str, Any], token: str = "") -> str:
+    return json.dumps({"metadata": {"resourceVersion": "1", "continue": token}, "items": list(pods)})
+
+
+async def released(server: ScriptedServer) -> int:
+    api = HttpClient(Connection(server.url), limits=Limits(write_seconds=1, read_seconds=1))
+    try:
+        return await uninstall.release_until_none(api, "", settle_seconds=0)
+    finally:
+        await api.close()
+
+
+async def test_only_our_finalizer_is_taken_off_and_only_where_it_is() -> None:
+    async with serving() as server:
+        server.script = [
+            said(page(pod("a", OURS), pod("free"), token="more")),
+            said("{}"),
+            said(page(pod("b", "other.dev/x", OURS), pod("foreign", "other.dev/x"))),
+            said("{}"),
+            said(page()),
+        ]
+        assert await released(server) == 2
+        patches = [seen for seen in server.seen if seen.method == "PATCH"]
+        assert [seen.target.partition("?")[0] for seen in patches] == [f"/api/v1/namespaces/ns/pods/{n}" for n in "ab"]
+        assert json.loads(patches[0].body) == {
+            "metadata": {"uid": "uid-a", "$deleteFromPrimitiveList/finalizers": [OURS]}
+        }
+        assert patches[0].headers["Content-Type"] == "application/strategic-merge-patch+json"
+        listed = [seen.target for seen in server.seen if seen.method == "GET"]
+        assert all("labelSelector=podtask.dev%2Ftask-uid" in target for target in listed)
+        assert "continue=more" in listed[1]
+
+
+@pytest.mark.parametrize("code", [404, 409])
+async def test_a_pod_that_is_gone_or_another_is_not_counted(code: int) -> None:
+    async with serving() as server:
+        server.script = [said(page(pod("a", OURS))), refuses(code), said(page())]
+        assert await released(server) == 0
+
+
+async def test_what_a_controller_made_in_its_last_second_is_found_in_the_next_round() -> None:
+    async with serving() as server:
+        server.script = [
+            said(page()),
+            said(page(pod("late", OURS))),
+            said("{}"),
+            said(page()),
+        ]
+        assert await released(server) == 1
+        assert server.script == []
+
+
+async def test_a_refusal_is_no_success() -> None:
+    async with serving() as server:
+        server.script = [said(page(pod("a", OURS))), refuses(403)]
+        with pytest.raises(errors.Forbidden):
+            await released(server)
+
+
+@pytest.mark.parametrize(("fault", "code"), [(None, 0), (errors.Forbidden("no"), 1)])
+def test_the_command_says_by_its_exit_code_how_it_went(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: errors.ApiError | None, code: int
+) -> None:
+    async def release(_: object, namespace: str) -> int:
+        assert namespace == "team"
+        if fault:
+            raise fault
+        return 3
+
+    monkeypatch.setattr(handlers, "connection", lambda: Connection("http://localhost"))
+    monkeypatch.setattr(uninstall, "release_until_none", release)
+    monkeypatch.setattr(uninstall.logs, "configure", lambda *_: None)
+    monkeypatch.setattr(command_line.sys, "argv", ["podtask", "release-finalizers", "--namespace=team"])
+    caplog.set_level(logging.INFO)
+    assert command_line.main() == code
+    assert ("keep their finalizer" if fault else "released Pods") in caplog.text
