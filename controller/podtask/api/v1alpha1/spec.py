@@ -281,7 +281,7 @@ class PodTaskSpec(Model):
     dns_config: Opaque | None = None
     """dnsConfig adds name servers, search domains and options, as Kubernetes has it."""
     termination_grace_period_seconds: Annotated[Int, Field(ge=0, le=7 * DAY)] | None = None
-    """terminationGracePeriodSeconds between the request to stop and the kill; 0 counts as 1. Default: 30, as in Pods."""
+    """terminationGracePeriodSeconds between the stop and the kill; 0 counts as 1. Default: 30, Kubernetes' own."""
 
     container_name: DnsLabel | None = None
     """containerName is the container that is the task; the others are sidecars. Default: base."""
