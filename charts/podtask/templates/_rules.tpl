@@ -16,6 +16,10 @@
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
+# What the kubelet says about a Pod that cannot start stands in its Events and nowhere else.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

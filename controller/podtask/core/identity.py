@@ -27,14 +27,15 @@ MUTABLE_FIELDS = frozenset(
 )
 """Fields of spec that may change while the task lives; what a Pod is made from is not among them."""
 
-_HASH_LENGTH = 8
+_HASH_BYTES = 5
+"""Eight characters of base 32."""
 _NAME_LIMIT = 63
 """A Pod's name is also its hostname, which is a DNS label."""
 
 
 def pod_name(task_name: str, task_uid: str, attempt: int) -> str:
     """Name the Pod of an attempt: readable stem, hash of the uid, number; a DNS label of at most 63 characters."""
-    digest = base64.b32encode(hashlib.sha256(task_uid.encode()).digest()).decode().lower()[:_HASH_LENGTH]
+    digest = base64.b32encode(hashlib.sha256(task_uid.encode()).digest()[:_HASH_BYTES]).decode().lower()
     ending = f"-{digest}-{attempt}"
     stem = task_name.replace(".", "-")[: _NAME_LIMIT - len(ending)].rstrip("-")
     return f"{stem}{ending}"
