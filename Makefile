@@ -18,7 +18,7 @@ help:  ## Print this help
 
 ##@ Use
 .PHONY: demo
-demo: .venv/.ready  ## Bring a cluster up, run the guide's two examples as PodTasks, show their end
+demo: .venv/.ready  ## Bring a cluster up, run the guide's two examples as PodTasks and a DAG on Airflow
 	@hack/demo
 
 ##@ Work
@@ -77,6 +77,10 @@ simulate: .venv/.ready  ## 100,000 whole lives under seeded faults (LIVES=, SEED
 .PHONY: chaos-airflow
 chaos-airflow: .venv/.ready  ## kill -9 of worker, triggerer, controller over 200 tasks on real Airflow, the original beside it
 	@$(RUN) -m tests.airflow.chaos --tasks 200 --operator ours original
+
+.PHONY: bench
+bench: .venv/.ready  ## Every load on PodTask and on the Job controller, three rounds (hours); figures to build/bench/runs.json
+	@$(RUN) -m bench --rounds 3
 
 ##@ Image
 .PHONY: image

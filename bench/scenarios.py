@@ -116,6 +116,7 @@ async def finishing(
             "controller_cpu_ms_per_task": spent / count * 1000,
             "server_cpu_ms_per_task": server_spent / count * 1000,
             "controller_rss_mib": meter.rss_mib(on.pid),
+            "object_bytes": await object_bytes(on),
             "requests_per_task": {what: number / count for what, number in sorted(asked.items())},
             "created_to_pod_ms": quantiles(on.seen.between("task", "pod")),
             "ended_to_final_ms": quantiles(on.seen.between("ended", "over")),
@@ -166,6 +167,12 @@ async def cleaning(scenario: str, system: System, count: int, *, cluster: str = 
             "requests_per_task": {what: number / count for what, number in sorted(asked.items())},
         }
     return Run(scenario, system.name, count, figures)
+
+
+async def object_bytes(on: Bench) -> float:
+    """Give the mean size of a finished task's object as JSON, managed fields included."""
+    page = await on.api.list_page(on.system.kind, limit=100)
+    return statistics.mean(map(len, page.items))
 
 
 def quantiles(values: list[float]) -> dict[str, float]:

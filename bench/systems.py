@@ -85,7 +85,7 @@ class PodTasks(System):
     async def start(self, cluster: Cluster) -> int:
         environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "PYTHONPATH": str(ROOT / "controller")}
         log = Path(tempfile.mkdtemp()) / "controller.log"
-        command = [sys.executable, "-m", "podtask", "--live-read-seconds=0"]
+        command = [sys.executable, "-m", "podtask", "--live-read-seconds=0", "--http-port=0"]
         with log.open("wb") as out:
             self._process = subprocess.Popen(command, env=environment, stderr=out)  # noqa: ASYNC220 - nothing runs yet
         async with asyncio.timeout(120):

@@ -13,6 +13,9 @@ PYTHON = "3.11"
 TESTS = ("pytest>=9", "pytest-asyncio>=1.3", "pytest-timeout>=2.4", "hatchling>=1.27", "editables>=0.5")
 PROVIDER = ("kubernetes>=28", "pyyaml>=6")
 
+# SQLite under a whole Airflow ends a scheduler now and then: "database is locked".
+POSTGRESQL_3 = ("psycopg2-binary", "asyncpg")
+
 
 class Depth(enum.Enum):
     """How much is tested with a version."""
@@ -46,13 +49,13 @@ class Environment:
 
 
 ENVIRONMENTS = (
-    Environment("3.3.2", "3.3.2", Depth.FULL, ("apache-airflow-providers-celery", "redis")),
+    Environment("3.3.2", "3.3.2", Depth.FULL, (*POSTGRESQL_3, "apache-airflow-providers-celery", "redis")),
     Environment("2.11.0", "2.11.0", Depth.FULL, ("psycopg2-binary",)),
     Environment("2.10.5", "2.10.5", Depth.UNIT),
     Environment("3.0.6", "3.0.6", Depth.UNIT),
     Environment("3.1.8", "3.1.8", Depth.UNIT),
     Environment("3.2.2", "3.2.2", Depth.UNIT),
-    Environment("kpo-3.3.2", "3.3.2", Depth.PEER, ("apache-airflow-providers-cncf-kubernetes==10.25.*",)),
+    Environment("kpo-3.3.2", "3.3.2", Depth.PEER, (*POSTGRESQL_3, "apache-airflow-providers-cncf-kubernetes==10.25.*")),
 )
 
 

@@ -68,7 +68,7 @@ class FakeCluster:
         self._numbers = itertools.count(1)
         self._watches: list[tuple[str, str, queue.SimpleQueue[Any]]] = []
         self._lock = threading.RLock()
-        self.closed = False
+        self.is_closed = False
 
     # The client's side
 
@@ -136,7 +136,7 @@ class FakeCluster:
         return [{"reason": "Failed", "message": f"of {uid}"}]
 
     def close(self) -> None:
-        self.closed = True
+        self.is_closed = True
 
     # The controller's and other people's side
 
@@ -222,6 +222,7 @@ def operator_for(cluster: Any, **arguments: Any) -> Any:
 
     class InMemory(PodTaskOperator):
         def make_client(self, arguments: Any) -> Any:
+            cluster.is_closed = False
             return cluster
 
         def _resolve(self, arguments: Any) -> access.Resolved:

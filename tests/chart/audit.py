@@ -13,11 +13,11 @@ class Right(NamedTuple):
     verb: str
 
 
-def used(log: Path, account: str, namespace: str) -> dict[Right, set[int]]:
-    """Give each right that a service account made use of, with the answers that it got."""
+def used(log: Path, since: int, account: str, namespace: str) -> dict[Right, set[int]]:
+    """Give each right that a service account made use of after a place in the log, with the answers that it got."""
     user = f"system:serviceaccount:{namespace}:{account}"
     found: dict[Right, set[int]] = {}
-    for line in log.read_text().splitlines():
+    for line in log.read_bytes()[since:].splitlines():
         event = json.loads(line)
         if event["user"]["username"] != user or "objectRef" not in event:
             continue

@@ -4,6 +4,7 @@ from cluster import Cluster
 from tests.chart.rendered import CHART, NAMESPACE, RELEASE, attempt, helm
 
 WAIT = ("--wait", "--timeout=90s")
+CONTROLLERS = ("-l", "app.kubernetes.io/component=controller")
 
 
 def install(cluster: Cluster, *arguments: str, chart: str = str(CHART)) -> None:
@@ -20,3 +21,5 @@ def upgrade(cluster: Cluster, *arguments: str) -> None:
 def uninstall(cluster: Cluster) -> None:
     """Clean up after a test, whatever is there. Without the hook: that has a test of its own."""
     attempt("uninstall", RELEASE, "-n", NAMESPACE, "--no-hooks", kubeconfig=cluster.kubeconfig)
+    # The next release must not meet the last one's Pods, which ask for what they have no right to any more.
+    cluster.kubectl("wait", "pod", "-n", NAMESPACE, *CONTROLLERS, "--for=delete", "--timeout=60s")

@@ -65,7 +65,7 @@ def test_an_uninstall_leaves_tasks_and_results_and_no_finalizer(cluster: Cluster
     assert namespace.get("ended")["status"]["xcom"]["value"] == "1"
     assert namespace.get("running")["status"]["phase"] == "Running"
     _nothing_is_left(cluster)
-    # What was left is taken up by the next installation.
+    # What was left is taken up by the next installation, which has no Lease to wait for.
     install(cluster, *flags("replicas=1"))
     namespace.patch("running", cancel=True)
     assert namespace.wait_finished("running")["phase"] == "Cancelled"
@@ -74,7 +74,9 @@ def test_an_uninstall_leaves_tasks_and_results_and_no_finalizer(cluster: Cluster
 def _nothing_is_left(cluster: Cluster) -> None:
     kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings"
     names = cluster.kubectl("get", kinds, "-o", "name").splitlines()
-    names += cluster.kubectl("get", "all,roles,rolebindings,sa,pdb,netpol", "-n", NAMESPACE, "-o", "name").splitlines()
+    names += cluster.kubectl(
+        "get", "all,roles,rolebindings,sa,pdb,netpol,leases", "-n", NAMESPACE, "-o", "name"
+    ).splitlines()
     terminating = {f"pod/{one['metadata']['name']}" for one in controllers(cluster)}
     assert [name for name in names if "podtask" in name and name not in terminating] == []
     assert "podtasks.podtask.dev" in cluster.kubectl("get", "crd", "-o", "name")

@@ -173,9 +173,11 @@ def test_one_namespace_asks_for_nothing_cluster_wide() -> None:
 def test_the_lease_is_the_controllers() -> None:
     for values, namespace in (([], ""), (ONE_NAMESPACE, "team-a")):
         role = only(render(*values), "Role", "podtask-leader-election")
-        assert role["metadata"]["namespace"] == NAMESPACE
-        names = [name for rule in role["rules"] for name in rule.get("resourceNames", [])]
-        assert names == [election.lease_name(namespace)]
+        hook = only(render(*values), "Role", "podtask-release-lease")
+        for one in (role, hook):
+            assert one["metadata"]["namespace"] == NAMESPACE
+            names = [name for rule in one["rules"] for name in rule.get("resourceNames", [])]
+            assert names == [election.lease_name(namespace)]
 
 
 def test_rights_in_one_namespace_are_those_in_all() -> None:

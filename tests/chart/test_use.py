@@ -24,14 +24,18 @@ NEVER_USED_HERE = {audit.Right("podtask.dev", "podtasks/finalizers", "update")}
 
 
 @pytest.fixture(scope="module")
-def controller(cluster: Cluster) -> Iterator[None]:
-    """Install as the documents say; only a finished Pod is deleted sooner, so that a test sees it."""
+def controller(cluster: Cluster, audit_log: Path) -> Iterator[int]:
+    """Install as the documents say; only a finished Pod is deleted sooner, so that a test sees it.
+
+    Gives the place in the audit log at which this release begins.
+    """
+    begin = audit_log.stat().st_size
     install(cluster, *flags("controller.podHoldSeconds=1"))
-    yield
+    yield begin
     uninstall(cluster)
 
 
-def test_one_command_is_enough(cluster: Cluster, controller: None, namespace: Namespace, audit_log: Path) -> None:
+def test_one_command_is_enough(cluster: Cluster, controller: int, namespace: Namespace, audit_log: Path) -> None:
     """The namespace lets restricted Pods in only; the guide's examples run; the rights are those that were used."""
     ready = [one["status"]["containerStatuses"][0] for one in controllers(cluster)]
     assert [(one["ready"], one["restartCount"]) for one in ready] == [(True, 0), (True, 0)]
@@ -40,7 +44,7 @@ def test_one_command_is_enough(cluster: Cluster, controller: None, namespace: Na
     _use_every_right(namespace)
     assert namespace.wait_finished("hello-haskell")["phase"] == "Succeeded"
     assert json.loads(namespace.wait_finished("multiply")["xcom"]["value"]) == {"return_value": "437"}
-    _compare_rights(audit_log)
+    _compare_rights(audit_log, controller)
     logs = cluster.kubectl("logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=controller", "--tail=-1")
     assert '"level": "error"' not in logs, logs
 
@@ -51,8 +55,14 @@ def _use_every_right(namespace: Namespace) -> None:
     namespace.create("wrong", **python("raise SystemExit(3)"))
     namespace.create("nowhere", **python("pass"), nodeSelector={"there": "is-none"})
     namespace.create("robbed", **sleep(60), disruptionLimit=0)
+    volume = {"name": "key", "secret": {"secretName": "there-is-none"}}
+    mounts = [{"name": "key", "mountPath": "/key"}]
+    namespace.create("unmounted", **python("pass"), volumes=[volume], volumeMounts=mounts)
     namespace.wait("nowhere", lambda task: task["status"].get("reason") == "Unschedulable")
     namespace.patch("nowhere", cancel=True)
+    # Only the Pod's Events tell of a volume.
+    namespace.wait("unmounted", lambda task: "there-is-none" in task["status"].get("message", ""))
+    namespace.patch("unmounted", cancel=True)
     _steal_pod(namespace, "robbed")
     assert namespace.wait_finished("large")["xcom"]["sizeBytes"] == 18_002
     assert namespace.wait_finished("wrong")["exitCode"] == 3
@@ -69,9 +79,9 @@ def _steal_pod(namespace: Namespace, task: str) -> None:
     namespace.core.delete_namespaced_pod(pod, namespace.name, grace_period_seconds=0)
 
 
-def _compare_rights(log: Path) -> None:
+def _compare_rights(log: Path, since: int) -> None:
     objects = render()
-    used = audit.used(log, "podtask", NAMESPACE)
+    used = audit.used(log, since, "podtask", NAMESPACE)
     refused = {right: codes for right, codes in used.items() if 403 in codes}
     assert not refused, "the chart gives too few rights"
     rules = [
@@ -81,9 +91,7 @@ def _compare_rights(log: Path) -> None:
     assert audit.granted(rules) - NEVER_USED_HERE == set(used), "the chart gives too many rights, or others do"
 
 
-def test_the_admission_policy_sees_what_the_crd_cannot(
-    cluster: Cluster, controller: None, namespace: Namespace
-) -> None:
+def test_the_admission_policy_sees_what_the_crd_cannot(cluster: Cluster, controller: int, namespace: Namespace) -> None:
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "base"}], "unknown": 1}}
     for name in ("waiting", "begun"):
         namespace.create(name, **python("pass"), template=template, suspend=True)

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,9 +34,17 @@ def environment(kubeconfig: Path) -> dict[str, str]:
 class Controller:
     """One controller process. `lines` is its log so far; `wait_ready` returns once it has listed everything."""
 
-    def __init__(self, kubeconfig: Path, *flags: str, without: str = "") -> None:
-        self._kubeconfig = kubeconfig
-        self._command = command(*flags, without=without)
+    def __init__(
+        self,
+        kubeconfig: Path,
+        *flags: str,
+        without: str = "",
+        variables: Mapping[str, str] = MappingProxyType({}),
+        through: Sequence[str] = (),
+    ) -> None:
+        """`variables` come on top of its environment; `through` is a command that becomes the controller."""
+        self._environment = {**environment(kubeconfig), **variables}
+        self._command = [*through, *command(*flags, without=without)]
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._said: dict[str, float] = {}
@@ -62,7 +71,7 @@ class Controller:
         self._ready.clear()
         self._process = subprocess.Popen(
             self._command,
-            env=environment(self._kubeconfig),
+            env=self._environment,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

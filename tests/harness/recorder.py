@@ -71,6 +71,8 @@ class Recorder:
         rest = b""
         try:
             for piece in stream.stream(amt=None, decode_content=False):
+                if self._is_stopping:
+                    return  # once TLS is shut down, what still comes is its ciphertext
                 *lines, rest = (rest + piece).split(b"\n")
                 for line in lines:
                     event = json.loads(line)

@@ -52,7 +52,8 @@ def _run(seed: int, wanted: int) -> int:
 
 
 def _show(total: lives.Tally, wanted: int, seconds: float) -> None:
-    line = f"{total.lives:>8} of {wanted} lives, {total.lives / seconds:.0f}/s, {len(total.broken)} broken"
+    broken = f"{len(total.broken)} broken {total.broken[:_SHOWN_SEEDS] or ''}"
+    line = f"{total.lives:>8} of {wanted} lives, {total.lives / seconds:.0f}/s, {broken}"
     sys.stderr.write(f"\r{line}" if sys.stderr.isatty() else f"{line}\n")
     sys.stderr.flush()
 

@@ -20,10 +20,6 @@ _UNKNOWN_SECONDS = 25.0
 """So long a create of a controller that died meanwhile may be on its way and not be heard of by the next, at most."""
 
 
-class Broken(Exception):
-    """A law was broken."""
-
-
 class Laws:
     """Judges every write of one life."""
 
@@ -111,9 +107,14 @@ class Laws:
             return
         if others:
             self.breach(f"two live Pods: {pod['metadata']['name']} beside {others[0]['metadata']['name']}")
-        if run.task_uid in self._over:
+        if run.task_uid in self._over and not self._is_name_free(run):
             self.breach(f"Pod {pod['metadata']['name']} was created for a task that was over")
         self._judge_places(run)
+
+    def _is_name_free(self, born: Run) -> bool:
+        """Whether somebody deleted the attempt's finished Pod, whose name would have held off a late create."""
+        same = [run for run in self._truth.of(born.task_uid) if run is not born and run.attempt == born.attempt]
+        return any("user-delete" in run.disrupted and run.sent_by != born.sent_by for run in same)
 
     def _judge_places(self, born: Run) -> None:
         """No more Pods at once than the platform allows, as far as the one controller there is could know."""

@@ -51,6 +51,18 @@ def ignore_conflict() -> AbstractContextManager[Any]:
     return mock.patch.object(apply.Applier, "_adopt", adopt)
 
 
+def adopt_by_name() -> AbstractContextManager[Any]:
+    """409 on create: whosever Pod has the name, it is taken for ours."""
+
+    async def adopt(self: apply.Applier, task: Any, step: plan.CreatePod) -> None:
+        pod = orjson.loads(await self._api.get(PODS, task.metadata.namespace, step.name))
+        ours = podspec.build(task, step.attempt, step.name, self._settings)["metadata"]
+        pod["metadata"] |= {"labels": ours["labels"], "ownerReferences": ours["ownerReferences"]}
+        self._objects.put_pod(decode_pod(orjson.dumps(pod)))
+
+    return mock.patch.object(apply.Applier, "_adopt", adopt)
+
+
 def count_twice() -> AbstractContextManager[Any]:
     """The end of an attempt is counted again when its write met a conflict."""
 
@@ -202,6 +214,7 @@ MUTATIONS: dict[str, Mutation] = {
         drop_finalizer,
         rename_on_conflict,
         ignore_conflict,
+        adopt_by_name,
         count_twice,
         write_unversioned,
         forget_wake_up,

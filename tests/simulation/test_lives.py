@@ -10,9 +10,10 @@ from .world import World
 
 WORLDS_IN_A_CHUNK = 110
 CHUNKS = 20
-FOUND = (949826511105,)
-"""Seeds of `make simulate` that have broken a law once."""
 """110 worlds are about 180 lives, so that these are more than 3,000."""
+
+FOUND = (949826511105, 5600006187, 5600008305, 5600010112, 7700004768, 7700006562)
+"""Seeds of `make simulate` that have broken a law once."""
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
@@ -56,9 +57,9 @@ def test_tasks_that_share_a_pod_name_take_turns() -> None:
 
 
 def test_nothing_is_asked_of_the_server_while_a_task_runs() -> None:
-    """Two tasks, one forty times as long as the other, cost the same."""
+    """Two tasks, one ten times as long as the other, cost the same; one of under a second saves telling that it runs."""
     costs = []
-    for seconds in (0.5, 20.0):
+    for seconds in (0.5, 3.0, 30.0):
         script = Script((TaskScript("calm", {"image": "x"}, Habits(run=seconds)),))
         costs.append(World(1, script=script, given=Faults()).run().requests)
-    assert costs[0] == costs[1]
+    assert costs[0] + 1 == costs[1] == costs[2]

@@ -42,6 +42,7 @@ def _late_and_deleted(seed: int) -> dict[str, Any]:
 FOCUS = {
     "skip_live_read": _cut_off,
     "ignore_conflict": _beside_stranger,
+    "adopt_by_name": _beside_stranger,
     "forget_doubt": _late_and_deleted,
 }
 """Where the mistake shows only under a rare fault, worlds that have it."""

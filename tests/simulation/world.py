@@ -22,6 +22,9 @@ from .users import Users
 END = 12 * 3600.0
 """Virtual seconds after which a life that still moves counts as endless."""
 
+_ENOUGH_BREACHES = 20
+"""A life that has broken the laws so often may never end, and has nothing to tell any more."""
+
 _log = logging.getLogger("podtask")
 
 
@@ -173,7 +176,10 @@ class World:
 
     def asked(self, who: str, verb: str, what: str) -> None:
         """A request is about to be sent."""
-        self.laws.count(who, verb, what, asyncio.get_running_loop().time())
+        loop = asyncio.get_running_loop()
+        self.laws.count(who, verb, what, loop.time())
+        if len(self.laws.broken) > _ENOUGH_BREACHES:
+            loop.stop()
 
     def before_write(self, who: str) -> bool:
         """Whether the sender dies instead of sending."""

@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .callbacks import PodTaskCallback
     from .exceptions import (
+        ControllerMissing,
         PodTaskCancelled,
         PodTaskConfigurationError,
         PodTaskDeadlineExceeded,
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
         PodTaskLost,
         PodTaskResultError,
         PodTaskSkipped,
+        PodTaskTerminated,
+        PodTaskUnreachable,
     )
     from .operator import KubernetesPodOperator, PodTaskOperator
     from .secret import Secret
     from .trigger import PodTaskTrigger
 
 __all__ = [
+    "ControllerMissing",
     "KubernetesPodOperator",
     "PodTaskCallback",
     "PodTaskCancelled",
@@ -39,7 +43,9 @@ __all__ = [
     "PodTaskOperator",
     "PodTaskResultError",
     "PodTaskSkipped",
+    "PodTaskTerminated",
     "PodTaskTrigger",
+    "PodTaskUnreachable",
     "Secret",
     "__version__",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ POOL_SIZE = 32
 """Connections kept for reuse. More are made where more are needed, and dropped after use."""
 
 _OLD_PREFIX = "extra__kubernetes__"
+_importing = threading.Lock()
 
 GetConnection = Callable[[str], Any]
 
@@ -150,6 +152,7 @@ def _parse(document: Any, where: str) -> dict[str, Any]:
 
 def _api_client(settings: _Settings) -> ApiClient:
     """A client with credentials as fresh as they come: the files are read, and the plugin runs, again."""
+    _import_client()
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.config import ConfigException
 
@@ -164,6 +167,14 @@ def _api_client(settings: _Settings) -> ApiClient:
         configuration.socket_options = _keep_alive()
     configuration.connection_pool_maxsize = POOL_SIZE
     return ApiClient(configuration)
+
+
+def _import_client() -> None:
+    """Two threads that import this package at once leave it broken for the life of the process: it loads lazily."""
+    with _importing:
+        import kubernetes.client.api_client
+        import kubernetes.client.configuration
+        import kubernetes.config.kube_config  # noqa: F401
 
 
 def _hint(settings: _Settings, error: Exception) -> str:

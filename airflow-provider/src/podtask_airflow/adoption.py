@@ -105,7 +105,7 @@ def take_over(identity: Identity, task: Task) -> Operations:
     """Become the waiter: refused where somebody else became it meanwhile. Whoever waits lifts the self-destruction."""
     operations = [*fence(task, waiter(task)), _put(names.ANNOTATION_WAITER, identity.ti_id)]
     if "cancelAfter" in task["spec"]:
-        operations.append({"op": "remove", "path": "/spec/cancelAfter"})
+        operations.append(_KEEP)
     return operations
 
 
@@ -121,8 +121,17 @@ def cancel(task: Task, ti_id: str) -> Operations:
 
 def cancel_after(task: Task, ti_id: str, at: datetime) -> Operations:
     """Let the task end by itself unless somebody becomes its waiter before then."""
-    value = at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return [*fence(task, ti_id), {"op": "add", "path": "/spec/cancelAfter", "value": value}]
+    return [*fence(task, ti_id), {"op": "add", "path": "/spec/cancelAfter", "value": timestamp(at)}]
+
+
+def keep(task: Task, ti_id: str) -> Operations:
+    """Take that back: somebody waits."""
+    return [*fence(task, ti_id), _KEEP]
+
+
+def timestamp(at: datetime) -> str:
+    """A time as the API has it."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def acknowledge(task: Task, ti_id: str) -> Operations:
@@ -139,6 +148,7 @@ def fence(task: Task, ti_id: str) -> Operations:
 
 
 _CANCEL = {"op": "add", "path": "/spec/cancel", "value": True}
+_KEEP = {"op": "remove", "path": "/spec/cancelAfter"}
 
 
 def _of_own(task: Task) -> Adopt | TakeResult:

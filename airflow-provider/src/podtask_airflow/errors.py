@@ -11,8 +11,9 @@
     ├── Invalid            400, 422   the API server refuses what the object says
     │   └── PatchTestFailed      a JSON patch's `test` did not hold: somebody else is the waiter now
     ├── TooManyRequests    429
-    └── Unreachable        5xx, or no answer at all
-        └── Untrusted            the certificate is not the one that the connection names; waiting does not help
+    ├── Unreachable        5xx, or no answer at all
+    │   └── Untrusted            the certificate is not the one that the connection names; waiting does not help
+    └── Unexpected               anything else that went wrong on the way: a defect, here or in the client
 
 The caller's reaction decides the class, and `lasting` says whether trying again can help.
 """
@@ -174,6 +175,14 @@ class Untrusted(Unreachable):
             "The API server's certificate does not fit the connection: correct the address or the certificate "
             f"authority in its kubeconfig ({self.message})."
         )
+
+
+class Unexpected(ApiError):
+    """A failure that nobody thought of. Whoever waits shall hear of it, instead of waiting for a thread that died."""
+
+    @property
+    def sentence(self) -> str:
+        return f"A defect kept this process from trying to {self.doing}: {self.message}; its log has the traceback."
 
 
 _CLASSES: dict[int, type[ApiError]] = {

@@ -8,6 +8,7 @@ PodTaskError                     anything of ours
 │   ├── PodTaskResultError       the container succeeded, its result did not
 │   └── PodTaskConfigurationError  no try can help (an AirflowFailException too, so none is made)
 ├── PodTaskLost                  the object is gone, or another process waits for it now
+│   └── PodTaskUnreachable       the API server could not be heard for too long
 ├── PodTaskTerminated            this process was told to stop
 └── ControllerMissing            nobody acts on PodTasks
 PodTaskSkipped                   an AirflowSkipException
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from . import errors
 from .version_compat import AirflowException, AirflowFailException, AirflowSkipException
 
 
@@ -95,6 +97,10 @@ class PodTaskLost(PodTaskError):
     """The PodTask is gone, or another process waits for it now."""
 
 
+class PodTaskUnreachable(PodTaskLost):
+    """The API server could not be heard for longer than api_outage_tolerance, or refuses to be watched."""
+
+
 class PodTaskTerminated(PodTaskError):
     """The process was told to stop before the task had ended."""
 
@@ -105,3 +111,10 @@ class ControllerMissing(PodTaskError):
 
 class PodTaskSkipped(AirflowSkipException):  # type: ignore[misc]
     """A rule with action Skip matched."""
+
+
+def of_request(error: errors.ApiError) -> PodTaskError:
+    """Make of a request's failure what Airflow understands; what no further try can mend says so by its type."""
+    if isinstance(error, errors.Invalid):
+        return PodTaskConfigurationError(str(error))
+    return PodTaskError(str(error))

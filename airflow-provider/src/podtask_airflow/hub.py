@@ -281,6 +281,12 @@ class Hub:
             written = any(status.get(key) for key in ("observedGeneration", "reason", "attempts"))
             return not written and seen_of(found).is_untouched
 
+    async def request(self, namespace: str, name: str, operations: list[JSON]) -> JSON:
+        """Patch one task, with few requests at once however many ask."""
+        assert self.client is not None  # noqa: S101
+        async with self._calls:
+            return await call(self.client.patch, namespace, name, operations)
+
     def _look(self, uid: str, waiter: _Waiter) -> None:
         seen = self._known.get(uid)
         if seen is None:
@@ -404,7 +410,8 @@ class Reader:
             if not self._version:
                 self._list()
             self._watch()
-        except errors.ApiError as error:
+        except Exception as caught:  # noqa: BLE001 (whatever it is: who waits must not wait for a thread that died)
+            error = caught if isinstance(caught, errors.ApiError) else self._unexpected(caught)
             if isinstance(error, errors.Expired):
                 self._version = ""
             elif not self._stop.is_set():
@@ -414,6 +421,11 @@ class Reader:
             self._stop.wait(min(0.5 * 2.0**failures, LONGEST_DELAY) * random.uniform(0.5, 1.0))  # noqa: S311
             return failures
         return 0
+
+    def _unexpected(self, caught: Exception) -> errors.ApiError:
+        if not self._stop.is_set():
+            log.error("The shared watch of namespace %s failed", self._key.namespace, exc_info=caught)
+        return errors.Unexpected(repr(caught), doing=f"watch podtasks in namespace {self._key.namespace}")
 
     def _tell(self, function: Callable[..., None], *args: Any) -> None:
         if not _post(self._loop, function, *args):

@@ -29,6 +29,10 @@ _LEAVE_SLACK = timedelta(hours=1)
 """How much later than planned a next try may begin, before the task that it should take over is cancelled."""
 _TRIGGER_LOG_SECONDS = 5
 RETURN_KEY = "return_value"
+UNATTENDED_SECONDS = 86_400
+"""How long a task may run that is deferred, and that no trigger has found yet."""
+LIFT_SECONDS = 60.0
+"""How long a trigger waits before it lifts that bound. What ends sooner does not need the request."""
 LOG_END_SECONDS = 30.0
 """What is left of a live log when the task has ended has this long."""
 
@@ -74,7 +78,7 @@ class Leg:
         return self._guarded(functools.partial(self._resume, event))
 
     def kill(self) -> None:
-        """Ask for the end, from a signal handler or after a timeout: only a token is put."""
+        """Ask for the end: only a token is put."""
         self._waiting.kill()
 
     # The two ways
@@ -104,7 +108,12 @@ class Leg:
 
     def _build(self, extension: int) -> dict[str, Any]:
         hooks = self._callbacks.manifest_hooks()
-        return self._operator.request(self._context, self._arguments, self.identity, extension, hooks)
+        body = self._operator.request(self._context, self._arguments, self.identity, extension, hooks)
+        if self._arguments.deferrable and self._unattended_seconds:
+            # If a user ends the task before its trigger runs, nothing of ours runs again that could cancel.
+            at = datetime.now(timezone.utc) + timedelta(seconds=self._unattended_seconds)
+            body["spec"].setdefault("cancelAfter", adoption.timestamp(at))
+        return body
 
     def _wait(self, task: Task) -> Task:
         return self._waiting.until_terminal(
@@ -147,11 +156,15 @@ class Leg:
         metadata = task["metadata"]
         try:
             found = self.client.get(metadata["namespace"], metadata["name"])
-        except errors.NotFound as error:
-            raise exceptions.PodTaskLost(f"PodTask {_where(task)} was deleted before its end") from error
-        if found["metadata"]["uid"] != metadata["uid"]:
+        except errors.CrdMissing:
+            raise
+        except errors.NotFound:
+            found = None
+        if found is None or found["metadata"]["uid"] != metadata["uid"]:
             raise exceptions.PodTaskLost(f"PodTask {_where(task)} was deleted before its end")
         self._task = found
+        if self._is_bounded(found):
+            found = self._patch(found, adoption.keep(found, self.identity.ti_id))
         self._callbacks.begin()
         self._follow_logs(found)
         return self._conclude(self._wait(found))
@@ -167,9 +180,7 @@ class Leg:
         try:
             task = self._patch(task, adoption.acknowledge(task, self.identity.ti_id))
         except errors.PatchTestFailed as error:
-            raise exceptions.PodTaskLost(
-                f"PodTask {_where(task)} belongs to another try of this task by now; this process gives up"
-            ) from error
+            raise exceptions.PodTaskLost(f"PodTask {_where(task)} belongs to another try by now") from error
         self._tell(task)
         self._callbacks.changed(task)
         self._callbacks.cleaned_up(task)
@@ -278,7 +289,12 @@ class Leg:
             self._timed_out()
             raise
         except errors.ApiError as error:
-            raise _refusal(error) from error
+            raise exceptions.of_request(error) from error
+        except exceptions.PodTaskUnreachable:
+            self._is_ending = True
+            if self._task is not None:
+                self._give_up(self._task)
+            raise
         except exceptions.ControllerMissing:
             self._is_ending = True
             if self._task is not None:
@@ -291,6 +307,13 @@ class Leg:
             raise
         finally:
             self.client.close()
+
+    def _give_up(self, task: Task) -> None:
+        """Leave nothing running that nobody will ask for; a watch may be refused where a PATCH is not."""
+        if version_compat.tries_remain(self._context):
+            self._leave(task)
+        else:
+            self._cancel(task)
 
     def _raise_if_killed(self, task: Task) -> None:
         if self._waiting.is_killed:
@@ -305,7 +328,7 @@ class Leg:
         state, is_known = self._ask_state()
         if may_go_on and not adoption.is_active(task) and is_known and state == "running":
             return
-        self._log.info("Told to stop; the task instance's state is %s", state if is_known else "not known")
+        self._log.info("Told to stop; the task instance is %s", state if is_known else "in no known state")
         wanted = waiting.ending(
             state,
             is_known=is_known,
@@ -358,11 +381,18 @@ class Leg:
             self._log.warning("spec.cancelAfter could not be set: %s", error)
 
     def _patch(self, task: Task, operations: adoption.Operations) -> Task:
-        metadata = task["metadata"]
-        return self.client.patch(metadata["namespace"], metadata["name"], operations)
+        return self.client.patch(task["metadata"]["namespace"], task["metadata"]["name"], operations)
 
     def _untouched_seconds(self, task: Task) -> float | None:
         return waiting.untouched_seconds(task, float(self._arguments.controller_timeout or 0))
+
+    @functools.cached_property
+    def _unattended_seconds(self) -> int:
+        return int(version_compat.conf_get("podtask", "unattended_seconds") or UNATTENDED_SECONDS)
+
+    def _is_bounded(self, task: Task) -> bool:
+        """Whether a deferred task is cancelled if nobody comes to wait; a bound that the user set is his."""
+        return "cancelAfter" in task["spec"] and "cancelAfter" not in (self._arguments.spec or {})
 
     def _defer(self, task: Task) -> None:
         shown = self._shown_containers(lambda: task)
@@ -378,6 +408,7 @@ class Leg:
             deployment=deployment_label(self.identity.deployment),
             waiter=self.identity.ti_id,
             untouched_seconds=self._untouched_seconds(task) if waiting.is_untouched(task) else None,
+            keep_after=min(LIFT_SECONDS, self._unattended_seconds / 2) if self._is_bounded(task) else None,
             tolerance=float(arguments.api_outage_tolerance or 0),
             logging_interval=interval if follow else None,
             containers=shown.containers if follow else [],
@@ -387,10 +418,3 @@ class Leg:
 
 def _where(task: Task) -> str:
     return f"{task['metadata'].get('namespace')}/{task['metadata']['name']}"
-
-
-def _refusal(error: errors.ApiError) -> exceptions.PodTaskError:
-    """Make of a request's failure what Airflow understands; what no further try can mend says so by its type."""
-    if isinstance(error, errors.Invalid):
-        return exceptions.PodTaskConfigurationError(str(error))
-    return exceptions.PodTaskError(str(error))

@@ -50,6 +50,11 @@ def _options() -> dict[str, dict[str, Any]]:
         "api_outage_tolerance": _option(
             "For how many seconds a waiting task bears that the API server does not answer.", "integer", "900"
         ),
+        "unattended_seconds": _option(
+            "For how many seconds a deferred task may run without its trigger; after that it is cancelled. 0: forever.",
+            "integer",
+            "86400",
+        ),
         "sensitive_keys": _option(
             "Further parts of names, with commas between, whose variables are hidden in rendered fields and logs.",
             "string",

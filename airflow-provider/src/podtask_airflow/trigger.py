@@ -6,6 +6,7 @@ environment stands in a trigger's row. What it says at the end is the phase; the
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -46,6 +47,7 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
         cluster_context: str | None = None,
         waiter: str = "",
         untouched_seconds: float | None = None,
+        keep_after: float | None = None,
         tolerance: float = hub.TOLERANCE_SECONDS,
         end_from_trigger: bool = False,
         do_xcom_push: bool = False,
@@ -65,6 +67,7 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
         self.cluster_context = cluster_context
         self.waiter = waiter
         self.untouched_seconds = untouched_seconds
+        self.keep_after = keep_after
         self.tolerance = tolerance
         self.end_from_trigger = end_from_trigger
         self.do_xcom_push = do_xcom_push
@@ -98,6 +101,7 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
 
     async def _wait(self, shared: hub.Hub) -> TriggerEvent:
         live = None if self.logging_interval is None else Live(self, shared.client)
+        keeping = asyncio.ensure_future(self._keep(shared, self.keep_after)) if self.keep_after else None
         try:
             seen = await shared.wait(
                 self.name,
@@ -111,12 +115,27 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
         finally:
             if live is not None:
                 live.close()
+            if keeping is not None:
+                keeping.cancel()
         more: dict[str, Any] = {} if live is None or live.follower is None else {"log_places": live.follower.places}
         if seen.phase == hub.UNTOUCHED:
             more["untouched_seconds"] = self.untouched_seconds
         if self.end_from_trigger and seen.phase in {"Succeeded", "Skipped"} and self.waiter:
             return await self._end(shared, seen) or self._event(seen, **more)
         return self._event(seen, **more)
+
+    async def _keep(self, shared: hub.Hub, seconds: float) -> None:
+        """Lift the bound that ends a task which nobody waits for, once it has turned out to be a longer one."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await shared.request(self.namespace, self.name, self._fenced(adoption.keep))
+            except (errors.Invalid, errors.NotFound):
+                return  # lifted already, or another process' by now, or gone
+            except errors.ApiError as error:
+                self.log.warning("PodTask %s ends at its spec.cancelAfter, for now: %s", self.name, error)
+            else:
+                return
 
     def _event(self, seen: hub.Seen, **more: Any) -> TriggerEvent:
         where = {"name": self.name, "namespace": self.namespace, "uid": self.uid}

@@ -16,11 +16,13 @@ from typing import Any
 from . import adoption, errors, watch
 from .adoption import Task
 from .client import Client
-from .exceptions import ControllerMissing, PodTaskError, PodTaskLost
+from .exceptions import ControllerMissing, PodTaskError, PodTaskLost, PodTaskUnreachable
 
 LASTING_SECONDS = 60.0
 """How long a refusal (401, 403) is borne that no waiting will mend; rights are sometimes renewed under way."""
 START_SLACK_SECONDS = 60.0
+CHECK_SECONDS = 30.0
+"""How often a quiet wait makes sure that its watch's thread lives; nothing is asked of the cluster for that."""
 
 _OURS = "podtask.dev/controller"
 _log = logging.getLogger(__name__)
@@ -71,15 +73,16 @@ class Waiting:
     ) -> Task:
         """Wait for the end of a PodTask and give it as it is then. `killed` raises."""
         metadata = task["metadata"]
-        follow = watch.follow(
-            client, metadata["namespace"], metadata["name"], metadata["uid"], self._queue.put, seen=task
-        )
+        follow = self._follow(client, task)
         since, trouble = self._clock(), None
         try:
             changed(task)
             while adoption.is_active(task):
                 due = self._due(task, since, trouble, untouched_seconds)
                 item = self._next(due)
+                if item is _QUIET:
+                    follow = follow if not follow.join(0) else self._follow(client, task)
+                    continue
                 if item is _KILL:
                     killed(task)
                 elif isinstance(item, watch.Gone):
@@ -99,12 +102,20 @@ class Waiting:
             follow.stop()
         return task
 
+    def _follow(self, client: Client, task: Task) -> watch.Follow:
+        metadata = task["metadata"]
+        return watch.follow(
+            client, metadata["namespace"], metadata["name"], metadata["uid"], self._queue.put, seen=task
+        )
+
     def _next(self, due: float | None) -> Any:
-        """Give the next item, or None at the time that is due."""
+        """Give the next item, None at the time that is due, or that it was quiet for a while."""
+        now = self._clock()
+        is_soon = due is not None and due <= now + CHECK_SECONDS
         try:
-            return self._queue.get(timeout=None if due is None else max(0.0, due - self._clock()))
+            return self._queue.get(timeout=max(0.0, due - now) if due is not None and is_soon else CHECK_SECONDS)
         except queue.Empty:
-            return None
+            return None if is_soon else _QUIET
 
     def _due(
         self, task: Task, since: float, trouble: watch.Trouble | None, untouched_seconds: float | None
@@ -120,7 +131,7 @@ class Waiting:
 
     def _overdue(self, task: Task, trouble: watch.Trouble | None, untouched_seconds: float | None) -> PodTaskError:
         if trouble is not None:
-            return PodTaskLost(f"Gave up waiting after {self._patience(trouble.error):.0f} s: {trouble.error}")
+            return PodTaskUnreachable(f"Gave up waiting after {self._patience(trouble.error):.0f} s: {trouble.error}")
         return controller_missing(task, untouched_seconds or 0)
 
 
@@ -154,3 +165,4 @@ def controller_missing(task: Task, seconds: float) -> ControllerMissing:
 
 
 _KILL = object()
+_QUIET = object()

@@ -6,6 +6,7 @@ queue is a SimpleQueue because that one may also be put into from a signal handl
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -15,6 +16,8 @@ from typing import Any
 
 from . import errors
 from .client import JSON, Client, Watch
+
+log = logging.getLogger(__name__)
 
 LONGEST_DELAY = 30.0
 SHORT_LIFE = 2.0
@@ -86,12 +89,18 @@ class Follow:
                 if not self._round():
                     return
                 failures = 0
-            except errors.ApiError as error:
+            except Exception as caught:  # noqa: BLE001 (whatever it is: the worker waits for what this thread puts)
+                error = caught if isinstance(caught, errors.ApiError) else self._unexpected(caught)
                 self._is_fresh = False
                 if not isinstance(error, errors.Expired):
                     self._complain(error)
                 failures = 0 if time.monotonic() - began > LONGEST_DELAY else failures + 1
                 self._stop.wait(min(2.0**failures, LONGEST_DELAY) * random.uniform(0.25, 0.5))  # noqa: S311
+
+    def _unexpected(self, caught: Exception) -> errors.ApiError:
+        if not self._is_over:
+            log.error("The watch of PodTask %s/%s failed", self._namespace, self._name, exc_info=caught)
+        return errors.Unexpected(repr(caught), doing=f"watch podtask {self._namespace}/{self._name}")
 
     @property
     def _is_over(self) -> bool:

@@ -25,6 +25,8 @@ from . import backoff, client, clock, connection, errors, in_flight, reply, requ
 _BACKOFF = backoff.Backoff(base_seconds=0.1, cap_seconds=5.0)
 _LONGEST_RETRY_AFTER_SECONDS = 10.0
 _WATCH_CONNECTIONS = 8
+_KEPT_SECONDS = 60.0
+"""An idle connection is kept this long: a TLS handshake costs as much CPU as ten requests. Balancers drop theirs later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +314,7 @@ class HttpClient:
 
 def _session(context: ssl.SSLContext | None, limits: Limits, connections: int) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, ssl=context or True),
+        connector=aiohttp.TCPConnector(limit=connections, ssl=context or True, keepalive_timeout=_KEPT_SECONDS),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_seconds),
         cookie_jar=aiohttp.DummyCookieJar(),
         # No compression: it would cost the API server more than the network beside it saves.

@@ -4,9 +4,12 @@ Nothing is decoded further than its envelope. An object stays the bytes it came 
 the few fields it needs.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import msgspec
 
-from . import client, errors
+from . import client, errors, nesting
 
 _LONGEST_LINE = 64 << 20
 """Bytes. etcd takes objects of 1.5 MiB; a line longer than this is no watch event but a fault."""
@@ -39,6 +42,7 @@ class _Line(msgspec.Struct):
     object: msgspec.Raw
 
 
+T = TypeVar("T")
 _status = msgspec.json.Decoder(_Status)
 _list = msgspec.json.Decoder(_List)
 _line = msgspec.json.Decoder(_Line)
@@ -64,7 +68,7 @@ def error(code: int, content_type: str, retry_after: str, body: bytes) -> errors
 def page(body: bytes) -> client.Page:
     """Split a list into its items."""
     try:
-        value = _list.decode(body)
+        value = _shallow(_list.decode, body)
     except msgspec.MsgspecError as fault:
         raise errors.TransportError(f"the list cannot be read: {fault}") from fault
     # bytes() copies each item out, so that one kept item does not keep the whole page in memory.
@@ -75,7 +79,7 @@ def page(body: bytes) -> client.Page:
 def watch_event(line: bytes) -> client.WatchEvent:
     """Read one line of a watch; an ERROR line is raised as the error that it tells of."""
     try:
-        value = _line.decode(line)
+        value = _shallow(_line.decode, line)
     except msgspec.MsgspecError as fault:
         raise errors.TransportError(f"a line of the watch cannot be read: {fault}") from fault
     kind = _TYPES.get(value.type)
@@ -109,6 +113,14 @@ class Lines:
         self._parts = [rest[-1]]
         self._size = len(rest[-1])
         return [line for line in lines if line]
+
+
+def _shallow(decode: Callable[[bytes], T], raw: bytes) -> T:
+    """Decode; of an object that is too deep for that, what is not."""
+    try:
+        return decode(raw)
+    except RecursionError:
+        return decode(nesting.cut(raw))
 
 
 def _decode_status(body: bytes) -> _Status | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from ..api import names
 from ..core.observed import Metadata, Pod, PodEvent, Task, TaskSpec, TaskStatus
+from ..kube import nesting
 from ..kube.client import Resource
 from ..kube.store import Meta
 
@@ -32,9 +33,20 @@ _decode_spec = msgspec.json.Decoder(TaskSpec).decode
 decode_pod = msgspec.json.Decoder(Pod).decode
 
 
+MOST_LEVELS = 100
+"""Of nesting in a spec. A Pod's fields need some twenty; what merges, hashes and writes them goes on to 250."""
+_TOO_DEEP = f"spec is nested deeper than {MOST_LEVELS} levels"
+
+
 def decode_task(raw: bytes) -> Task:
     """Decode a PodTask. One whose spec does not fit the types carries the problem instead of failing."""
-    wire = _decode_task(raw)
+    try:
+        wire = _decode_task(raw)
+    except RecursionError:
+        wire = _decode_task(nesting.cut(raw))
+    if nesting.is_deeper(bytes(wire.spec), MOST_LEVELS):
+        spec = TaskSpec(managed_by=_managed_by(nesting.cut(bytes(wire.spec))))
+        return Task(metadata=wire.metadata, spec=spec, status=wire.status, problem=_TOO_DEEP)
     kept = b"" if wire.status.phase_is_terminal else bytes(wire.spec)
     try:
         spec, problem = _decode_spec(wire.spec), ""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from ..api import names
 from ..api.reasons import Reason
 from ..core import plan
 from ..core.observed import Pod, Task
@@ -60,8 +61,10 @@ class Places:
         here = self._namespaces.get(task.metadata.namespace)
         if here is None:
             return 0
-        creating = len(here.creating) - (task.metadata.uid in here.creating)
-        return len(here.live) + creating + bisect_left(here.waiting, _turn(task))
+        if task.metadata.uid in here.creating:
+            # Who has a place keeps it, whoever lines up before them: their Pod may be there, and not known of yet.
+            return len(here.live) + len(here.creating) - 1
+        return len(here.live) + len(here.creating) + bisect_left(here.waiting, _turn(task))
 
     def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         """Follow a Pod of ours, as the informer tells of it."""
@@ -69,7 +72,8 @@ class Places:
         if self._limit is None or pod is None:
             return
         live = self._at(pod.metadata.namespace).live
-        if new is not None and not new.is_terminal:
+        # A Pod that was orphaned is nobody's, and may live for ever: no place waits for its end.
+        if new is not None and not new.is_terminal and new.is_owned_by(new.metadata.labels[names.LABEL_TASK_UID]):
             live.add(pod.metadata.uid)
         else:
             live.discard(pod.metadata.uid)

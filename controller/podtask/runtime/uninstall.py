@@ -2,10 +2,14 @@
 
 A Pod keeps its finalizer until its outcome is in the task's status. After an uninstall nobody writes statuses any
 more, and a Pod, its namespace and a drained node would wait for ever. Tasks, their results and running Pods stay.
+
+The Lease goes too where it is named: the rights to let go of it went with the release, and the next installation
+would wait until it has run out.
 """
 
 import argparse
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 
@@ -16,7 +20,8 @@ from ..api import names
 from ..kube import errors
 from ..kube.client import PODS, Client, PatchType
 from ..kube.http import HttpClient
-from . import handlers, logs
+from ..kube.lease import LEASES
+from . import election, handlers, logs
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +37,7 @@ class _Metadata(msgspec.Struct, frozen=True):
     finalizers: tuple[str, ...] = ()
 
 
-class _Pod(msgspec.Struct, frozen=True):
+class _Object(msgspec.Struct, frozen=True):
     metadata: _Metadata
 
 
@@ -43,7 +48,7 @@ async def release(api: Client, namespace: str = "") -> int:
     while True:
         page = await api.list_page(PODS, namespace=namespace, selector=names.LABEL_TASK_UID, continue_token=token)
         for item in page.items:
-            count += await _release_one(api, msgspec.json.decode(item, type=_Pod).metadata)
+            count += await _release_one(api, msgspec.json.decode(item, type=_Object).metadata)
         token = page.continue_token
         if not token:
             return count
@@ -71,24 +76,35 @@ async def release_until_none(api: Client, namespace: str, settle_seconds: float 
         total += more
 
 
-async def _release_all(namespace: str) -> None:
+async def delete_lease(api: Client, lease_namespace: str, namespace: str) -> None:
+    """Delete the Lease of the controllers that followed `namespace`. They are gone, or have no rights any more."""
+    name = election.lease_name(namespace)
+    with contextlib.suppress(errors.NotFound):
+        found = msgspec.json.decode(await api.get(LEASES, lease_namespace, name), type=_Object)
+        await api.delete(LEASES, lease_namespace, name, uid=found.metadata.uid)
+
+
+async def _release_all(namespace: str, lease_namespace: str) -> None:
     api = HttpClient(handlers.connection())
     try:
         count = await release_until_none(api, namespace)
+        _log.info("released Pods", extra={"pods": count})
+        if lease_namespace:
+            await delete_lease(api, lease_namespace, namespace)
     finally:
         await api.close()
-    _log.info("released Pods", extra={"pods": count})
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; gives the exit code."""
     parser = argparse.ArgumentParser(prog=f"podtask {COMMAND}", description="Take PodTask's finalizer off every Pod.")
     parser.add_argument("--namespace", default="", help="only in this namespace; empty for all")
+    parser.add_argument("--lease-namespace", default="", help="delete the controllers' Lease there; empty to leave it")
     options = parser.parse_args(arguments)
     logs.configure("INFO", "json")
     try:
-        asyncio.run(_release_all(options.namespace))
+        asyncio.run(_release_all(options.namespace, options.lease_namespace))
     except errors.ApiError as error:
-        _log.error("Pods keep their finalizer", extra={"error": str(error)})
+        _log.error("Pods keep their finalizer, or the Lease its holder", extra={"error": str(error)})
         return 1
     return 0

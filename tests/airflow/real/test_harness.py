@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.harness.airflow import Airflow, processes
+from tests.harness.airflow import Airflow
 
 
 def test_a_run_has_a_state_a_result_with_nulls_and_a_log(airflow: Airflow) -> None:
@@ -19,23 +19,3 @@ def test_the_recorded_process_is_the_one_to_kill(airflow: Airflow, tmp_path: Pat
     os.kill(airflow.task_pid("sleeper", run, "sleep"), signal.SIGKILL)
     assert airflow.api.wait_run("sleeper", run).state == "success"
     assert airflow.api.xcom("sleeper", run, "sleep") == 2
-
-
-def test_a_deferred_task_survives_its_triggerer(airflow: Airflow, tmp_path: Path) -> None:
-    run = airflow.api.trigger("deferrer", path=str(tmp_path / "go"))
-    airflow.api.wait_task("deferrer", run, "wait", "deferred")
-    airflow.kill("triggerer")
-    (tmp_path / "go").touch()
-    airflow.restart("triggerer")
-    assert airflow.api.wait_run("deferrer", run).state == "success"
-
-
-def test_a_task_outlives_its_scheduler_and_is_found_by_its_mark(airflow: Airflow, tmp_path: Path) -> None:
-    run = airflow.api.trigger("sleeper", path=str(tmp_path / "began"))
-    pid = airflow.task_pid("sleeper", run, "sleep")
-    airflow.kill("scheduler")
-    assert processes.is_alive(pid)
-    assert pid in airflow.processes()
-    airflow.restart("scheduler")
-    airflow.api.mark("sleeper", run, "sleep", "failed")
-    assert airflow.api.wait_run("sleeper", run).state == "failed"

@@ -9,6 +9,7 @@ from tests.airflow.real.stage import Stage, result, waits
 from tests.harness.airflow import processes
 
 BOTH = pytest.mark.parametrize("mode", ["sync", "deferrable"])
+ALONE = pytest.mark.alone
 
 
 def test_a_task_killed_twice_in_a_row_goes_on_with_its_first_pod(stage: Stage) -> None:
@@ -79,6 +80,7 @@ def test_a_running_task_that_a_user_clears_is_stopped_and_runs_again(stage: Stag
     run.check_made(pods=2, phases=["Cancelled", "Succeeded"])
 
 
+@ALONE
 def test_a_task_process_orphaned_by_its_scheduler_makes_no_second_pod(stage: Stage) -> None:
     run = stage.start("sync_once", waits(7))
     run.wait_started()
@@ -92,6 +94,7 @@ def test_a_task_process_orphaned_by_its_scheduler_makes_no_second_pod(stage: Sta
     run.check_made(pods=1, phases=["Succeeded"])
 
 
+@ALONE
 def test_a_killed_triggerer_loses_nothing(stage: Stage) -> None:
     run = stage.start("deferrable_once", waits(7))
     run.wait_started()
@@ -104,6 +107,7 @@ def test_a_killed_triggerer_loses_nothing(stage: Stage) -> None:
     run.check_made(pods=1, phases=["Succeeded"])
 
 
+@ALONE
 def test_a_trigger_that_moves_to_another_triggerer_cancels_nothing(stage: Stage) -> None:
     """The first one is only paused, finds its triggers taken when it wakes, and ends them."""
     airflow = stage.airflow

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -251,3 +253,32 @@ def test_the_namespace_of_the_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert access.service_account_namespace() is None
     (tmp_path / "namespace").write_text("airflow\n")
     assert access.service_account_namespace() == "airflow"
+
+
+AT_ONCE = """
+import sys, threading, time
+from podtask_airflow import access
+sys.setswitchinterval(1e-4)
+found = access.resolve(access.Access(conn_id=None, config_file=sys.argv[1]), lambda conn_id: None)
+wrong = []
+def connect(after):
+    time.sleep(after)
+    try:
+        found.api_client_factory()
+    except BaseException as error:
+        wrong.append(repr(error))
+threads = [threading.Thread(target=connect, args=(number / 100,)) for number in range(10)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+sys.exit(str(wrong) if wrong else 0)
+"""
+
+
+def test_the_first_clients_of_a_process_may_be_made_at_once(tmp_path: Path) -> None:
+    """A triggerer with tasks in two namespaces does so. The client's lazy imports broke over it, for good."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(document()))
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -280,6 +280,26 @@ async def test_a_refusal_at_first_contact_is_told_at_once(world: World, code: in
         await world.wait("a")
 
 
+async def test_a_defect_in_its_thread_is_told_and_ends_no_thread(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, defects = client.Client.tables, [RuntimeError("nobody thought of this")]
+
+    def tables(self: client.Client, *args: Any) -> Any:
+        if defects:
+            raise defects.pop()
+        return real(self, *args)
+
+    monkeypatch.setattr(client.Client, "tables", tables)
+    uid = world.server.put("a", "Running")
+    assert uid
+    with pytest.raises(errors.Unexpected, match="nobody thought of this"):
+        await world.wait("a")
+    assert "Traceback" in caplog.text
+    world.server.put("a", "Succeeded")
+    assert (await world.wait("a")).phase == "Succeeded"
+
+
 async def test_a_refusal_later_is_borne(world: World) -> None:
     world.server.put("a")
     waiter = world.wait("a")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from legs import FakeCluster, context, ends, operator_for
-from podtask_airflow import adoption, errors, exceptions, names, version_compat
+from podtask_airflow import adoption, errors, exceptions, leg, names, version_compat
 from podtask_airflow.version_compat import AirflowException, AirflowFailException, AirflowTaskTimeout, TaskDeferred
 
 XCOM = {"state": "Collected", "value": json.dumps({"a": None, "b": 2})}
@@ -45,7 +45,7 @@ def test_sync_needs_three_requests_and_gives_the_result() -> None:
         "pod_name": "pod-1",
     }
     assert cluster.only["metadata"]["annotations"][names.ANNOTATION_ACKNOWLEDGED]
-    assert cluster.closed
+    assert cluster.is_closed
 
 
 def test_nothing_is_returned_unless_it_was_asked_for() -> None:
@@ -86,6 +86,43 @@ def test_deferred_needs_three_requests() -> None:
     assert given["ti"].xcoms["pod_name"] == "pod-1"
 
 
+def test_a_deferred_task_that_no_trigger_finds_ends_in_a_day() -> None:
+    cluster = FakeCluster(runs)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator_for(cluster, deferrable=True).execute(context())
+    at = datetime.fromisoformat(cluster.only["spec"]["cancelAfter"])
+    assert timedelta(hours=23) < at - datetime.now(UTC) < timedelta(hours=25)
+    assert deferred.value.trigger.serialize()[1]["keep_after"] == leg.LIFT_SECONDS
+
+
+def test_that_bound_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__PODTASK__UNATTENDED_SECONDS", "60")
+    cluster = FakeCluster(runs)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator_for(cluster, deferrable=True).execute(context())
+    assert deferred.value.trigger.serialize()[1]["keep_after"] == 30
+    monkeypatch.setenv("AIRFLOW__PODTASK__UNATTENDED_SECONDS", "0")
+    without = FakeCluster(runs)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator_for(without, deferrable=True).execute(context())
+    assert "cancelAfter" not in without.only["spec"]
+    assert "keep_after" not in deferred.value.trigger.serialize()[1]
+
+
+def test_a_bound_that_the_user_set_stays() -> None:
+    cluster = FakeCluster(runs)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator_for(cluster, deferrable=True, spec={"cancelAfter": "2030-01-01T00:00:00Z"}).execute(context())
+    assert cluster.only["spec"]["cancelAfter"] == "2030-01-01T00:00:00Z"
+    assert "keep_after" not in deferred.value.trigger.serialize()[1]
+
+
+def test_a_task_that_its_own_worker_waits_for_has_no_bound() -> None:
+    cluster = FakeCluster(ends())
+    operator_for(cluster).execute(context())
+    assert "cancelAfter" not in cluster.only["spec"]
+
+
 def test_a_task_that_ended_at_once_is_not_deferred_and_keeps_its_result() -> None:
     cluster = FakeCluster()
     left = operator_for(cluster, do_xcom_push=True, deferrable=True)
@@ -118,6 +155,7 @@ def test_a_triggerer_in_trouble_leaves_the_wait_to_the_worker() -> None:
     threading.Timer(0.1, lambda: ends(xcom=XCOM)(cluster, cluster.only)).start()
     result = operator_for(cluster, deferrable=True, do_xcom_push=True).resume(context(), event)
     assert result == {"a": None, "b": 2}
+    assert "cancelAfter" not in cluster.only["spec"], "somebody waits now"
 
 
 def pointer(cluster: FakeCluster) -> dict[str, Any]:
@@ -348,7 +386,7 @@ def test_a_refusal_is_one_sentence(error: errors.ApiError, retryable: bool) -> N
         operator_for(cluster).execute(context())
     assert str(caught.value) == str(error)
     assert isinstance(caught.value, AirflowFailException) is not retryable
-    assert cluster.closed
+    assert cluster.is_closed
 
 
 def test_a_missing_controller_is_told_and_the_task_cancelled() -> None:
@@ -363,6 +401,15 @@ def test_a_missing_controller_is_told_and_the_task_cancelled() -> None:
     finally:
         waiting.START_SLACK_SECONDS = before
     assert cluster.only["spec"]["cancel"] is True
+
+
+@pytest.mark.parametrize(("max_tries", "field"), [(1, "cancelAfter"), (0, "cancel")])
+def test_a_watch_that_is_refused_leaves_no_orphan(max_tries: int, field: str) -> None:
+    cluster = FakeCluster()
+    cluster.fail = lambda request: errors.Forbidden("no", status=403) if request in {"WATCH", "GET"} else None
+    with pytest.raises(exceptions.PodTaskUnreachable):
+        operator_for(cluster, api_outage_tolerance=0, retries=max_tries).execute(context(max_tries=max_tries))
+    assert cluster.only["spec"][field]
 
 
 def test_events_are_shown_on_failure(caplog: pytest.LogCaptureFixture) -> None:

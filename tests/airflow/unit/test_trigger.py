@@ -151,6 +151,46 @@ async def test_untouched(server: Server) -> None:
     assert event.payload["untouched_seconds"] == 0.1
 
 
+KEPT = {**POINTER, "waiter": "ti", "keep_after": 0.05}
+
+
+async def until_patched(server: Server, count: int) -> None:
+    async with asyncio.timeout(5):
+        while len(server.patches) < count:  # noqa: ASYNC110 (no event tells)
+            await asyncio.sleep(0.01)
+
+
+async def test_a_longer_task_is_not_left_to_its_bound(server: Server) -> None:
+    waiting = asyncio.create_task(events(PodTaskTrigger(**KEPT)))
+    await until_patched(server, 1)
+    await asyncio.sleep(0.2)
+    waiting.cancel()
+    (patch,) = server.patches
+    assert patch == [
+        {"op": "test", "path": "/metadata/uid", "value": "u"},
+        {"op": "test", "path": "/metadata/annotations/podtask.dev~1waiter", "value": "ti"},
+        {"op": "remove", "path": "/spec/cancelAfter"},
+    ]
+
+
+@pytest.mark.parametrize(("code", "wanted"), [(422, 1), (404, 1), (403, 2)])
+async def test_the_bound_is_lifted_again_and_again_where_that_can_help(server: Server, code: int, wanted: int) -> None:
+    server.patch_code = code
+    waiting = asyncio.create_task(events(PodTaskTrigger(**KEPT)))
+    await until_patched(server, wanted)
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    waiting.cancel()
+    assert (len(server.patches) > 1) == (wanted > 1)
+
+
+async def test_a_short_task_needs_no_request_for_that(server: Server) -> None:
+    ended(server)
+    await events(PodTaskTrigger(**{**KEPT, "keep_after": 0.5}))
+    await asyncio.sleep(0.6)
+    assert server.patches == []
+
+
 ENDING = {**POINTER, "waiter": "ti", "end_from_trigger": True, "do_xcom_push": True}
 
 

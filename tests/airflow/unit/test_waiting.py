@@ -104,6 +104,23 @@ def test_a_deleted_object_is_no_success() -> None:
         Waiting(outage_seconds=60).until_terminal(cluster, task, changed=lambda _: None, killed=stop)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_watch_that_breaks_off_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "CHECK_SECONDS", 0.05)
+    cluster, broken = FakeCluster(), []
+    task = begin(cluster)
+
+    def fail(request: str) -> None:
+        if request == "WATCH" and not broken:
+            broken.append(True)
+            cluster.write(task, phase="Succeeded")
+            raise ZeroDivisionError
+
+    cluster.fail = fail
+    end = Waiting(outage_seconds=60).until_terminal(cluster, task, changed=lambda _: None, killed=stop)
+    assert end["status"]["phase"] == "Succeeded"
+
+
 def test_the_controller_is_missing() -> None:
     cluster = FakeCluster()
     with pytest.raises(exceptions.ControllerMissing, match="controller is not running"):

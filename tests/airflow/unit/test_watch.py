@@ -153,6 +153,16 @@ def test_trouble_is_told_and_its_end_too(tmp_path: Path) -> None:
         assert is_empty(queue)
 
 
+def test_a_defect_in_its_thread_is_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with wire.fake(Server(), tmp_path) as (_, one):
+        queue: SimpleQueue[Any] = SimpleQueue()
+        monkeypatch.setattr(one, "watch", lambda *_, **__: 1 / 0)
+        watch.follow(one, "ns", "a", "u", queue.put, seen=at(1))
+        assert isinstance(queue.get(timeout=5).error, errors.Unexpected)
+        monkeypatch.undo()
+        assert versions(queue, 1)
+
+
 def test_a_load_balancers_cut_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "SHORT_LIFE", 0.0)
     server = Server()

@@ -1,47 +1,51 @@
-"""One component of Airflow: a process group of its own, which can be killed and started again by itself."""
+"""One component of Airflow: a process group of its own, which can be killed and started again by itself.
+
+Its process id stands in a file, so that every process of a test run can do that, whichever started it.
+"""
 
 import os
 import signal
-import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from tests.harness.airflow import processes
 
 STOP_SECONDS = 5.0
 
 
 class Component:
-    """A component's process. What it says goes to `log`, across its restarts."""
+    """A component's process. What it says goes to `NAME.log` in `home`, across its restarts."""
 
-    def __init__(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, name: str, command: list[str], environment: Mapping[str, str], home: Path) -> None:
         self.name = name
-        self.log = log
+        self.log = home / f"{name}.log"
+        self._note = home / f"{name}.pid"
         self._command = command
         self._environment = environment
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
         """The process id, which is that of its group too."""
-        assert self._process is not None, f"{self.name} was never started"
-        return self._process.pid
+        assert self._note.exists(), f"{self.name} was never started"
+        return int(self._note.read_text())
 
     @property
     def is_running(self) -> bool:
         """Whether its first process lives."""
-        return self._process is not None and self._process.poll() is None
+        return self._note.exists() and processes.is_alive(self.pid)
 
     def start(self) -> None:
         """Start it; whether it is healthy is another question."""
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        output = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(self.log), append, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ]
+        # Not a Popen: it complains when whoever started the component ends earlier than that.
+        pid = os.posix_spawn(self._command[0], self._command, self._environment, file_actions=output, setsid=True)
+        self._note.write_text(str(pid))
 
     def send(self, number: signal.Signals) -> None:
         """Signal its first process only, as a container's runtime does."""
@@ -52,20 +56,22 @@ class Component:
         """Signal the whole group, and wait for its first process."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
-        self.wait()
+        assert processes.ends_within(self.pid, 30), f"{self.name} survives {number.name}"
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)
 
-    def wait(self, seconds: float = 30) -> int:
-        """Return its exit code once it has ended."""
-        assert self._process is not None
-        return self._process.wait(seconds)
+    def run(self, seconds: float) -> int:
+        """Start it, and return its exit code once it has ended by itself."""
+        self.start()
+        assert processes.ends_within(self.pid, seconds), self.tail()
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def stop(self) -> None:
         """Ask it to stop, then leave it no choice."""
-        if self._process is None:
+        if not self._note.exists():
             return
         self.send(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self.wait(STOP_SECONDS)
+        processes.ends_within(self.pid, STOP_SECONDS)
         self.kill()
 
     def tail(self, lines: int = 40) -> str:

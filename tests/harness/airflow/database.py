@@ -1,15 +1,17 @@
-"""PostgreSQL for the Airflow versions that want one: Debian's, as an ordinary user, on loopback."""
+"""Airflow's database: Debian's PostgreSQL, as an ordinary user, on loopback.
+
+SQLite will not do: under a whole Airflow it ends a scheduler now and then with "database is locked".
+"""
 
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
-from cluster import packages
+from cluster import lock, packages
 from tests.harness.airflow import sockets
 
 VERSION = "15"
@@ -19,72 +21,81 @@ USER = "nobody"
 
 
 class PostgreSQL:
-    """One server with one empty database."""
+    """One server with one database. What `home` notes of it suffices to end it, for any process."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Path) -> None:
         packages.ensure({str(BINARIES / "postgres"): f"postgresql-{VERSION}"}, print)
-        # Not below a test's own directory: those are closed to other users.
-        self._directory = Path(tempfile.mkdtemp(prefix="podtask-postgresql-"))
-        self._data = self._directory / "data"
+        self._note = home / "postgresql"
         self._port = sockets.free_port()
         self._identity = pwd.getpwnam(USER) if os.geteuid() == 0 else None
-        self._process: subprocess.Popen[str] | None = None
 
     @property
     def url(self) -> str:
         """The database, as SQLAlchemy wants it."""
-        return f"postgresql+psycopg2://airflow@127.0.0.1:{self._port}/airflow"
+        return f"postgresql+psycopg2://airflow@127.0.0.1:{self._port}/postgres"
 
-    def start(self) -> None:
-        """Make the data directory, and wait until connections are accepted."""
-        if self._identity is not None:
-            os.chown(self._directory, self._identity.pw_uid, self._identity.pw_gid)
-        self._run(
-            "initdb", "--pgdata", self._data, "--username=airflow", "--auth=trust", "--no-sync", "--encoding=UTF8"
-        )
-        settings = {
-            "listen_addresses": "127.0.0.1",
-            "port": self._port,
-            "unix_socket_directories": self._directory,
-            "fsync": "off",
-            "max_connections": 200,
-        }
-        self._process = subprocess.Popen(
-            [BINARIES / "postgres", "-D", self._data, *[f"--{name}={value}" for name, value in settings.items()]],
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            **self._who(),
-        )
-        self._wait_ready(self._process)
-        self._run("createdb", "--host=127.0.0.1", f"--port={self._port}", "--username=airflow", "airflow")
+    def start(self, template: Path, migrate: Callable[[], None]) -> None:
+        """Start with what Airflow wants to find in it, which is made once: migrating takes ten seconds."""
+        with lock.held(template.parent / f".{template.name}.lock", f"database {template}", print):
+            if not template.exists():
+                self._start(self._make())
+                migrate()
+                data = self._stop()
+                shutil.copytree(data, unfinished := template.with_suffix(".unfinished"), dirs_exist_ok=True)
+                unfinished.rename(template)
+                shutil.rmtree(data.parent)
+        data = self._directory() / "data"
+        shutil.copytree(template, data)
+        for path in (data, *data.rglob("*")):
+            self._give(path)
+        self._start(data)
 
     def stop(self) -> None:
         """End it at once: nobody reads what it would still write."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(10)
-            self._process.kill()
-            self._process.wait()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if self._note.exists():
+            shutil.rmtree(self._stop("immediate").parent)
 
-    def _wait_ready(self, process: subprocess.Popen[str]) -> None:
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if "ready to accept connections" in line:
-                break
-        else:
-            raise AssertionError("PostgreSQL ended: " + "".join(said))
-        sockets.drain(process.stderr)
+    def _make(self) -> Path:
+        data = self._directory() / "data"
+        self._run("initdb", "--pgdata", data, "--username=airflow", "--auth=trust", "--no-sync", "--encoding=UTF8")
+        return data
+
+    def _directory(self) -> Path:
+        # Not below a test's own directory: those are closed to other users.
+        directory = Path(tempfile.mkdtemp(prefix="podtask-postgresql-"))
+        self._give(directory)
+        return directory
+
+    def _give(self, path: Path) -> None:
+        if self._identity is not None:
+            os.chown(path, self._identity.pw_uid, self._identity.pw_gid)
+
+    def _start(self, data: Path) -> None:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self._port,
+            "unix_socket_directories": data.parent,
+            "fsync": "off",
+            "max_connections": 300,
+        }
+        options = " ".join(f"--{name}={value}" for name, value in settings.items())
+        self._note.write_text(str(data))
+        self._run("pg_ctl", "start", "--wait", f"--pgdata={data}", f"--log={data.parent}/log", f"--options={options}")
+
+    def _stop(self, mode: str = "fast") -> Path:
+        data = Path(self._note.read_text())
+        self._run("pg_ctl", "stop", f"--mode={mode}", f"--pgdata={data}")
+        self._note.unlink()
+        return data
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        done = subprocess.run(
-            [BINARIES / program, *arguments], capture_output=True, text=True, check=False, **self._who()
-        )
-        assert done.returncode == 0, done.stderr
+        # The server inherits the output of what starts it; a pipe would stay open for as long as it lives.
+        with tempfile.TemporaryFile("w+") as said:
+            done = subprocess.run(
+                [BINARIES / program, *arguments], stdout=said, stderr=said, cwd="/", check=False, **self._who()
+            )
+            said.seek(0)
+            assert done.returncode == 0, said.read()
 
     def _who(self) -> dict[str, int]:
         if self._identity is None:

@@ -1,15 +1,19 @@
-"""One whole Airflow: home, database, components. One serves many tests, because it takes twenty seconds to start."""
+"""One whole Airflow: home, database, components. One serves many tests, because it takes twenty seconds to start.
 
+Several test processes may share it: one starts it, the others find it by its facts.
+"""
+
+import json
 import shutil
 import signal
 import time
 import uuid
 from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from urllib.error import URLError
 
-from airflows import database as template
 from airflows import environments, versions
 from tests.harness.airflow import processes, settings, sockets
 from tests.harness.airflow.component import Component
@@ -24,6 +28,17 @@ COMPONENTS = {
 HEALTHY = {3: {"scheduler", "dag_processor", "triggerer"}, 2: {"scheduler", "triggerer"}}
 START_SECONDS = 180.0
 """Twenty when the machine has nothing else to do."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a process must know of an installation that another one started."""
+
+    version: str
+    home: str
+    id: str
+    ports: dict[str, int]
+    variables: dict[str, str]
 
 
 class Airflow:
@@ -41,18 +56,46 @@ class Airflow:
         environment: Mapping[str, str] | None = None,
         executor: str = "LocalExecutor",
     ) -> None:
-        self._environment = versions.find(version)
-        self.major = int(self._environment.airflow.split(".")[0])
-        self.home = home
-        self.id = uuid.uuid4().hex
+        found = versions.find(version)
         self._dags = dags
-        self._ports = {name: sockets.free_port() for name in ("api", "worker logs", "trigger logs")}
-        self._postgresql = PostgreSQL() if self.major == 2 else None
-        self._variables = self._configure(executor, environment or {})
+        self._postgresql = PostgreSQL(home)
+        ports = {name: sockets.free_port() for name in ("api", "worker logs", "trigger logs")}
+        given = settings.common(home, executor, self._postgresql.url, ports)
+        given |= settings.airflow_3(ports) if _major(found) == 3 else settings.airflow_2(ports)
+        mark = uuid.uuid4().hex
+        variables = {
+            **settings.inherited(),
+            **{f"AIRFLOW__{name}": value for name, value in given.items()},
+            "AIRFLOW_HOME": str(home),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(home / "dags"),
+            "NO_PROXY": "*",
+            processes.MARK: mark,
+            "SPT_NOENV": "1",  # or setproctitle would overwrite the mark
+            **(environment or {}),
+        }
+        self._learn(Facts(version, str(home), mark, ports, variables))
+
+    @classmethod
+    def found(cls, note: Path) -> "Airflow":
+        """The installation that another process has started, and of which it left a note."""
+        one = cls.__new__(cls)
+        one._dags = {}
+        facts = Facts(**json.loads(note.read_text()))
+        one._postgresql = PostgreSQL(Path(facts.home))
+        one._learn(facts)
+        return one
+
+    def _learn(self, facts: Facts) -> None:
+        self._facts = facts
+        self._environment = versions.find(facts.version)
+        self.major = _major(self._environment)
+        self.home = Path(facts.home)
+        self.id = facts.id
         self.components: dict[str, Component] = {}
         for name, command in COMPONENTS[self.major].items():
             self.add(name, command)
-        self.api = Rest(f"http://127.0.0.1:{self._ports['api']}", 2 if self.major == 3 else 1)
+        self.api = Rest(f"http://127.0.0.1:{facts.ports['api']}", 2 if self.major == 3 else 1)
 
     def __enter__(self) -> "Airflow":
         try:
@@ -83,6 +126,10 @@ class Airflow:
         self.wait_healthy()
         self.wait_dags()
 
+    def leave_note(self, note: Path) -> None:
+        """Write down what `found` reads."""
+        note.write_text(json.dumps(asdict(self._facts)))
+
     def stop(self) -> None:
         """End everything, task processes included, and leave nothing running."""
         for component in self.components.values():
@@ -90,8 +137,7 @@ class Airflow:
         for component in self.components.values():
             component.stop()
         processes.end(self.id)
-        if self._postgresql is not None:
-            self._postgresql.stop()
+        self._postgresql.stop()
 
     def wait_healthy(self, seconds: float = START_SECONDS) -> None:
         """Return when every component says that it is well."""
@@ -120,8 +166,8 @@ class Airflow:
         component = Component(
             name,
             [python, "-m", "airflow", command, *arguments],
-            {**self._variables, **more},
-            self.home / f"{name}.log",
+            {**self._facts.variables, **more},
+            self.home,
         )
         self.components[name] = component
         return component
@@ -169,42 +215,20 @@ class Airflow:
 
     # ---- underneath ----
 
-    def _configure(self, executor: str, more: Mapping[str, str]) -> dict[str, str]:
-        given = settings.common(self.home, executor, self._ports)
-        if self._postgresql is None:
-            given |= settings.airflow_3(self.home, self._ports)
-        else:
-            given |= settings.airflow_2(self._postgresql.url, self._ports)
-        return {
-            **settings.inherited(),
-            **{f"AIRFLOW__{name}": value for name, value in given.items()},
-            "AIRFLOW_HOME": str(self.home),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONPATH": str(self.home / "dags"),
-            "NO_PROXY": "*",
-            processes.MARK: self.id,
-            "SPT_NOENV": "1",  # or setproctitle would overwrite the mark
-            **more,
-        }
-
     def _lay_files(self) -> None:
         folder = self.home / "dags"
         folder.mkdir()
         for path in self._dags:
             shutil.copy(path, folder)
-        if self._postgresql is None:
-            template.put(self._environment, self.home)
-            return
-        (self.home / "webserver_config.py").write_text(settings.WEBSERVER_CONFIG)
-        self._postgresql.start()
-        self._airflow("db", "migrate")
+        if self.major == 2:
+            (self.home / "webserver_config.py").write_text(settings.WEBSERVER_CONFIG)
+        template = environments.directory(self._environment) / "postgresql"
+        self._postgresql.start(template, migrate=lambda: self._airflow("db", "migrate"))
 
     def _airflow(self, *arguments: str) -> None:
         name = "-".join(arguments)
         component = self.add(name, arguments[0], *arguments[1:])
-        component.start()
-        code = component.wait(120)
-        assert code == 0, component.tail()
+        assert component.run(120) == 0, component.tail()
         del self.components[name]
 
     def _is_healthy(self) -> bool:
@@ -222,3 +246,7 @@ class Airflow:
     def _complaint(self, what: str) -> str:
         tails = "\n".join(f"--- {c.name}\n{c.tail(15)}" for c in self.components.values())
         return f"Airflow {self.version} {what}\n{tails}"
+
+
+def _major(environment: versions.Environment) -> int:
+    return int(environment.airflow.split(".")[0])

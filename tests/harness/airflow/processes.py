@@ -5,10 +5,12 @@ Task processes leave their component's process group and survive its kill -9, so
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+POLL_SECONDS = 0.05
 MARK = "PODTASK_TEST_INSTALLATION"
 
 
@@ -36,6 +38,14 @@ def end(value: str) -> list[int]:
 def is_alive(pid: int) -> bool:
     """Whether there is such a process that still runs."""
     return Path(f"/proc/{pid}").exists() and not _is_zombie(pid)
+
+
+def ends_within(pid: int, seconds: float) -> bool:
+    """Wait for the end of a process that need not be a child: nobody is told of such an end."""
+    deadline = time.monotonic() + seconds
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return not is_alive(pid)
 
 
 def _is_zombie(pid: int) -> bool:

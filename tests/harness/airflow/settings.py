@@ -16,10 +16,11 @@ NEVER_SECONDS = 86_400
 """DAG files do not change here; parsing them again costs time, and loses DAGs while someone edits the provider."""
 
 
-def common(home: Path, executor: str, ports: dict[str, int]) -> dict[str, str]:
+def common(home: Path, executor: str, database: str, ports: dict[str, int]) -> dict[str, str]:
     """What every version understands."""
     return {
         "CORE__EXECUTOR": executor,
+        "DATABASE__SQL_ALCHEMY_CONN": database,
         "CORE__PARALLELISM": str(PARALLELISM),
         "CORE__MAX_ACTIVE_TASKS_PER_DAG": "400",
         "CORE__LOAD_EXAMPLES": "False",
@@ -39,7 +40,7 @@ def common(home: Path, executor: str, ports: dict[str, int]) -> dict[str, str]:
     }
 
 
-def airflow_3(home: Path, ports: dict[str, int]) -> dict[str, str]:
+def airflow_3(ports: dict[str, int]) -> dict[str, str]:
     """What Airflow 3 adds."""
     address = f"http://127.0.0.1:{ports['api']}"
     return {
@@ -51,17 +52,15 @@ def airflow_3(home: Path, ports: dict[str, int]) -> dict[str, str]:
         "API__WORKERS": "1",
         "API__SECRET_KEY": "a secret of the tests",
         "API_AUTH__JWT_SECRET": "a secret of the tests, long enough that nobody warns of it " * 2,
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": str(NEVER_SECONDS),
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(HEARTBEAT_LOST_SECONDS),
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     }
 
 
-def airflow_2(database: str, ports: dict[str, int]) -> dict[str, str]:
+def airflow_2(ports: dict[str, int]) -> dict[str, str]:
     """What Airflow 2 wants to hear in its own words."""
     return {
-        "DATABASE__SQL_ALCHEMY_CONN": database,
         "WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
         "WEBSERVER__WEB_SERVER_PORT": str(ports["api"]),
         "WEBSERVER__WORKERS": "1",

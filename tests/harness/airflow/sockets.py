@@ -1,8 +1,6 @@
-"""Ports for servers that cannot choose one themselves and tell, and pipes that must not fill up."""
+"""Ports for servers that cannot choose one themselves and tell."""
 
 import socket
-import threading
-from typing import TextIO
 
 
 def free_port() -> int:
@@ -10,14 +8,3 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
-
-
-def drain(stream: TextIO) -> None:
-    """Read a process's output to its end, so that it never waits for a reader."""
-
-    def read() -> None:
-        with stream:
-            for _ in stream:
-                pass
-
-    threading.Thread(target=read, daemon=True).start()

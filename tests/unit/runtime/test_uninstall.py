@@ -84,6 +84,32 @@ async def test_a_refusal_is_no_success() -> None:
             await released(server)
 
 
+async def lease_deleted(server: ScriptedServer, followed: str = "") -> None:
+    api = HttpClient(Connection(server.url), limits=Limits(write_seconds=1, read_seconds=1))
+    try:
+        await uninstall.delete_lease(api, "system", followed)
+    finally:
+        await api.close()
+
+
+@pytest.mark.parametrize(("followed", "name"), [("", "podtask-controller"), ("team", "podtask-controller-team")])
+async def test_the_lease_that_was_seen_is_deleted_and_no_other(followed: str, name: str) -> None:
+    async with serving() as server:
+        server.script = [said(json.dumps(pod(name))), said("{}")]
+        await lease_deleted(server, followed)
+        assert [seen.method for seen in server.seen] == ["GET", "DELETE"]
+        path = f"/apis/coordination.k8s.io/v1/namespaces/system/leases/{name}"
+        assert {seen.target.partition("?")[0] for seen in server.seen} == {path}
+        assert json.loads(server.seen[1].body)["preconditions"] == {"uid": f"uid-{name}"}
+
+
+async def test_without_a_lease_there_is_nothing_to_delete() -> None:
+    async with serving() as server:
+        server.script = [refuses(404)]
+        await lease_deleted(server)
+        assert [seen.method for seen in server.seen] == ["GET"]
+
+
 @pytest.mark.parametrize(("fault", "code"), [(None, 0), (errors.Forbidden("no"), 1)])
 def test_the_command_says_by_its_exit_code_how_it_went(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: errors.ApiError | None, code: int
@@ -94,10 +120,17 @@ def test_the_command_says_by_its_exit_code_how_it_went(
             raise fault
         return 3
 
+    async def delete_lease(_: object, lease_namespace: str, followed: str) -> None:
+        deleted.append((lease_namespace, followed))
+
+    deleted: list[tuple[str, str]] = []
     monkeypatch.setattr(handlers, "connection", lambda: Connection("http://localhost"))
     monkeypatch.setattr(uninstall, "release_until_none", release)
+    monkeypatch.setattr(uninstall, "delete_lease", delete_lease)
     monkeypatch.setattr(uninstall.logs, "configure", lambda *_: None)
-    monkeypatch.setattr(command_line.sys, "argv", ["podtask", "release-finalizers", "--namespace=team"])
+    words = ["podtask", "release-finalizers", "--namespace=team", "--lease-namespace=system"]
+    monkeypatch.setattr(command_line.sys, "argv", words)
     caplog.set_level(logging.INFO)
     assert command_line.main() == code
     assert ("keep their finalizer" if fault else "released Pods") in caplog.text
+    assert deleted == ([] if fault else [("system", "team")])

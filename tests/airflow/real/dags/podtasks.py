@@ -50,6 +50,11 @@ def fail_second_try(context: Any) -> None:
         raise RuntimeError("this try gets nowhere")
 
 
+def expect_the_trigger_soon(_: Any) -> None:
+    """Let this task's process bound the time until its trigger runs by seconds instead of a day."""
+    os.environ["AIRFLOW__PODTASK__UNATTENDED_SECONDS"] = "8"
+
+
 def mapped(dag_id: str, *, deferrable: bool) -> None:
     """Make a DAG of as many tasks as the run asks for; each has its own result."""
     with DAG(dag_id, schedule=None, max_active_tasks=400):
@@ -74,3 +79,4 @@ for name, is_deferrable in (("sync", False), ("deferrable", True)):
     mapped(f"{name}_mapped", deferrable=is_deferrable)
 one("sync_timeout", deferrable=False, retries=0, execution_timeout=dt.timedelta(seconds=15))
 one("sync_lost_try", deferrable=False, retries=RETRIES, pre_execute=fail_second_try)
+one("deferrable_bounded", deferrable=True, retries=0, pre_execute=expect_the_trigger_soon)
