@@ -26,7 +26,7 @@ _BACKOFF = backoff.Backoff(base_seconds=0.1, cap_seconds=5.0)
 _LONGEST_RETRY_AFTER_SECONDS = 10.0
 _WATCH_CONNECTIONS = 8
 _KEPT_SECONDS = 60.0
-"""An idle connection is kept this long: a TLS handshake costs as much CPU as ten requests. Balancers drop theirs later."""
+"""An idle connection is kept this long: a TLS handshake costs as much as ten requests. Balancers drop theirs later."""
 
 
 @dataclass(frozen=True, slots=True)
