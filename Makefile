@@ -10,6 +10,7 @@ RUN := PYTHONPATH=controller:hack:. $(BIN)/python
 CLUSTER ?= podtask
 JOBS ?= 4
 LIVES ?= 100000
+TASKS ?= 40
 STAGE := hack/stage
 
 .PHONY: help
@@ -73,6 +74,10 @@ cover: .venv/.ready  ## Coverage of the controller by unit, property and contrac
 .PHONY: simulate
 simulate: .venv/.ready  ## 100,000 whole lives under seeded faults (LIVES=, SEED=)
 	@$(RUN) -m tests.simulation --lives $(LIVES) $(if $(SEED),--seed $(SEED))
+
+.PHONY: chaos
+chaos: .venv/.ready  ## Every fault on a real cluster with the real chart, 40 tasks each (TASKS=, SEED=); prints the table
+	@$(RUN) -m tests.chaos --tasks $(TASKS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: chaos-airflow
 chaos-airflow: .venv/.ready  ## kill -9 of worker, triggerer, controller over 200 tasks on real Airflow, the original beside it

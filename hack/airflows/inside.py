@@ -33,4 +33,8 @@ def _kept() -> dict[str, str]:
 
 def resolve(paths: list[str]) -> list[str]:
     """Paths as the caller meant them: pytest runs in the folder of its configuration, wherever this was called."""
-    return [str(Path(path).resolve()) if Path(path).exists() else path for path in paths]
+    return [_resolved(*path.partition("::")) for path in paths]
+
+
+def _resolved(path: str, separator: str, name: str) -> str:
+    return f"{Path(path).resolve()}{separator}{name}" if Path(path).exists() else f"{path}{separator}{name}"

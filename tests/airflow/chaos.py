@@ -24,6 +24,7 @@ from tests.harness import crd
 from tests.harness.airflow import Airflow, RunState
 from tests.harness.airflow.settings import connection
 from tests.harness.controller import Controller
+from tests.harness.programs import PYTHON
 from tests.harness.recorder import Recorder
 from tests.harness.tasks import Namespace, Object
 
@@ -104,7 +105,7 @@ def play(cluster: Cluster, operator: str, mode: str, tasks: int, seed: int, gap_
     environment = versions.find(ENVIRONMENTS[operator])
     environments.ensure(environment)
     variables = {
-        "AIRFLOW_CONN_KUBERNETES_DEFAULT": connection(cluster.kubeconfig),
+        "AIRFLOW_CONN_KUBERNETES_DEFAULT": connection(cluster.kubeconfig, xcom_sidecar_container_image=PYTHON),
         "PODTASK_TEST_OPERATOR": operator,
         "AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY": "64",
     }

@@ -2,4 +2,6 @@
 
 import importlib.util
 
-collect_ignore = ["real", "test_chaos.py"] if importlib.util.find_spec("airflow") else ["unit", "apiserver"]
+_OUTSIDE = ["real", "test_celery.py", "test_chaos.py"]
+_INSIDE = ["unit", "apiserver"]
+collect_ignore = _OUTSIDE if importlib.util.find_spec("airflow") else _INSIDE

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from chartgen.__main__ import generated
+from podtask.api.reasons import Reason
 from podtask.api.v1alpha1.rules_change import MUTABLE, SCHEDULING
 from podtask.runtime import election, metrics, settings
 from tests.chart.rendered import CHART, CI, NAMESPACE, Object, attempt, flags, helm, of_kind, only, render
@@ -244,7 +245,7 @@ def test_the_monitoring_objects_have_the_operators_shape() -> None:
     (group,) = only(objects, "PrometheusRule")["spec"]["groups"]
     for rule in group["rules"]:
         assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}
-        assert set(rule["annotations"]) == {"summary", "description"}
+        assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
         assert rule["expr"].count("(") == rule["expr"].count(")")
         assert rule["expr"].count("{") == rule["expr"].count("}") == 1
         assert f'job="{service["metadata"]["name"]}"' in rule["expr"], "a ServiceMonitor names the job by its Service"
@@ -265,6 +266,34 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
     named = {name for text in asked for name in re.findall(r"\b(?:podtask|process)_\w+", strip_strings(text))}
     assert len(named) > 10
     assert named <= known_metrics()
+
+
+def runbook() -> str:
+    return (ROOT / "docs/runbook.md").read_text()
+
+
+def test_every_alert_leads_to_its_section_of_the_runbook() -> None:
+    (group,) = only(render(*EVERYTHING), "PrometheusRule")["spec"]["groups"]
+    anchors = {re.sub(r"[^\w -]", "", line).replace(" ", "-") for line in headings(runbook())}
+    for rule in group["rules"]:
+        page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+        assert page == "docs/runbook.md"
+        assert anchor == rule["alert"].lower()
+        assert anchor in anchors
+    assert set(re.findall(r"\]\(#([\w-]+)\)", runbook())) <= anchors, "a link within the runbook leads nowhere"
+
+
+def headings(text: str) -> list[str]:
+    return [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]
+
+
+def test_the_runbook_knows_every_reason_and_every_metric() -> None:
+    text = runbook()
+    unknown = [reason for reason in Reason if f"`{reason}`" not in text]
+    unknown += [metric.name for metric in metrics.TABLE if f"`{metric.name}`" not in text]
+    assert not unknown
+    told = set(re.findall(r"`(podtask_\w+)`", text))
+    assert told <= {metric.name for metric in metrics.TABLE}
 
 
 def strip_strings(expression: str) -> str:

@@ -68,7 +68,7 @@ class FaultProxy:
     seen: list[Seen] = field(default_factory=list)
     port: int = 0
     let_through: threading.Event = field(default_factory=threading.Event)
-    """Whether what was held has been answered by the server, and passed on."""
+    """Whether what was held has been answered by the server, and passed on to whoever still waits."""
 
     def __enter__(self) -> "FaultProxy":
         self._up = threading.Event()
@@ -143,8 +143,10 @@ class FaultProxy:
             response = await self._pass_on(request, seen, body, fault)
         except aiohttp.ClientError:
             return self._lose(request, seen)
-        if fault in {Fault.HOLD, Fault.HOLD_REPLY}:
-            self.let_through.set()
+        finally:
+            # Also where the client is gone by then: the server has carried it out all the same.
+            if fault in {Fault.HOLD, Fault.HOLD_REPLY}:
+                self.let_through.set()
         return response
 
     async def _pass_on(self, request: web.Request, seen: Seen, body: bytes, fault: Fault) -> web.StreamResponse:

@@ -169,10 +169,13 @@ class Watcher:
         """A main container is about to run."""
         same = [other for other in self._truth.of(run.task_uid) if other is not run]
         beside = next((other for other in same if other.runs), None)
-        if beside is not None and not (beside.forced or beside.overtaken or run.overtaken):
+        # A node that is silent may begin or go on with what was given up by force.
+        if beside is not None and not any(r.forced or r.overtaken for r in (beside, run)):
             self._laws.breach(f"{run.name} began to run while {beside.name} ran")
         again = next((o for o in same if o.attempt == run.attempt and o.started_at is not None), None)
-        if again is not None and not (again.forced or run.overtaken or self._was_let_go_by_another(again, run)):
+        if again is None or again.forced or run.forced:
+            return
+        if not (run.overtaken or self._was_let_go_by_another(again, run)):
             self._laws.breach(f"attempt {run.attempt} ran twice")
 
     def _was_let_go_by_another(self, first: Run, second: Run) -> bool:

@@ -1,6 +1,7 @@
 """A deposed leader runs nothing twice, and each guard is needed for it: without any one of them something does.
 
-That a Pod is adopted by the uid of its owner is needed with one replica too: `test_mutations.py` has it.
+That a Pod is adopted by the uid of its owner protects from strangers and not from another replica, which owns the same:
+`test_mutations.py` has it (`adopt_by_name`).
 """
 
 from collections.abc import Callable
@@ -45,8 +46,10 @@ GUARDS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any
         {"moment": Moment.WIRE, "seconds": 40.0, "at_write": 1, "lagging": ()},
     ),
     "the finalizer": (mutations.drop_finalizer, {"lagging": ()}),
+    "the name that only we give": (mutations.rename_on_conflict, {}),
+    "the look at who has the name": (mutations.ignore_conflict, {}),
 }
-"""Each with the plight that it is there for."""
+"""Each with the plight that it is there for, if any."""
 
 
 def _first_broken(**plight: Any) -> str:
@@ -69,6 +72,6 @@ def test_without_it_something_does(guard: str) -> None:
     assert found
 
 
-@pytest.mark.parametrize("guard", GUARDS)
+@pytest.mark.parametrize("guard", [guard for guard, (_, plight) in GUARDS.items() if plight])
 def test_with_it_nothing_does(guard: str) -> None:
     assert not _first_broken(**GUARDS[guard][1])

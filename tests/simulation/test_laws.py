@@ -112,6 +112,28 @@ def test_a_second_life_is_excused_only_where_its_create_was_on_its_way(stage: St
     assert stage.broken() == ""
 
 
+def test_a_late_create_is_excused_where_somebody_freed_its_name_and_another_process_sent_it(stage: Stage) -> None:
+    first = stage.pod()
+    first.sent_by = "c1"
+    stage.status(phase="Succeeded", attemptCount=1)
+    stage.release(first.name)
+    stage.server.delete(PODS, NS, first.name, uid=first.uid)
+    stage.time = 60.0
+    late = stage.pod()
+    assert "for a task that was over" in stage.broken(), "nobody had deleted the first one by hand"
+    stage.laws.broken.clear()
+    stage.release(late.name)
+    stage.server.delete(PODS, NS, late.name, uid=late.uid)
+    first.disrupted["user-delete"] = 30.0
+    stage.pod()
+    assert stage.broken() == ""
+    first.sent_by = ""
+    stage.server.delete(PODS, NS, late.name, uid=stage.server.find(PODS, NS, late.name)["metadata"]["uid"])
+    stage.release(late.name)
+    stage.pod()
+    assert "for a task that was over" in stage.broken(), "who made the first one has to know"
+
+
 def test_a_pod_that_is_let_go_too_early(stage: Stage) -> None:
     stage.release(stage.pod().name)
     assert "let go before its outcome was recorded" in stage.broken()
@@ -137,6 +159,16 @@ def test_two_main_containers_at_once(stage: Stage) -> None:
     stage.truth.runs |= {"1": first, "2": second}
     Watcher(stage.truth, stage.laws).judge(second)
     assert "b began to run while a ran" in stage.broken()
+
+
+@pytest.mark.parametrize("given_up", ["1", "2"])
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_what_was_given_up_by_force_may_run_beside_another(stage: Stage, given_up: str, attempt: int) -> None:
+    first, second = Run("1", "a", "u", 1, 0.0, started_at=1.0), Run("2", "b", "u", attempt, 0.0)
+    stage.truth.runs |= {"1": first, "2": second}
+    stage.truth.runs[given_up].forced = True
+    Watcher(stage.truth, stage.laws).judge(second)
+    assert stage.broken() == ""
 
 
 def test_an_attempt_that_runs_twice(stage: Stage) -> None:

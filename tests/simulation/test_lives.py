@@ -12,7 +12,7 @@ WORLDS_IN_A_CHUNK = 110
 CHUNKS = 20
 """110 worlds are about 180 lives, so that these are more than 3,000."""
 
-FOUND = (949826511105, 5600006187, 5600008305, 5600010112, 7700004768, 7700006562)
+FOUND = (3162086156, 3162104945, 949826511105, 5600006187, 5600008305, 5600010112, 7700004768, 7700006562)
 """Seeds of `make simulate` that have broken a law once."""
 
 
@@ -57,7 +57,7 @@ def test_tasks_that_share_a_pod_name_take_turns() -> None:
 
 
 def test_nothing_is_asked_of_the_server_while_a_task_runs() -> None:
-    """Two tasks, one ten times as long as the other, cost the same; one of under a second saves telling that it runs."""
+    """Ten times as long costs the same; under a second saves the write that tells that it runs."""
     costs = []
     for seconds in (0.5, 3.0, 30.0):
         script = Script((TaskScript("calm", {"image": "x"}, Habits(run=seconds)),))

@@ -18,7 +18,14 @@ from .access import Access
 from .client import JSON, Client
 from .exceptions import PodTaskFailed
 from .logs import Follower
-from .version_compat import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent, is_deferred
+from .version_compat import (
+    BaseTrigger,
+    TaskSkippedEvent,
+    TaskSuccessEvent,
+    TriggerEvent,
+    handover_seconds,
+    is_deferred,
+)
 
 TROUBLE = "Trouble"
 """The event's phase when the API server could not be used for too long: the worker goes on from there."""
@@ -28,6 +35,8 @@ LOG_END_SECONDS = 10.0
 """What is left of a live log at the task's end has this long; the worker reads the rest."""
 
 _streams = threading.BoundedSemaphore(LOG_STREAMS)
+_killing: set[asyncio.Future[None]] = set()
+"""What sees to a user's kill. The event loop itself keeps no hold of its tasks."""
 _CLASS_PATH = "podtask_airflow.trigger.PodTaskTrigger"
 
 
@@ -91,11 +100,16 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then tell the phase; or end the task from here where that was asked for and it went well."""
         selector = f"{names.LABEL_DEPLOYMENT}={self.deployment}"
+        begun = asyncio.get_running_loop().time()
+        self.log.info("Waiting for PodTask %s/%s", self.namespace, self.name)
         try:
             async with hub.joined(self._access, self.namespace, selector) as shared:
                 event = await self._wait(shared)
         except errors.ApiError as error:
             event = self._event(hub.Seen(TROUBLE, None, "", None), message=str(error))
+        if not isinstance(event, (TaskSuccessEvent, TaskSkippedEvent)):
+            passed = asyncio.get_running_loop().time() - begun
+            await asyncio.sleep(max(0.0, handover_seconds() - passed))
         self._ended = True
         yield event
 
@@ -168,12 +182,19 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
 
     async def on_kill(self) -> None:
         """Cancel the PodTask because a user killed the task (Airflow 3.3 and up; also called when a trigger moves)."""
-        await self._cancel_if_killed()
+        await self._see_to_a_kill()
 
     async def cleanup(self) -> None:
         """The same for Airflow before 3.3, which has no on_kill; every end of a trigger comes here, shutdowns too."""
         if not hasattr(BaseTrigger, "on_kill"):
-            await self._cancel_if_killed()
+            await self._see_to_a_kill()
+
+    async def _see_to_a_kill(self) -> None:
+        """Airflow cancels a trigger anew for as long as it is there, its on_kill included: this goes on by itself."""
+        task = asyncio.ensure_future(self._cancel_if_killed())
+        _killing.add(task)
+        task.add_done_callback(_killing.discard)
+        await asyncio.shield(task)
 
     async def _cancel_if_killed(self) -> None:
         if self._ended or not self.waiter:

@@ -83,6 +83,7 @@ __all__ = [
     "conf",
     "conf_get",
     "facts",
+    "handover_seconds",
     "is_dag_test",
     "is_deferred",
     "mask_secret",
@@ -99,6 +100,10 @@ IS_3 = not AIRFLOW_VERSION.startswith("2.")
 
 _HEALTH_SECONDS = 1.0
 """How long a dying worker asks for the triggerer: Airflow 3 leaves five seconds between SIGTERM and SIGKILL."""
+_NOTICED_SECONDS = 5
+"""Airflow's own default of min_heartbeat_interval."""
+_SCHEDULER_SECONDS = 2.0
+"""A round of the scheduler, and one more."""
 _LONGEST_RETRY_DELAY = timedelta(hours=24)
 """Airflow's own bound on an exponential retry delay."""
 
@@ -201,6 +206,17 @@ def _state_on_2(ti: Any) -> Any:
             )
             .scalar()
         )
+
+
+def handover_seconds() -> float:
+    """Bound the time in which the end of a deferred task's first process may still be on its way to the scheduler.
+
+    Airflow 3 notices that end up to `min_heartbeat_interval` late. If the task runs again by then, its scheduler takes
+    the news for the second process', finds "success" reported of a task that runs, and fails it.
+    """
+    if not IS_3:
+        return 0.0
+    return float(conf_get("workers", "min_heartbeat_interval") or _NOTICED_SECONDS) + _SCHEDULER_SECONDS
 
 
 def tries_remain(context: Context) -> bool:

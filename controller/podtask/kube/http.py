@@ -62,6 +62,9 @@ def _unobserved(verb: str, resource: str, status: int, seconds: float) -> None: 
 def _open_gate() -> None: ...
 
 
+def _no_watchmaker(said: str, seconds: float) -> None: ...
+
+
 DEFAULT_LIMITS = Limits()
 
 
@@ -75,10 +78,13 @@ class HttpClient:
         limits: Limits = DEFAULT_LIMITS,
         observer: Observer = _unobserved,
         write_gate: Callable[[], None] = _open_gate,
+        on_date: Callable[[str, float], None] = _no_watchmaker,
         time_source: clock.Clock = clock.SYSTEM,
         jitter: backoff.Jitter = random.random,
     ) -> None:
         """`write_gate` is called before every sending of a write; what it raises goes to the caller, unsent.
+
+        `on_date` hears the `Date` of each reply, and how many seconds the request took.
 
         On a kept connection the write goes out in the same turn of the loop; a new one takes `connect_seconds` at most.
         """
@@ -87,6 +93,7 @@ class HttpClient:
         self._limits = limits
         self._observer = observer
         self._write_gate = write_gate
+        self._on_date = on_date
         self._clock = time_source
         self._jitter = jitter
         self._in_flight = in_flight.InFlight(limits.in_flight, time_source=time_source)
@@ -290,6 +297,7 @@ class HttpClient:
                 async with response:
                     body = await response.read()
             status = response.status
+            self._on_date(response.headers.get("Date", ""), self._clock.monotonic() - started)
         except (aiohttp.ClientError, OSError, ValueError) as fault:
             raise _transport_error(fault) from fault
         else:

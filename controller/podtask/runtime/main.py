@@ -4,7 +4,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import kopf
 import uvloop
@@ -16,6 +15,7 @@ from ..kube.connection import Connection
 from ..kube.events import Event, EventKind, EventRecorder, ObjectReference
 from ..kube.http import HttpClient, Limits
 from ..kube.lease import LeaseClient
+from ..kube.server_time import ServerTime
 from . import election, handlers, logs, preconditions
 from .apply import Applier
 from .cluster import Cluster
@@ -52,6 +52,7 @@ class Controller:
         self._settings = settings
         self._tasks: list[asyncio.Task[None]] = []
         self._metrics = Metrics()
+        self._time = ServerTime()
         self._health = HealthServer(self._vitals, self._metrics.text)
         self._election: election.Election | None = None
         self._lease_api: HttpClient | None = None
@@ -77,10 +78,7 @@ class Controller:
             observer=self._metrics,
         )
         memories = Memories()
-
-        def now() -> datetime:
-            return datetime.now(UTC)
-
+        now = self._time.now
         self._reconciler = Reconciler(
             cache=self._cluster,
             applier=Applier(self._api, self._cluster, memories, core_settings, now=now),
@@ -118,15 +116,15 @@ class Controller:
         _log.info("stopped")
 
     def _connect(self, where: Connection) -> HttpClient:
-        settings, observer = self._settings, self._metrics.request
+        settings, observer, dates = self._settings, self._metrics.request, self._time.note
         if not settings.elects():
-            return HttpClient(where, limits=Limits(in_flight=settings.workers), observer=observer)
+            return HttpClient(where, limits=Limits(in_flight=settings.workers), observer=observer, on_date=dates)
         # The Lease has connections of its own, so that no amount of work delays it.
         seconds = election.REQUEST_SECONDS
         limits = Limits(
             in_flight=2, connect_seconds=seconds, request_seconds=seconds, read_seconds=seconds, write_seconds=seconds
         )
-        self._lease_api = HttpClient(where, limits=limits, observer=observer)
+        self._lease_api = HttpClient(where, limits=limits, observer=observer, on_date=dates)
         lease = LeaseClient(
             self._lease_api,
             namespace=election.own_namespace(settings.leader_election_namespace),
@@ -136,7 +134,7 @@ class Controller:
         )
         self._election = election.Election(lease)
         limits = Limits(in_flight=settings.workers, connect_seconds=election.CONNECT_SECONDS)
-        return HttpClient(where, limits=limits, observer=observer, write_gate=self._election.check)
+        return HttpClient(where, limits=limits, observer=observer, write_gate=self._election.check, on_date=dates)
 
     async def _work(self) -> None:
         await self._cluster.wait_synced()

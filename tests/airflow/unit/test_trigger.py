@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import wire
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent
-from podtask_airflow import access, errors, hub, trigger
+from podtask_airflow import access, errors, hub, trigger, version_compat
 from podtask_airflow.trigger import PodTaskTrigger
 
 POINTER = {"namespace": "ns", "name": "a", "uid": "u", "deployment": "airflow"}
@@ -69,6 +70,7 @@ class Server:
 async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     # On 3.x a trigger's log is structlog's.
     monkeypatch.setattr(PodTaskTrigger, "log", logging.getLogger("of a trigger"), raising=False)
+    monkeypatch.setattr(trigger, "handover_seconds", lambda: 0.0)
     monkeypatch.setattr(hub, "LINGER_SECONDS", 0.0)
     monkeypatch.setattr(hub, "REQUEST_SECONDS", 0.1)
     made = Server()
@@ -122,6 +124,16 @@ async def test_the_event_is_the_phase_and_where(server: Server, phase: str) -> N
     ended(server, phase, xcom={"state": "Collected", "value": '"the result"'})
     (event,) = await events(PodTaskTrigger(**POINTER))
     assert event.payload == {"phase": phase, "pod_name": "a-1", "name": "a", "namespace": "ns", "uid": "u"}
+
+
+async def test_the_first_leg_has_time_to_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or Airflow 3 takes its end for the second leg's, and fails a task that runs."""
+    monkeypatch.setattr(trigger, "handover_seconds", lambda: 0.5)
+    ended(server)
+    begun = time.monotonic()
+    await events(PodTaskTrigger(**POINTER))
+    assert 0.5 <= time.monotonic() - begun < 2
+    assert version_compat.handover_seconds() == (7.0 if version_compat.IS_3 else 0.0)
 
 
 async def test_the_event_after_a_deletion(server: Server) -> None:
@@ -268,6 +280,26 @@ async def test_a_move_to_another_triggerer_does_not(
     await PodTaskTrigger(**POINTER, waiter="ti").on_kill()
     assert asked.count == 1
     assert server.patches == []
+
+
+async def test_a_kill_that_airflow_cancels_while_it_asks_still_cancels(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow 3.3 did so: the first question of a triggerer's life takes seconds, and it cancels each second anew."""
+    answer = asyncio.Event()
+
+    async def is_deferred(ti: Any) -> bool:
+        await answer.wait()
+        return False
+
+    monkeypatch.setattr(trigger, "is_deferred", is_deferred)
+    killing = asyncio.create_task(PodTaskTrigger(**POINTER, waiter="ti").on_kill())
+    await asyncio.sleep(0.05)
+    killing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await killing
+    answer.set()
+    await until_patched(server, 1)
 
 
 async def test_a_trigger_that_is_nobodys_waiter_cancels_nothing(

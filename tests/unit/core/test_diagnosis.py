@@ -2,7 +2,7 @@
 
 import pytest
 
-from podtask.core.diagnosis import diagnose, is_pulling_badly
+from podtask.core.diagnosis import diagnose, is_pulling_badly, progress
 from podtask.core.observed import PodEvent, PodEvents
 from tests.builders import MadePod, at, make_pod
 
@@ -52,6 +52,25 @@ def test_words() -> None:
     got = diagnose(PLACED.with_result().waiting("ImagePullBackOff", name="podtask-result").build())
     assert got is not None
     assert (got.message, got.is_echo) == ("the result sidecar: ImagePullBackOff", True)
+
+
+PROGRESS: dict[str, tuple[MadePod, str]] = {
+    "no node yet": (make_pod(), "the Pod waits for the scheduler"),
+    "on its node": (PLACED, "node node-1 is starting the Pod"),
+    "the init container that runs": (
+        PLACED.with_init("mesh", "Always").with_init("fetch").running(name="mesh").running(name="fetch"),
+        "init container fetch is running",
+    ),
+    "an init container is over": (
+        PLACED.with_init("fetch").running(name="fetch").exit(0, name="fetch"),
+        "node node-1 is starting the Pod",
+    ),
+}
+
+
+@pytest.mark.parametrize(("made", "words"), PROGRESS.values(), ids=PROGRESS)
+def test_progress(made: MadePod, words: str) -> None:
+    assert progress(made.build()) == words
 
 
 def test_a_bad_pull_is_seen_behind_another_problem() -> None:

@@ -95,6 +95,26 @@ def test_a_create_that_came_to_nothing_gives_its_place_back(woken: Woken) -> Non
     assert woken.take() == ["u1"]
 
 
+def test_who_has_a_place_keeps_it_whoever_lines_up_before(woken: Woken) -> None:
+    """Its create may have been carried out without a reply: whoever took the place would make one Pod too many."""
+    places = Places(1, woken.append)
+    places.settle(task(2), CREATE)
+    places.settle(task(1), WAIT)
+    assert (places.taken(task(2)), places.taken(task(1))) == (0, 1)
+
+
+def test_an_orphaned_pod_has_no_place(woken: Woken) -> None:
+    """Nobody stops what runs on in it, so that who waited for its end could wait for ever."""
+    places = Places(1, woken.append)
+    places.pod_changed(None, pod(1))
+    places.settle(task(2), WAIT)
+    orphan = msgspec.structs.replace(
+        pod(1), metadata=msgspec.structs.replace(pod(1).metadata, owner_references=(), resource_version="9")
+    )
+    places.pod_changed(pod(1), orphan)
+    assert (woken.take(), places.taken(task(2))) == (["u2"], 0)
+
+
 def test_namespaces_do_not_share(woken: Woken) -> None:
     places = Places(1, woken.append)
     places.pod_changed(None, pod(1, namespace="other"))

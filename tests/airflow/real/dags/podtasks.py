@@ -55,7 +55,7 @@ def expect_the_trigger_soon(_: Any) -> None:
     os.environ["AIRFLOW__PODTASK__UNATTENDED_SECONDS"] = "8"
 
 
-def mapped(dag_id: str, *, deferrable: bool) -> None:
+def mapped(dag_id: str, *, deferrable: bool, do_xcom_push: bool = True) -> None:
     """Make a DAG of as many tasks as the run asks for; each has its own result."""
     with DAG(dag_id, schedule=None, max_active_tasks=400):
 
@@ -64,7 +64,7 @@ def mapped(dag_id: str, *, deferrable: bool) -> None:
             conf = context["dag_run"].conf
             return [[conf["script"].replace("NUMBER", str(number))] for number in range(conf["count"])]
 
-        common = arguments(deferrable=deferrable, retries=conf_retries())
+        common = arguments(deferrable=deferrable, retries=conf_retries(), do_xcom_push=do_xcom_push)
         PodTaskOperator.partial(**common).expand(arguments=scripts())
 
 
@@ -77,6 +77,7 @@ for name, is_deferrable in (("sync", False), ("deferrable", True)):
     one(f"{name}_once", deferrable=is_deferrable, retries=0)
     one(f"{name}_retries", deferrable=is_deferrable, retries=RETRIES)
     mapped(f"{name}_mapped", deferrable=is_deferrable)
+    mapped(f"{name}_mapped_without_xcom", deferrable=is_deferrable, do_xcom_push=False)
 one("sync_timeout", deferrable=False, retries=0, execution_timeout=dt.timedelta(seconds=15))
 one("sync_lost_try", deferrable=False, retries=RETRIES, pre_execute=fail_second_try)
 one("deferrable_bounded", deferrable=True, retries=0, pre_execute=expect_the_trigger_soon)

@@ -1,0 +1,124 @@
+"""What the fault tests stand on: a node, the chart with two replicas, a wire that can be cut, and what is measured."""
+
+import contextlib
+import json
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster import Cluster, Form, down, up
+from cluster.errors import ClusterError
+from cluster.images.load import load
+from tests.chaos.wire import Wire
+from tests.chart.rendered import CHART, NAMESPACE, RELEASE, flags, helm
+from tests.harness.tasks import Namespace
+
+NAME = "podtask-chaos"
+_SELECTOR = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=controller")
+_SETTINGS = ("controller.podHoldSeconds=20", "controller.relistSeconds=60")
+"""The hold is longer than Lease and write together; a minute of it would make each fault wait for its Pods' end."""
+
+
+@dataclass
+class Stand:
+    """One cluster with the chart in it."""
+
+    cluster: Cluster
+    wire: Wire
+    namespace: Namespace
+    runs: Path
+    """A folder of the machine that every task can write to."""
+
+    def controllers(self) -> list[dict[str, Any]]:
+        """The controller's Pods."""
+        items: list[dict[str, Any]] = json.loads(self.cluster.kubectl("get", "pods", *_SELECTOR, "-o", "json"))["items"]
+        return items
+
+    def wait_controllers(self) -> None:
+        """Return once both replicas are ready, without anybody's help."""
+        self.cluster.wait_ready()
+        self.cluster.kubectl("wait", "pod", *_SELECTOR, "--for=condition=Ready", "--timeout=90s")
+
+    def wait_leader(self, seconds: float = 30) -> None:
+        """Return once one replica leads, and one only."""
+        deadline = time.monotonic() + seconds
+        while len(self.leaders()) != 1:
+            assert time.monotonic() < deadline, "no replica leads"
+            time.sleep(0.5)
+
+    def restarts(self) -> int:
+        """How often a controller's container was started again."""
+        return sum(one["restartCount"] for pod in self.controllers() for one in pod["status"]["containerStatuses"])
+
+    def metrics(self) -> dict[str, list[str]]:
+        """What each replica that answers says about itself."""
+        found = {}
+        for pod in self.controllers():
+            name = pod["metadata"]["name"]
+            with contextlib.suppress(ClusterError):
+                path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:8080/proxy/metrics"
+                found[name] = self.cluster.kubectl("get", "--raw", path).splitlines()
+        return found
+
+    def memory_mib(self) -> float:
+        """The resident memory of the replica that works."""
+        found = self.metrics()
+        return (
+            max((_number(found[name], "process_resident_memory_bytes") for name in _leaders(found)), default=0.0)
+            / 2**20
+        )
+
+    def leaders(self) -> list[str]:
+        """The Pods that say that they lead."""
+        return _leaders(self.metrics())
+
+    def requests(self, codes: str) -> float:
+        """How many requests were answered so, by the replicas' own count, which begins anew with each process."""
+        pattern = rf'podtask_requests_total{{.*code="(?:{codes})".*}}'
+        return sum(_number(lines, pattern) for lines in self.metrics().values())
+
+    @contextlib.contextmanager
+    def without_chart(self) -> Iterator[None]:
+        """No replica of the chart meanwhile: a controller of the test's own does the work."""
+        self._scale(0)
+        self.cluster.kubectl("wait", "pod", *_SELECTOR, "--for=delete", "--timeout=60s")
+        try:
+            yield
+        finally:
+            self._scale(2)
+            self.cluster.kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{RELEASE}", "--timeout=60s")
+
+    def _scale(self, replicas: int) -> None:
+        self.cluster.kubectl("scale", "-n", NAMESPACE, f"deployment/{RELEASE}", f"--replicas={replicas}")
+
+
+def _leaders(metrics: dict[str, list[str]]) -> list[str]:
+    return [name for name, lines in metrics.items() if "podtask_leader 1.0" in lines]
+
+
+def _number(lines: list[str], pattern: str) -> float:
+    return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(pattern + " ", line))
+
+
+@contextlib.contextmanager
+def standing(name: str = NAME) -> Iterator[Stand]:
+    """Set everything up, and take it down again."""
+    down(name)
+    cluster = up(name, Form.NODE)
+    try:
+        load(cluster, ["controller"])
+        with Wire(cluster) as wire, tempfile.TemporaryDirectory(prefix="podtask-chaos-") as runs:
+            words = ("-n", NAMESPACE, "--create-namespace", "--wait", "--timeout=90s", *flags(*_SETTINGS))
+            helm("install", RELEASE, str(CHART), *words, kubeconfig=cluster.kubeconfig)
+            namespace = Namespace(cluster.kubeconfig)
+            with contextlib.closing(namespace):
+                namespace.wait_service_account()
+                namespace.wait_root_certificate()
+                Path(runs).chmod(0o755)
+                yield Stand(cluster, wire, namespace, Path(runs))
+    finally:
+        down(name)

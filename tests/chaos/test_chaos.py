@@ -1,0 +1,39 @@
+"""The short form: each fault for some seconds, a few tasks. `make chaos` plays them longer, with many, and more."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos import report
+from tests.chaos.faults import FAULTS
+from tests.chaos.play import play
+from tests.chaos.report import Outcome
+from tests.chaos.stand import Stand, standing
+
+pytestmark = [pytest.mark.node, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(300)]
+
+TASKS = 6
+SEED = 1
+SHORT = [name for name, fault in FAULTS.items() if fault.short_seconds]
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> Iterator[list[Outcome]]:
+    """What became of each fault, printed as one table in the end."""
+    played: list[Outcome] = []
+    yield played
+    print("\n" + report.table(played))
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[Stand]:
+    """One for all faults: each one meets what the last one left."""
+    with standing() as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_every_task_ends_right(stand: Stand, outcomes: list[Outcome], name: str) -> None:
+    outcome = play(stand, name, FAULTS[name].short_seconds, TASKS, SEED)
+    outcomes.append(outcome)
+    assert outcome.is_clean, report.table([outcome])
