@@ -20,7 +20,6 @@ from .exceptions import ControllerMissing, PodTaskError, PodTaskLost, PodTaskUnr
 
 LASTING_SECONDS = 60.0
 """How long a refusal (401, 403) is borne that no waiting will mend; rights are sometimes renewed under way."""
-START_SLACK_SECONDS = 60.0
 CHECK_SECONDS = 30.0
 """How often a quiet wait makes sure that its watch's thread lives; nothing is asked of the cluster for that."""
 
@@ -144,14 +143,9 @@ def is_untouched(task: Task) -> bool:
 def untouched_seconds(task: Task, controller_timeout: float) -> float | None:
     """Say how long a task may stay untouched before the controller must be missing.
 
-    The controller writes nothing while an image is pulled or an init container runs; it ends that by the start
-    deadline. So an untouched task proves something only after that. Without such a deadline it proves nothing.
+    The controller writes within half a minute what a task waits for, a slow image or an init container included.
     """
-    spec = task["spec"]
-    if spec.get("managedBy", _OURS) != _OURS:
-        return None
-    start = (spec.get("deadlines") or {}).get("startSeconds")
-    return None if start is None else max(controller_timeout, start + START_SLACK_SECONDS)
+    return controller_timeout if task["spec"].get("managedBy", _OURS) == _OURS else None
 
 
 def controller_missing(task: Task, seconds: float) -> ControllerMissing:
