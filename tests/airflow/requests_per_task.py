@@ -34,7 +34,7 @@ SCRIPT = "sleep 2; echo '{\"number\": NUMBER}' > /airflow/xcom/return.json"
 RESULT = "echo '{}' > /airflow/xcom/return.json"
 DAG_IDS = tuple(f"{mode}_mapped{more}" for mode in ("sync", "deferrable") for more in ("", "_without_xcom"))
 SHORT_DAG_IDS = ("sync_once", "deferrable_once")
-SHORT_RUNS = 3
+SHORT_RUNS = 5
 SAMPLE = re.compile(r"apiserver_request_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
 RESOURCES = {"podtasks", "pods", "events", "customresourcedefinitions", "namespaces"}
 

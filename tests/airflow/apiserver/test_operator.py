@@ -326,7 +326,6 @@ def test_a_missing_controller_is_told(sh: Any, given: Any, client: Client, names
     operator.build_podtask = for_another
     waited = pytest.MonkeyPatch()
     waited.setattr("podtask_airflow.waiting._OURS", "podtask.dev/nobody")
-    waited.setattr("podtask_airflow.waiting.START_SLACK_SECONDS", 1.0)
     try:
         with pytest.raises(exceptions.ControllerMissing, match="controller is not running"):
             operator.execute(given)

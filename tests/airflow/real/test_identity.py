@@ -71,7 +71,7 @@ def test_a_running_task_that_a_user_clears_is_stopped_and_runs_again(stage: Stag
     run = stage.start(f"{mode}_once", waits(1))
     run.wait_started()
     run.wait_waiting(mode)
-    run.clear()
+    run.clear_running()
     run.wait_started(pods=2, seconds=90)
     run.wait_phases("Cancelled", "Running")
     run.let_go()

@@ -70,8 +70,7 @@ def airflow_2(ports: dict[str, int]) -> dict[str, str]:
         "API__AUTH_BACKENDS": "airflow.api.auth.backend.default",
         "SCHEDULER__MIN_FILE_PROCESS_INTERVAL": str(NEVER_SECONDS),
         "SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": str(HEARTBEAT_LOST_SECONDS),
-        # 2.11 takes a running task that a user has just cleared for a zombie, and fails it, if it looks in that second.
-        "SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "300",
+        "SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "5",
         "SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "2",
     }
 
