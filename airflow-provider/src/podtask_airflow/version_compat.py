@@ -100,6 +100,7 @@ IS_3 = not AIRFLOW_VERSION.startswith("2.")
 
 _HEALTH_SECONDS = 1.0
 """How long a dying worker asks for the triggerer: Airflow 3 leaves five seconds between SIGTERM and SIGKILL."""
+_OF_ANOTHER_TRY = "of another try"
 _NOTICED_SECONDS = 5
 """Airflow's own default of min_heartbeat_interval."""
 _SCHEDULER_SECONDS = 2.0
@@ -196,16 +197,21 @@ def _state_on_2(ti: Any) -> Any:
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        return (
-            session.query(TaskInstance.state)
+        found = (
+            session.query(TaskInstance.state, TaskInstance.try_number)
             .filter(
                 TaskInstance.dag_id == ti.dag_id,
                 TaskInstance.task_id == ti.task_id,
                 TaskInstance.run_id == ti.run_id,
                 TaskInstance.map_index == ti.map_index,
             )
-            .scalar()
+            .first()
         )
+    if found is None:
+        return None
+    # There is one row for all tries: "running" may be the next one's, and this process is left over.
+    state, try_number = found
+    return state if try_number == ti.try_number else _OF_ANOTHER_TRY
 
 
 def handover_seconds() -> float:
