@@ -109,9 +109,9 @@ def test_the_server_says_how_long_to_wait(tmp_path: Path) -> None:
 
 def test_the_budget_ends_it(tmp_path: Path) -> None:
     answer = lambda r: r.reply(503, wire.status(503, "R", "no"))  # noqa: E731
-    with wire.fake(answer, tmp_path, budget=0.2) as (api, one), pytest.raises(errors.Unreachable):
+    with wire.fake(answer, tmp_path, budget=1.0) as (api, one), pytest.raises(errors.Unreachable):
         one.get("ns", "a")
-    assert len(api.requests) > 3
+    assert len(api.requests) > 1
 
 
 def test_a_wait_longer_than_the_budget_is_not_begun(tmp_path: Path) -> None:
