@@ -1,7 +1,6 @@
 """The two servers: `api` is the model's client in one run of each test, and the real server's in the other."""
 
 import asyncio
-import os
 import random
 import uuid
 from collections.abc import AsyncIterator
@@ -40,7 +39,11 @@ class _NoLogs:
     def note_failure(self, namespace: str, pod: str) -> None: ...
 
 
-@pytest.fixture(params=["model", pytest.param("server", marks=pytest.mark.apiserver)])
+SERVER = pytest.param("server", marks=[pytest.mark.apiserver, pytest.mark.xdist_group("conformance")])
+"""One worker, and so one cluster."""
+
+
+@pytest.fixture(params=["model", SERVER])
 async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     """A client, and a namespace of the test's own."""
     if request.param == "model":
@@ -50,8 +53,7 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     from cluster import Form, up
     from tests.harness import crd
 
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    cluster = up(f"conformance{worker}", Form.LIGHT, report=lambda _: None)
+    cluster = up("conformance", Form.LIGHT, report=lambda _: None)
     if cluster.name not in _PREPARED:
         crd.install(cluster)
         _PREPARED.add(cluster.name)

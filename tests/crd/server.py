@@ -5,6 +5,7 @@ import http.client
 import json
 import ssl
 import tempfile
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ Json = Any
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
+
+_IDLE_SECONDS = 60.0
+"""The server closes what was idle for 90 s."""
 
 
 class Server:
@@ -34,6 +38,7 @@ class Server:
             key.write_text(_part(user, "client-key"))
             self._tls.load_cert_chain(certificate, key)
         self._connection = self._connect()
+        self._used = time.monotonic()
 
     def _connect(self) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(self._address, context=self._tls, timeout=60)
@@ -43,6 +48,9 @@ class Server:
 
     def call(self, method: str, path: str, body: Json = None, kind: str = "application/json") -> tuple[int, Json]:
         encoded = None if body is None else json.dumps(body).encode()
+        if time.monotonic() - self._used > _IDLE_SECONDS:
+            self._connection.close()  # it is opened anew by the next request
+        self._used = time.monotonic()
         self._connection.request(method, path, encoded, {"Content-Type": kind, "Accept": "application/json"})
         reply = self._connection.getresponse()
         return reply.status, json.loads(reply.read())

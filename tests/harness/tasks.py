@@ -20,6 +20,10 @@ TASKS = {"group": GROUP, "version": VERSION, "plural": PLURAL}
 TERMINAL = {"Succeeded", "Failed", "Cancelled", "Skipped"}
 
 
+class NothingCameTrue(AssertionError):
+    """What a test waited for did not happen in its time."""
+
+
 class Namespace:
     """One namespace of one test."""
 
@@ -161,4 +165,4 @@ class Namespace:
                 if fact(event["type"], raw):
                     stream.stop()
                     return raw  # type: ignore[no-any-return]
-        raise AssertionError(f"nothing came true within {seconds} s; the last object was {last}")
+        raise NothingCameTrue(f"nothing came true within {seconds} s; the last object was {last}")

@@ -1,6 +1,7 @@
 """A real API server without a kubelet, and namespaces on it."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,19 @@ def kubeconfig(api_server: Cluster) -> Path:
 
 
 @pytest.fixture
-def namespace(kubeconfig: Path) -> Iterator[Namespace]:
+def make_namespace(kubeconfig: Path) -> Iterator[Callable[[], Namespace]]:
+    """Make fresh namespaces, which are closed after the test."""
+    with contextlib.ExitStack() as made:
+
+        def make() -> Namespace:
+            namespace = made.enter_context(contextlib.closing(Namespace(kubeconfig)))
+            namespace.core.create_namespaced_service_account(namespace.name, {"metadata": {"name": "default"}})
+            return namespace
+
+        yield make
+
+
+@pytest.fixture
+def namespace(make_namespace: Callable[[], Namespace]) -> Namespace:
     """One fresh namespace."""
-    made = Namespace(kubeconfig)
-    made.core.create_namespaced_service_account(made.name, {"metadata": {"name": "default"}})
-    yield made
-    made.close()
+    return make_namespace()

@@ -114,9 +114,13 @@ def test_what_the_rules_allow_runs_with_the_platforms_values(namespace: Namespac
     assert "--max-bytes=10000" in sidecar["args"]
     namespace.patch("good", cancel=True)
     assert namespace.wait_finished("good")["reason"] == "Cancelled"
-    # Too late to refuse it: the ceiling holds, and an Event says so.
+    # Too late to refuse it: the ceiling holds, and an Event says so. Events are tried once, so one may be lost.
     namespace.patch("good", ttlSecondsAfterFinished=9999)
-    assert _denials(namespace, 1) == {"good": 1}
+    try:
+        assert _denials(namespace, 1) == {"good": 1}
+    except AssertionError:
+        namespace.patch("good", ttlSecondsAfterFinished=9998)
+        assert _denials(namespace, 1) == {"good": 1}
 
 
 def test_another_namespace_is_refused(namespace: Namespace, kubeconfig: Path) -> None:

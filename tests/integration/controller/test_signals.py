@@ -60,6 +60,7 @@ def test_no_value_of_environment_or_result_is_ever_logged(namespace: Namespace, 
         done = namespace.run("good", image="i", env=env, xcom={"mode": "Direct", "maxBytes": 100})
         bad = namespace.run("bad", template=BROKEN)
         worse = namespace.run("worse", image="i", template={"spec": {"containers": [{"name": "base", "env": CANARY}]}})
+        controller.terminate()  # it says what it has done before it goes
     assert done["xcom"]["value"] == f'"{CANARY}"', "the canary was there to be logged"
     assert [bad["reason"], worse["reason"]] == ["InvalidPodTemplate"] * 2
     lines = [json.loads(line) for line in controller.lines]
