@@ -83,6 +83,11 @@ chaos: .venv/.ready  ## Every fault on a real cluster with the real chart, 40 ta
 chaos-airflow: .venv/.ready  ## kill -9 of worker, triggerer, controller over 200 tasks on real Airflow, the original beside it
 	@$(RUN) -m tests.airflow.chaos --tasks 200 --operator ours original
 
+.PHONY: airflow-more
+airflow-more: .venv/.ready  ## Airflow with Celery, and 20 mapped tasks under kill -9: what `make test` leaves out
+	@$(RUN) -m airflows build all
+	@PYTHONPATH=controller:hack:. hack/twice tests/airflow/test_celery.py tests/airflow/test_chaos.py -q
+
 .PHONY: bench
 bench: .venv/.ready  ## Every load on PodTask and on the Job controller, three rounds (hours); figures to build/bench/runs.json
 	@$(RUN) -m bench --rounds 3
