@@ -43,7 +43,7 @@ def task(name: str, **more: Any) -> dict[str, Any]:
         "apiVersion": "podtask.dev/v1alpha1",
         "kind": "PodTask",
         "metadata": metadata,
-        "spec": {"image": "example.com/x"},
+        "spec": {"image": "example.com/x", "managedBy": "tests.example.com/nobody"},
         **more,
     }
 
