@@ -9,11 +9,12 @@ from __future__ import annotations
 import email.parser
 import json
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
+
+from . import layers
 
 DEBIAN_RECORDS = ("var/lib/dpkg/status.d/", "var/lib/dpkg/status")
 
@@ -53,26 +54,19 @@ def _component(package: Package) -> dict[str, Any]:
 
 
 def _packages(archive: Path) -> Iterator[Package]:
-    for path, text in _files(archive):
+    for path, text in _texts(archive):
         if path.endswith(".dist-info/METADATA"):
             yield _python(text)
         elif path.startswith(DEBIAN_RECORDS):
             yield from (_debian(paragraph) for paragraph in text.split("\n\n") if paragraph.strip())
 
 
-def _files(archive: Path) -> Iterator[tuple[str, str]]:
-    """The files that tell of packages, layer by layer. Nothing is ever deleted in a later layer of our images."""
-    with tarfile.open(archive) as image:
-        for name in image.getnames():
-            layer = image.extractfile(name) if name.endswith(".tar") else None
-            if layer is None:
-                continue
-            with layer, tarfile.open(fileobj=layer) as files:
-                for file in files:
-                    path = file.name.removeprefix("./")
-                    content = files.extractfile(file) if _tells_of_packages(path) else None
-                    if content is not None:
-                        yield path, content.read().decode()
+def _texts(archive: Path) -> Iterator[tuple[str, str]]:
+    """The files that tell of packages."""
+    for path, file, layer in layers.files(archive):
+        content = layer.extractfile(file) if _tells_of_packages(path) else None
+        if content is not None:
+            yield path, content.read().decode()
 
 
 def _tells_of_packages(path: str) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import tarfile
 from pathlib import Path
 
 from .. import commands
 from ..errors import ClusterError
+from . import layers
 
 PYTHON = "usr/bin/python3"
 
@@ -26,13 +26,7 @@ def download(lock: Path, target: Path, python: str) -> None:
 
 def python_version(archive: Path) -> str:
     """Which Python an image has, by where its `python3` leads: 3.11 or the like."""
-    with tarfile.open(archive) as image:
-        for name in image.getnames():
-            layer = image.extractfile(name) if name.endswith(".tar") else None
-            if layer is None:
-                continue
-            with layer, tarfile.open(fileobj=layer) as files:
-                for file in files:
-                    if file.name.removeprefix("./") == PYTHON:
-                        return file.linkname.removeprefix("python")
+    for path, file, _ in layers.files(archive):
+        if path == PYTHON:
+            return file.linkname.removeprefix("python")
     raise ClusterError(f"{archive} has no {PYTHON}", "a base of the controller must be an image with Python")
