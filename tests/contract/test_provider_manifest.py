@@ -40,8 +40,12 @@ def _problems(obj: examples.Json) -> list[str]:
     return [*judge.schema_problems(obj), *map(str, violations(obj)), *spec]
 
 
+def _pod(obj: examples.Json) -> examples.Json:
+    return podspec.build(make_task(**obj["spec"]).build(), 1, "load-1", Settings())
+
+
 def _validate_pod(obj: examples.Json) -> None:
-    pod = podspec.build(make_task(**obj["spec"]).build(), 1, "load-1", Settings())
+    pod = _pod(obj)
     kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
 
 
@@ -68,6 +72,27 @@ def test_each_argument_alone(name: str, index: int) -> None:
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_arguments_together(arguments: dict[str, Any]) -> None:
     _assert_sound(provider.completed(arguments))
+
+
+def _assert_shown_truly(obj: examples.Json) -> None:
+    """What hooks see is what the controller makes; only what every task gets comes on top."""
+    shown = provider.mutation.pod_of(obj)["spec"]
+    made = _pod(obj)["spec"]
+    for container in shown["containers"]:
+        if container["name"] == obj["spec"].get("containerName", names.DEFAULT_CONTAINER):
+            container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+    if shown.get("terminationGracePeriodSeconds") == 0:
+        shown["terminationGracePeriodSeconds"] = 1  # the API would drop the Pod while its containers still run
+    assert {name: made.get(name) for name in shown} == shown
+    assert made.keys() - shown.keys() <= {"restartPolicy", "enableServiceLinks"}
+
+
+@given(st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in provider.SAMPLES.items()}))
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_hooks_see_the_pod_that_will_be(arguments: dict[str, Any]) -> None:
+    obj = provider.build(provider.completed(arguments | {"image": "a"}))
+    obj["spec"].pop("xcom", None)  # its sidecar is the controller's
+    _assert_shown_truly(obj)
 
 
 SHARED = ("GROUP", "VERSION", "API_VERSION", "KIND", "PLURAL", "ANNOTATION_ACKNOWLEDGED", "DEFAULT_CONTAINER")

@@ -21,6 +21,7 @@ if _SOURCES not in sys.path:
 arguments = importlib.import_module("podtask_airflow.arguments")
 manifest = importlib.import_module("podtask_airflow.manifest")
 identity = importlib.import_module("podtask_airflow.identity")
+mutation = importlib.import_module("podtask_airflow.mutation")
 names = importlib.import_module("podtask_airflow.names")
 secret = importlib.import_module("podtask_airflow.secret")
 

@@ -120,9 +120,18 @@ def _fold(target: Object, spec: Object, fields: dict[str, str], lists: dict[str,
         target[name] = _overlay(below, over) if both else over
     for field, key in lists.items():
         if field in spec:
-            entries = {entry.get(key): entry for entry in target.get(field) or []}
-            entries |= {entry.get(key): copy.deepcopy(entry) for entry in spec[field]}
-            target[field] = list(entries.values())
+            target[field] = _joined(field, key, target.get(field) or [], copy.deepcopy(spec[field]))
+
+
+def _joined(field: str, key: str, below: list[Object], over: list[Object]) -> list[Object]:
+    """Join lists by name, by the controller's rules: an init container is merged, of anything else the last wins."""
+    entries: dict[Any, Object] = {}
+    for entry in (*below, *over):
+        if field == "env" and "$(" in str(entry.get("value", "")):
+            entries.pop(entry.get(key), None)  # what refers to other variables comes after them
+        merged = entries.get(entry.get(key), {}) if field == "initContainers" else {}
+        entries[entry.get(key)] = {**merged, **entry}
+    return list(entries.values())
 
 
 def _overlay(below: Any, over: Any) -> Any:
