@@ -39,6 +39,7 @@ lint: .venv/.ready  ## Lint, format, import contracts, spelling, shell scripts, 
 	@$(BIN)/yamllint -s crds .yamllint.yaml charts/podtask/values.yaml charts/podtask/Chart.yaml charts/podtask/ci
 	@$(RUN) -m podtask.crdgen --check
 	@$(RUN) -m chartgen --check
+	@$(RUN) -m bench.pages --check
 
 .PHONY: type
 type: .venv/.ready  ## Types, strictly
@@ -89,8 +90,10 @@ airflow-more: .venv/.ready  ## Airflow with Celery, and 20 mapped tasks under ki
 	@PYTHONPATH=controller:hack:. hack/twice tests/airflow/test_celery.py tests/airflow/test_chaos.py -q
 
 .PHONY: bench
-bench: .venv/.ready  ## Every load on PodTask and on the Job controller, three rounds (hours); figures to build/bench/runs.json
-	@$(RUN) -m bench --rounds 3
+bench: .venv/.ready  ## Every load on PodTask and its peers, one round (35 min, goes on where it was); writes docs/performance.md
+	@$(RUN) -m bench --profile machine --add
+	@$(RUN) -m bench.kubelet
+	@$(RUN) -m bench.pages
 
 ##@ Image
 .PHONY: image

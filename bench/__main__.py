@@ -1,68 +1,86 @@
-"""`python -m bench [--short] [--rounds N] [--only NAME…]`: every load on every system.
+"""`python -m bench [--profile NAME] [--rounds N] [--only LOAD…] [--add]`: every load on every system.
 
-The figures go to build/bench/runs.json, from which `python -m bench.pages` makes docs/performance.md.
+The figures go to build/bench/runs.json, from which `python -m bench.pages` makes docs/performance.md. Interrupted, the
+same command with --add goes on with what is missing.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import random
-from collections.abc import Awaitable, Callable, Iterator
+import sys
+import time
+import traceback
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-from .scenarios import Run, cleaning, finishing, standing
-from .systems import Jobs, PodTasks, System, UnthrottledJobs
+from .plan import PROFILES, Work, plan
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "build/bench/runs.json"
 
-Work = Callable[[], Awaitable[Run]]
+Record = dict[str, Any]
 
 
-def plan(*, short: bool) -> Iterator[tuple[str, list[Work]]]:
-    """Give each load's name with one piece of work for each system."""
-    size = 20 if short else 1  # the divisor of every count
-    seconds = 120 // size
-    fast: list[System] = [PodTasks(), UnthrottledJobs()]
-
-    def each(
-        name: str, systems: list[System], work: Callable[..., Awaitable[Run]], *given: object, **more: object
-    ) -> tuple[str, list[Work]]:
-        return name, [partial(work, name, system, *given, **more) for system in systems]
-
-    yield each("burst", fast, finishing, 5000 // size)
-    yield each("burst-throttled", [Jobs()], finishing, 500 // size)
-    yield each("paced-3", [*fast, Jobs()], finishing, 3 * seconds, rate=3)
-    for rate in (20, 50, 100):
-        yield each(f"paced-{rate}", fast, finishing, rate * seconds, rate=rate)
-    yield each("retries", fast, finishing, 1000 // size, failing=0.2)
-    yield each("standing", [PodTasks()], standing, 20_000 // size)
-    yield each("cleaning", fast, cleaning, 20_000 // size)
+def is_done(done: list[Record], profile: str, load: str, system: str, number: int) -> bool:
+    """Whether an earlier command has measured this already."""
+    wanted = (profile, load, system, number)
+    return any((d["profile"], d["scenario"], d["system"], d["round"]) == wanted for d in done)
 
 
-async def main(options: argparse.Namespace) -> None:
-    """Run the rounds; what is there already is kept, so a run can be interrupted and gone on with."""
+async def measure(work: Work, profile: str, number: int) -> Record:
+    """Run one load on one system."""
+    begun, busy = time.monotonic(), os.getloadavg()[0]
+    run = asdict(await work.run())
+    took = round(time.monotonic() - begun, 1)
+    return {**run, "profile": profile, "round": number, "took_seconds": took, "machine_load_before": round(busy, 2)}
+
+
+async def main(options: argparse.Namespace) -> int:
+    """Run the rounds. What fails is told, and does not keep the rest from being measured."""
     RUNS.parent.mkdir(parents=True, exist_ok=True)
-    done: list[dict[str, object]] = json.loads(RUNS.read_text()) if RUNS.exists() and options.add else []
+    done: list[Record] = json.loads(RUNS.read_text()) if RUNS.exists() and options.add else []
+    failed = []
     for number in range(options.rounds):
-        for name, works in plan(short=options.short):
-            if options.only and name not in options.only:
+        for load, works in plan(PROFILES[options.profile]):
+            if options.only and load not in options.only:
                 continue
-            order = list(works)
+            order = [w for w in works if not options.system or w.system in options.system]
             random.Random(number).shuffle(order)
             for work in order:
-                run = await work()
-                print(json.dumps(asdict(run)), flush=True)
-                done.append({**asdict(run), "round": number})
-                RUNS.write_text(json.dumps(done, indent=1))
+                if is_done(done, options.profile, load, work.system, number):
+                    continue
+                try:
+                    done.append(await measure(work, options.profile, number))
+                except Exception:  # noqa: BLE001 - a round takes long; one bad run must not end it
+                    traceback.print_exc()
+                    failed.append(f"{load} on {work.system}, round {number}")
+                    continue
+                print(json.dumps(done[-1]), flush=True)
+                RUNS.write_text(json.dumps(done, indent=1) + "\n")
+    for what in failed:
+        print(f"failed: {what}; --add tries it again", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--profile",
+        choices=list(PROFILES),
+        default="full",
+        help="; ".join(f"{n}: {p.what}" for n, p in PROFILES.items()),
+    )
+    parser.add_argument("--short", action="store_const", const="short", dest="profile", help="--profile short")
+    parser.add_argument("--rounds", type=int, default=1, help="how often; the order of the systems changes")
+    parser.add_argument("--only", nargs="*", help="names of loads")
+    parser.add_argument("--system", nargs="*", help="names of systems")
+    parser.add_argument("--add", action="store_true", help="keep the runs that are there, and measure what is missing")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="a twentieth of every count")
-    parser.add_argument("--rounds", type=int, default=1, help="how often; the order of the systems changes")
-    parser.add_argument("--only", nargs="*", help="names of loads")
-    parser.add_argument("--add", action="store_true", help="keep the runs that are there")
-    asyncio.run(main(parser.parse_args()))
+    sys.exit(asyncio.run(main(arguments())))

@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -19,9 +20,9 @@ _LONG = {"WATCH", "CONNECT"}
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+    """User and system time so far of a process and of its children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return (int(fields[11]) + int(fields[12])) / _TICKS + sum(map(cpu_seconds, _children(pid)))
 
 
 def yardstick_ms() -> float:
@@ -36,17 +37,34 @@ def yardstick_ms() -> float:
 
 
 def rss_mib(pid: int) -> float:
-    """Resident memory of a process now."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 2**20
+    """Resident memory now of a process and of its children, what they share counted for each."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * _PAGE / 2**20 + sum(map(rss_mib, _children(pid)))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for one in Path(f"/proc/{pid}/task").iterdir() for child in _words(one / "children")]
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except FileNotFoundError:  # a thread may end while we look
+        return []
+
+
+def samples(metrics: str) -> Iterator[tuple[dict[str, str], int]]:
+    """Give the labels and the count of each kind of request that the API server has answered."""
+    for labels, count in _REQUESTS.findall(metrics):
+        yield dict(_LABEL.findall(labels)), int(float(count))
 
 
 def requests(metrics: str, resources: frozenset[str]) -> Counter[str]:
     """Count answered requests on `resources` by `VERB resource[/subresource]`, watches and refusals left out."""
     found: Counter[str] = Counter()
-    for labels, count in _REQUESTS.findall(metrics):
-        label = dict(_LABEL.findall(labels))
+    for label, count in samples(metrics):
         if label["resource"] not in resources or label["verb"] in _LONG or not label["code"].startswith("2"):
             continue
         what = "/".join(filter(None, (label["resource"], label["subresource"])))
-        found[f"{label['verb']} {what}"] += int(float(count))
+        found[f"{label['verb']} {what}"] += count
     return found

@@ -28,6 +28,7 @@ class _Metadata(msgspec.Struct, rename="camel"):
     resource_version: str
     namespace: str = ""
     owner_references: list[_Owner] = []
+    labels: dict[str, str] = {}
 
 
 class _Condition(msgspec.Struct, frozen=True):
@@ -60,6 +61,11 @@ class Seen(msgspec.Struct):
     status: _Status = _Status()
 
     @property
+    def has_ended(self) -> bool:
+        """Whether a Pod's container has ended."""
+        return any(c.state.terminated is not None for c in self.status.container_statuses)
+
+    @property
     def is_over(self) -> bool:
         """Whether a Job or PodTask has ended, however it ended."""
         ended = {"Finished", "Complete", "Failed"}
@@ -75,15 +81,20 @@ def _meta(seen: Seen) -> Meta:
 
 
 class Onlooker:
-    """Follows one kind of task and the Pods, and knows the first moment of each fact by the task's uid."""
+    """Follows one kind of task and the Pods, and knows the first moment of each fact by the task's uid.
 
-    def __init__(self, api: HttpClient, kind: Resource) -> None:
+    A task that is no object is known by its Pod's label `load`, and its system tells when it began and ended.
+    """
+
+    def __init__(self, api: HttpClient, kind: Resource | None) -> None:
         self.facts: dict[str, dict[str, float]] = {}
         self.over = 0
         self.present = 0
         self.pods_made = 0
         self._wanted: tuple[Callable[[Onlooker], bool], asyncio.Future[None]] | None = None
-        self._informers = [self._informer(api, PODS, self._pod), self._informer(api, kind, self._task)]
+        self._informers = [self._informer(api, PODS, self._pod)]
+        if kind is not None:
+            self._informers.append(self._informer(api, kind, self._task))
         self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -115,6 +126,17 @@ class Onlooker:
         begin = min(f["task"] for f in self.facts.values() if "task" in f)
         return max(f["over"] for f in self.facts.values() if "over" in f) - begin
 
+    def told(self, name: str, fact: str, at: float) -> None:
+        """Hear from a system what no object shows."""
+        if self.facts.setdefault(name, {}).setdefault(fact, at) == at and fact == "over":
+            self.over += 1
+            self._tell()
+
+    def abandon(self, why: str) -> None:
+        """End the waiting: what is waited for will never come."""
+        if self._wanted is not None and not self._wanted[1].done():
+            self._wanted[1].set_exception(RuntimeError(why))
+
     def _informer(
         self, api: HttpClient, kind: Resource, on_change: Callable[[Seen | None, Seen | None], None]
     ) -> Informer[Seen]:
@@ -139,12 +161,13 @@ class Onlooker:
         if new is None:
             return
         self.pods_made += old is None
-        if not new.metadata.owner_references:
+        owners = new.metadata.owner_references
+        owner = owners[0].uid if owners else new.metadata.labels.get("load")
+        if owner is None:
             return
-        owner = new.metadata.owner_references[0].uid
         self._note(owner, "pod")
-        if any(c.state.terminated is not None for c in new.status.container_statuses):
-            self._note(owner, "ended")
+        if new.has_ended and (old is None or not old.has_ended):
+            self.facts[owner]["ended"] = time.monotonic()  # of the last attempt: what follows is the final status
 
     def _task(self, old: Seen | None, new: Seen | None) -> None:
         self.present += (old is None) - (new is None)

@@ -7,7 +7,7 @@ between rounds, because a machine that others share grows slower and faster by t
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +20,13 @@ from tests.kubeconfig import connect
 from . import meter
 from .draws import Draw, draws
 from .onlooker import Onlooker
-from .systems import System, create
+from .systems import System
 
 _RESOURCES = frozenset({"pods", "podtasks", "jobs", "events", "leases"})
 _CREATORS = 32
 _PATIENCE_SECONDS = 3600.0
+_MARKS = 8
+"""How often memory is read while tasks pile up."""
 
 
 @dataclass
@@ -65,6 +67,7 @@ async def bench(system: System, name: str) -> AsyncIterator[Bench]:
         api = HttpClient(connect(cluster.kubeconfig), limits=Limits(in_flight=_CREATORS))
         try:
             async with Onlooker(api, system.kind) as seen:
+                system.tell(seen)
                 yield Bench(cluster, api, system, pid, seen)
         finally:
             await api.close()
@@ -80,7 +83,7 @@ async def load(on: Bench, todo: list[Draw], *, rate: float = 0.0, ttl: int | Non
 
     async def one(draw: Draw) -> None:
         async with free:
-            await create(on.api, on.system, on.system.task(draw, ttl=ttl, attempts=attempts))
+            await on.system.submit(on.api, draw, ttl=ttl, attempts=attempts)
 
     async with asyncio.TaskGroup() as group:
         for number, draw in enumerate(todo):
@@ -99,7 +102,7 @@ async def finishing(
     rate: float = 0.0,
     failing: float = 0.0,
     seed: int = 1,
-    cluster: str = "bench",
+    cluster: str = "bench-load",
 ) -> Run:
     """Create `count` tasks that end, and measure until the last has ended."""
     todo = list(draws(count, seed=seed, failing=failing))
@@ -117,31 +120,38 @@ async def finishing(
             "server_cpu_ms_per_task": server_spent / count * 1000,
             "controller_rss_mib": meter.rss_mib(on.pid),
             "object_bytes": await object_bytes(on),
+            "failed": getattr(system, "failed", 0),
             "requests_per_task": {what: number / count for what, number in sorted(asked.items())},
             "created_to_pod_ms": quantiles(on.seen.between("task", "pod")),
+            "created_to_final_ms": quantiles(on.seen.between("task", "over")),
             "ended_to_final_ms": quantiles(on.seen.between("ended", "over")),
         }
     return Run(scenario, system.name, count, figures)
 
 
-async def standing(scenario: str, system: System, count: int, *, cluster: str = "bench") -> Run:
+async def standing(scenario: str, system: System, count: int, *, cluster: str = "bench-load") -> Run:
     """Hold `count` running tasks: memory, and how long a restarted controller needs until it serves a new one."""
     todo = list(draws(count, seed=2, endless=True))
     async with bench(system, cluster) as on:
-        idle = meter.rss_mib(on.pid)
-        await load(on, todo)
-        await on.seen.until(lambda seen: seen.pods_made == count, _PATIENCE_SECONDS)
-        held = meter.rss_mib(on.pid)
+        curve = [(0, meter.rss_mib(on.pid))]
+        begin = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(load(on, todo))
+            for part in range(1, _MARKS + 1):
+                await on.seen.until(_has_pods(count * part // _MARKS), _PATIENCE_SECONDS)
+                curve.append((on.seen.pods_made, meter.rss_mib(on.pid)))
+        filled = time.monotonic() - begin
         await system.stop()
         begin = time.monotonic()
         on.pid = await system.start(on.cluster)
         ready = time.monotonic() - begin
-        newest = Draw(count, 0.1, fails=False)
-        await create(on.api, system, system.task(newest, ttl=None, attempts=1))
+        await system.submit(on.api, Draw(count, 0.1, fails=False))
         await on.seen.until(lambda seen: seen.over == 1, _PATIENCE_SECONDS)
         figures = {
-            "idle_rss_mib": idle,
-            "held_rss_mib": held,
+            "idle_rss_mib": curve[0][1],
+            "held_rss_mib": curve[-1][1],
+            "rss_mib_by_live_tasks": curve,
+            "filled_per_second": count / filled,
             "restart_ready_seconds": ready,
             "restart_first_task_seconds": time.monotonic() - begin,
             "restart_cpu_seconds": meter.cpu_seconds(on.pid),
@@ -150,7 +160,11 @@ async def standing(scenario: str, system: System, count: int, *, cluster: str = 
     return Run(scenario, system.name, count, figures)
 
 
-async def cleaning(scenario: str, system: System, count: int, *, cluster: str = "bench") -> Run:
+def _has_pods(count: int) -> Callable[[Onlooker], bool]:
+    return lambda seen: seen.pods_made >= count
+
+
+async def cleaning(scenario: str, system: System, count: int, *, cluster: str = "bench-load") -> Run:
     """Let `count` finished tasks reach their time to live."""
     todo = list(draws(count, seed=3))
     async with bench(system, cluster) as on:
@@ -169,8 +183,10 @@ async def cleaning(scenario: str, system: System, count: int, *, cluster: str = 
     return Run(scenario, system.name, count, figures)
 
 
-async def object_bytes(on: Bench) -> float:
+async def object_bytes(on: Bench) -> float | None:
     """Give the mean size of a finished task's object as JSON, managed fields included."""
+    if on.system.kind is None:
+        return None
     page = await on.api.list_page(on.system.kind, limit=100)
     return statistics.mean(map(len, page.items))
 

@@ -24,6 +24,7 @@ from podtask.kube.client import Resource
 from podtask.kube.http import HttpClient
 
 from .draws import Draw
+from .onlooker import Onlooker
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMESPACE = "default"
@@ -38,24 +39,42 @@ class System(ABC):
     """One way to run a task."""
 
     name: str
-    kind: Resource
+    kind: Resource | None
+    """What its tasks are objects of; None where a task is no object, only its Pod is."""
     cluster_arguments: Mapping[str, Sequence[str]] = MappingProxyType({})
     """Extra arguments of the cluster's programs."""
 
     @abstractmethod
-    def task(self, draw: Draw, *, ttl: int | None, attempts: int) -> Object:
-        """Give the object of one task: at most `attempts` Pods, deleted `ttl` seconds after its end (None: kept)."""
+    async def submit(self, api: HttpClient, draw: Draw, *, ttl: int | None = None, attempts: int = 1) -> None:
+        """Begin one task: at most `attempts` Pods, deleted `ttl` seconds after its end (None: as the system does)."""
 
+    @abstractmethod
     async def start(self, cluster: Cluster) -> int:
         """Start what does the work; gives its pid."""
-        return cluster.pid("controller-manager")
 
     async def stop(self) -> None:
         """End what `start` started."""
         return
 
+    def tell(self, seen: Onlooker) -> None:  # noqa: ARG002
+        """Take the onlooker to whom the system itself tells what no object shows."""
+        return
 
-class PodTasks(System):
+
+class ObjectSystem(System):
+    """A system whose tasks are objects of their own."""
+
+    kind: Resource
+
+    @abstractmethod
+    def task(self, draw: Draw, *, ttl: int | None, attempts: int) -> Object:
+        """Give the object of one task."""
+
+    async def submit(self, api: HttpClient, draw: Draw, *, ttl: int | None = None, attempts: int = 1) -> None:
+        await create(api, self.kind, self.task(draw, ttl=ttl, attempts=attempts))
+
+
+class PodTasks(ObjectSystem):
     """The controller of this project."""
 
     name = "PodTask"
@@ -100,7 +119,7 @@ class PodTasks(System):
             self._process = None
 
 
-class Jobs(System):
+class Jobs(ObjectSystem):
     """Kubernetes' own Job controller as it comes: 20 requests a second."""
 
     name = "Job"
@@ -116,6 +135,9 @@ class Jobs(System):
             spec["ttlSecondsAfterFinished"] = ttl
         return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": f"load-{draw.index}"}, "spec": spec}
 
+    async def start(self, cluster: Cluster) -> int:
+        return cluster.pid("controller-manager")
+
 
 class UnthrottledJobs(Jobs):
     """The Job controller without its client's brake, and with as many workers as PodTask has."""
@@ -126,15 +148,15 @@ class UnthrottledJobs(Jobs):
     )
 
 
-async def create(api: HttpClient, system: System, body: Object) -> None:
+async def create(api: HttpClient, kind: Resource, body: Object) -> None:
     """Create a task, whatever a busy server says in between."""
     data = orjson.dumps(body)
     while True:
         try:
-            await api.create(system.kind, NAMESPACE, data)
+            await api.create(kind, NAMESPACE, data)
         except errors.ReplyLost:
             with suppress(errors.NotFound):
-                await api.get(system.kind, NAMESPACE, body["metadata"]["name"])
+                await api.get(kind, NAMESPACE, body["metadata"]["name"])
                 return
         except errors.Conflict:
             return

@@ -1,182 +1,266 @@
-"""How many requests one task costs the API server: ours against the original, the same DAG in the same cluster.
+"""How many requests one task costs the API server: ours against the original, the same DAGs on the same cluster.
 
-The API server counts requests but not who made them. So the same containers are first run without Airflow (PodTasks for
-ours, plain Pods for the original); what more the run with Airflow takes is Airflow's. By the way it says how long one
-short task takes, from its start to its end in Airflow.
+Each Airflow has a user of its own, and the API server's audit log says what that user asked for: exact, whoever else
+is busy. Beside it stands what the server's own metrics counted in the same time, for everybody, as a cross-check.
+Both Airflows are up together and take turns. By the way it says how long one short task takes, from its start to its
+end in Airflow.
 
 python -m tests.airflow.requests_per_task --tasks 20
+
+The times by themselves, on a quiet machine: `--dag --runs 5 --add`.
 """
 
 import argparse
+import contextlib
 import json
-import re
 import statistics
 import sys
 import tempfile
+import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 from airflows import environments, versions
-from cluster import Cluster, Form, up
+from bench import meter
+from bench.audit import Audit, Counts
+from cluster import Cluster, Form, down, up
 from tests.airflow.chaos import DAGS, ENVIRONMENTS
 from tests.harness import crd
-from tests.harness.airflow import Airflow
+from tests.harness.airflow import Airflow, RunState
 from tests.harness.airflow.settings import connection
-from tests.harness.controller import Controller
+from tests.harness.controller import ROOT, Controller
 from tests.harness.programs import PYTHON
 from tests.harness.recorder import Recorder
 from tests.harness.tasks import Namespace
 
+FIGURES = ROOT / "build/bench/airflow.json"
+PATIENCE_SECONDS = 900.0
 SCRIPT = "sleep 2; echo '{\"number\": NUMBER}' > /airflow/xcom/return.json"
 RESULT = "echo '{}' > /airflow/xcom/return.json"
 DAG_IDS = tuple(f"{mode}_mapped{more}" for mode in ("sync", "deferrable") for more in ("", "_without_xcom"))
 SHORT_DAG_IDS = ("sync_once", "deferrable_once")
-SHORT_RUNS = 5
-SAMPLE = re.compile(r"apiserver_request_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
-RESOURCES = {"podtasks", "pods", "events", "customresourcedefinitions", "namespaces"}
-
-Counts = Counter[tuple[str, str]]
-"""Requests by verb and resource, subresource included."""
+ACCOUNTS = "default"
+"""The namespace of Airflow's service accounts."""
+LONG = ("watch ", "get pods/log", "get pods/exec", "create pods/exec")
+"""The metrics count these at their end, or as CONNECT."""
 
 
-def requests(cluster: Cluster) -> Counts:
-    """What the API server has counted so far."""
-    found: Counts = Counter()
-    for match in SAMPLE.finditer(cluster.kubectl("get", "--raw", "/metrics")):
-        labels = dict(re.findall(r'(\w+)="([^"]*)"', match["labels"]))
-        if labels["resource"] in RESOURCES:
-            name = "/".join(filter(None, (labels["resource"], labels["subresource"])))
-            found[labels["verb"], name] += int(float(match["value"]))
-    return found
+@dataclass
+class Played:
+    """One run of a DAG."""
+
+    operator: str
+    dag_id: str
+    tasks: int
+    pods: int
+    """More than tasks where Airflow began a task again, as it does on a machine that is too busy for it."""
+    requests: dict[str, int]
+    by_audit: int
+    """Everybody's short requests by the audit log, and by the metrics."""
+    by_metrics: int
+
+    @property
+    def per_task(self) -> float:
+        """Airflow's requests for one task."""
+        return sum(self.requests.values()) / self.tasks
 
 
-def without_airflow(cluster: Cluster, operator: str, tasks: int, *, xcom: bool) -> Counts:
-    """What the containers cost by themselves."""
-    namespace, recorder = _namespace(cluster)
-    before = requests(cluster)
-    if operator == "ours":
-        for number in range(tasks):
-            wanted = {"args": [_script(number)], "xcom": {}} if xcom else {"args": ["sleep 2"]}
-            namespace.create(f"alone-{number}", image=PYTHON, command=["sh", "-c"], **wanted)
-        recorder.until(lambda r: r.phases() == ["Succeeded"] * tasks, 300)
-    else:
-        for number in range(tasks):
-            namespace.core.create_namespaced_pod(namespace.name, _pod(number))
-        recorder.until(lambda r: sum(p["status"].get("phase") == "Succeeded" for p in r.pods.values()) == tasks, 300)
-        for number in range(tasks):
-            namespace.core.delete_namespaced_pod(f"alone-{number}", namespace.name)
-        recorder.until(lambda r: all("deletionTimestamp" in p["metadata"] for p in r.pods.values()), 60)
-    recorder.stop()
-    return requests(cluster) - before - Counter({("POST", _made(operator)): tasks})
+@dataclass
+class Figures:
+    """What one run of this program gave."""
+
+    played: list[Played] = field(default_factory=list)
+    seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Of short tasks, by operator and DAG."""
+
+    @classmethod
+    def read(cls) -> "Figures":
+        """What earlier commands have measured."""
+        found = json.loads(FIGURES.read_text())
+        return cls([Played(**played) for played in found["played"]], found["seconds"])
+
+    def add(self, played: Played) -> None:
+        """Keep one run; it replaces an earlier one of the same DAG."""
+        same = (played.operator, played.dag_id)
+        self.played = [*(p for p in self.played if (p.operator, p.dag_id) != same), played]
+        self.write()
+
+    def write(self) -> None:
+        """Keep what there is so far."""
+        FIGURES.parent.mkdir(parents=True, exist_ok=True)
+        FIGURES.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
-def with_airflow(cluster: Cluster, airflow: Airflow, dag_id: str, tasks: int) -> Counts:
-    """What they cost when Airflow runs them."""
-    namespace, recorder = _namespace(cluster)
-    script = SCRIPT if _has_xcom(dag_id) else "sleep 2"
-    before = requests(cluster)
-    run = airflow.api.run_to_end(dag_id, seconds=900, namespace=namespace.name, script=script, count=tasks)
-    assert run.state == "success", run
-    assert len(recorder.pods) == tasks, recorder.story()
-    recorder.stop()
-    return requests(cluster) - before
+def user(operator: str) -> str:
+    """How the API server knows that Airflow."""
+    return f"system:serviceaccount:{ACCOUNTS}:airflow-{operator}"
 
 
-def short_seconds(cluster: Cluster, airflow: Airflow, dag_id: str) -> float:
-    """How long a task takes that does next to nothing, in the middle of a few runs."""
-    namespace, recorder = _namespace(cluster)
-    recorder.stop()
-    found = []
-    for _ in range(SHORT_RUNS):
-        run = airflow.api.run_to_end(dag_id, namespace=namespace.name, script=RESULT)
-        assert run.state == "success", run
-        task = airflow.api.task(dag_id, run.run_id, "task")
-        found.append(datetime.fromisoformat(task["end_date"]) - datetime.fromisoformat(task["start_date"]))
-    return statistics.median(one.total_seconds() for one in found)
+def kubeconfig(cluster: Cluster, operator: str, directory: Path) -> Path:
+    """Make a user of its own for an Airflow. It may do anything: what it does is what is counted."""
+    name = f"airflow-{operator}"
+    cluster.kubectl("create", "serviceaccount", name, "-n", ACCOUNTS)
+    cluster.kubectl(
+        "create", "clusterrolebinding", name, "--clusterrole=cluster-admin", f"--serviceaccount={ACCOUNTS}:{name}"
+    )
+    document = json.loads(cluster.kubeconfig.read_text())
+    token = cluster.kubectl("create", "token", name, "-n", ACCOUNTS, "--duration=8h").strip()
+    document["users"][0]["user"] = {"token": token}
+    path = directory / f"{name}.kubeconfig"
+    path.touch(0o600)
+    path.write_text(json.dumps(document))
+    return path
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One operator's figures."""
-
-    requests: dict[str, Counts]
-    seconds: dict[str, float]
-
-
-def measure(cluster: Cluster, operator: str, dag_ids: list[str], tasks: int) -> Measured:
-    """Airflow's own requests for each DAG, and the time of a short task."""
+@contextlib.contextmanager
+def installed(cluster: Cluster, operator: str, dag_ids: list[str], directory: Path) -> Iterator[Airflow]:
+    """Give an Airflow whose DAGs use that operator."""
     environment = versions.find(ENVIRONMENTS[operator])
     environments.ensure(environment)
+    config = kubeconfig(cluster, operator, directory)
     variables = {
-        "AIRFLOW_CONN_KUBERNETES_DEFAULT": connection(cluster.kubeconfig, xcom_sidecar_container_image=PYTHON),
+        "AIRFLOW_CONN_KUBERNETES_DEFAULT": connection(config, xcom_sidecar_container_image=PYTHON),
         "PODTASK_TEST_OPERATOR": operator,
     }
-    home = Path(tempfile.mkdtemp(prefix="podtask-requests-")) / "home"
-    with (
-        Controller(cluster.kubeconfig, "--pod-hold-seconds=10"),
-        Airflow(environment.name, home, dags={DAGS: [*dag_ids, *SHORT_DAG_IDS]}, environment=variables) as airflow,
-    ):
-        alone = {xcom: without_airflow(cluster, operator, tasks, xcom=xcom) for xcom in {*map(_has_xcom, dag_ids)}}
-        counts = {i: with_airflow(cluster, airflow, i, tasks) - alone[_has_xcom(i)] for i in dag_ids}
-        return Measured(counts, {dag_id: short_seconds(cluster, airflow, dag_id) for dag_id in SHORT_DAG_IDS})
+    home = directory / operator
+    with Airflow(environment.name, home, dags={DAGS: [*dag_ids, *SHORT_DAG_IDS]}, environment=variables) as airflow:
+        yield airflow
 
 
-def _has_xcom(dag_id: str) -> bool:
-    return not dag_id.endswith("_without_xcom")
-
-
-def _namespace(cluster: Cluster) -> tuple[Namespace, Recorder]:
+@contextlib.contextmanager
+def recorded(cluster: Cluster) -> Iterator[tuple[Namespace, Recorder]]:
+    """Give a fresh namespace, and what is made in it."""
     namespace = Namespace(cluster.kubeconfig)
     namespace.wait_service_account()
     namespace.wait_root_certificate()
-    return namespace, Recorder(namespace)
+    recorder = Recorder(namespace)
+    try:
+        yield namespace, recorder
+    finally:
+        recorder.stop()
+        namespace.close()
 
 
-def _script(number: int) -> str:
-    return SCRIPT.replace("NUMBER", str(number))
+def run_to_end(airflow: Airflow, dag_id: str, **conf: Any) -> RunState:
+    """Run a DAG once. On a busy machine Airflow's API now and then takes longer to answer than anybody waits for it."""
+    run_id = airflow.api.trigger(dag_id, **conf)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return airflow.api.wait_run(dag_id, run_id, deadline - time.monotonic())
+        except (TimeoutError, URLError) as error:
+            assert time.monotonic() < deadline, f"{dag_id} goes on and on"
+            print(f"{airflow.version} does not answer: {error}", file=sys.stderr, flush=True)
 
 
-def _made(operator: str) -> str:
-    return "podtasks" if operator == "ours" else "pods"
+def play(cluster: Cluster, audit: Audit, airflow: Airflow, operator: str, dag_id: str, tasks: int) -> Played:
+    """Run a DAG once, and count."""
+    script = "sleep 2" if dag_id.endswith("_without_xcom") else SCRIPT
+    with recorded(cluster) as (namespace, recorder):
+        before = _metrics(cluster)
+        audit.news()
+        run = run_to_end(airflow, dag_id, namespace=namespace.name, script=script, count=tasks)
+        asked = audit.news()
+        counted = _metrics(cluster) - before
+        assert run.state == "success", run
+        pods = len(recorder.pods)
+    mine = dict(asked[user(operator)].most_common())
+    return Played(operator, dag_id, tasks, pods, mine, _short(asked), counted)
 
 
-def _pod(number: int) -> dict[str, Any]:
-    mount = {"name": "xcom", "mountPath": "/airflow/xcom"}
-    container = {"name": "base", "image": PYTHON, "command": ["sh", "-c", _script(number)], "volumeMounts": [mount]}
-    spec = {"restartPolicy": "Never", "containers": [container], "volumes": [{"name": "xcom", "emptyDir": {}}]}
-    return {"metadata": {"name": f"alone-{number}"}, "spec": spec}
+def short_seconds(cluster: Cluster, airflow: Airflow, dag_id: str) -> float:
+    """How long a task takes that does next to nothing."""
+    with recorded(cluster) as (namespace, _):
+        run = run_to_end(airflow, dag_id, namespace=namespace.name, script=RESULT)
+        assert run.state == "success", run
+        task = airflow.api.task(dag_id, run.run_id, "task")
+    return (datetime.fromisoformat(task["end_date"]) - datetime.fromisoformat(task["start_date"])).total_seconds()
 
 
-def report(name: str, counts: Counts, tasks: int) -> str:
+def measure(cluster: Cluster, audit: Audit, given: argparse.Namespace, directory: Path) -> Figures:
+    """Have the operators take turns."""
+    figures = Figures.read() if given.add and FIGURES.exists() else Figures()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(Controller(cluster.kubeconfig, "--pod-hold-seconds=10"))
+        airflows = {o: stack.enter_context(installed(cluster, o, given.dag, directory)) for o in given.operator}
+        for dag_id in given.dag:
+            for operator, airflow in airflows.items():
+                figures.add(play(cluster, audit, airflow, operator, dag_id, given.tasks))
+                print(report(figures.played[-1]), flush=True)
+        for dag_id in SHORT_DAG_IDS if given.runs else ():
+            times: dict[str, list[float]] = {operator: [] for operator in airflows}
+            for _ in range(given.runs):
+                for operator, airflow in airflows.items():
+                    times[operator].append(short_seconds(cluster, airflow, dag_id))
+                    print(f"{operator}, {dag_id}: {times[operator][-1]:.2f} s", flush=True)
+            for operator, found in times.items():
+                figures.seconds.setdefault(operator, {})[dag_id] = found
+            figures.write()
+    return figures
+
+
+def report(played: Played) -> str:
     """One line a kind of request, most frequent first, and their sum."""
-    lines = [f"{name}: {counts.total() / tasks:.2f} requests per task"]
-    lines += [f"  {count / tasks:6.2f}  {verb} {resource}" for (verb, resource), count in counts.most_common()]
+    lines = [f"{played.operator}, {played.dag_id}: {played.per_task:.2f} requests per task, {played.pods} Pods made"]
+    lines += [f"  {count / played.tasks:6.2f}  {what}" for what, count in played.requests.items()]
+    seen = f"everybody's, without {', '.join(map(str.strip, LONG))}"
+    return "\n".join([*lines, f"  ({seen}: {played.by_audit} by the audit log, {played.by_metrics} by the metrics)"])
+
+
+def table(figures: Figures) -> str:
+    """Everything in a few lines."""
+    lines = [f"{p.operator:9} {p.dag_id:30} {p.per_task:6.2f} requests per task" for p in figures.played]
+    for operator, dags in figures.seconds.items():
+        for dag_id, times in dags.items():
+            middle, ends = statistics.median(times), f"{min(times):.2f}-{max(times):.2f}"
+            lines.append(f"{operator:9} {dag_id:30} {middle:6.2f} s for one short task ({len(times)} runs, {ends})")
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Measure both, and print."""
+def _metrics(cluster: Cluster) -> int:
+    text = cluster.kubectl("get", "--raw", "/metrics")
+    return sum(value for labels, value in meter.samples(text) if labels["resource"] and _is_short(labels["verb"]))
+
+
+def _is_short(verb: str) -> bool:
+    return verb not in {"WATCH", "CONNECT"}
+
+
+def _short(asked: dict[str, Counts]) -> int:
+    total: Counter[str] = sum(asked.values(), Counter())
+    return sum(count for what, count in total.items() if not what.startswith(LONG))
+
+
+def _arguments() -> Any:
     parser = argparse.ArgumentParser(prog="python -m tests.airflow.requests_per_task")
-    parser.add_argument("--cluster", default="airflow-chaos")
+    parser.add_argument("--cluster", default="airflow-requests")
     parser.add_argument("--tasks", type=int, default=20)
-    parser.add_argument("--dag", nargs="+", choices=DAG_IDS, default=DAG_IDS)
+    parser.add_argument("--runs", type=int, default=5, help="of a short task, each")
+    parser.add_argument("--add", action="store_true", help="keep what earlier commands measured")
+    parser.add_argument("--dag", nargs="*", choices=DAG_IDS, default=DAG_IDS)
     parser.add_argument("--operator", nargs="+", choices=list(ENVIRONMENTS), default=list(ENVIRONMENTS))
-    given = parser.parse_args()
-    cluster = up(given.cluster, Form.NODE)
-    crd.install(cluster)
-    totals = {}
-    for operator in given.operator:
-        measured = measure(cluster, operator, given.dag, given.tasks)
-        for dag_id, counts in measured.requests.items():
-            print(report(f"{operator}, {dag_id}", counts, given.tasks), flush=True)
-            totals[f"{operator}, {dag_id}, requests per task"] = round(counts.total() / given.tasks, 2)
-        for dag_id, seconds in measured.seconds.items():
-            totals[f"{operator}, {dag_id}, seconds of a short task"] = round(seconds, 2)
-    print(json.dumps(totals, indent=2))
-    return 0
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure both, print, and keep the figures for the docs."""
+    given = _arguments()
+    with tempfile.TemporaryDirectory(prefix="podtask-requests-", ignore_cleanup_errors=True) as directory:
+        audit = Audit(Path(directory))
+        down(given.cluster)  # what a killed run left has another audit log
+        cluster = up(given.cluster, Form.NODE, extra_apiserver_args=audit.arguments())
+        try:
+            crd.install(cluster)
+            figures = measure(cluster, audit, given, Path(directory))
+        finally:
+            down(given.cluster)
+    print(table(figures))
+    return 0 if all(p.pods == p.tasks for p in figures.played if p.operator == "ours") else 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,116 @@
+"""The figures of docs/performance: what was measured last, read from files, medians over the rounds."""
+
+import json
+import shutil
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+NEW = ROOT / "build/bench"
+KEPT = ROOT / "docs/performance"
+NAMES = ("runs.json", "airflow.json", "kubelet.json")
+PROFILES = ("full", "machine", "short")
+"""The first of them that was played is what the page shows."""
+
+OURS, JOBS = "PodTask", "Job, unthrottled"
+
+
+def take() -> list[str]:
+    """Copy what was measured here since into the docs; gives the names."""
+    KEPT.mkdir(exist_ok=True)
+    found = [name for name in NAMES if (NEW / name).exists()]
+    for name in found:
+        shutil.copy(NEW / name, KEPT / name)
+    return found
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Everything that the page is made of."""
+
+    runs: list[dict[str, Any]]
+    airflow: dict[str, Any]
+    kubelet: dict[str, dict[str, float]]
+
+    @classmethod
+    def read(cls, directory: Path = KEPT) -> "Figures":
+        """Read what is there; what is not there was not measured."""
+        runs, airflow, kubelet = (_json(directory / name) for name in NAMES)
+        played = [p for p in PROFILES if any(r["profile"] == p for r in runs or [])]
+        chosen = [r for r in runs or [] if r["profile"] == played[0]]
+        return cls(chosen, airflow or {"played": [], "seconds": {}}, kubelet or {})
+
+    @property
+    def profile(self) -> str:
+        """The size of the loads."""
+        return str(self.runs[0]["profile"]) if self.runs else "none"
+
+    @property
+    def rounds(self) -> int:
+        """How often everything was played."""
+        return len({r["round"] for r in self.runs})
+
+    def busy(self) -> str:
+        """How much else ran on the machine: the load average before each run."""
+        loads = sorted(r["machine_load_before"] for r in self.runs)
+        return f"{statistics.median(loads):.1f} ({loads[0]:.1f}-{loads[-1]:.1f})" if loads else "unknown"
+
+    def loads(self) -> list[str]:
+        """The loads, in the order in which they were played."""
+        return list(dict.fromkeys(r["scenario"] for r in self.runs))
+
+    def systems(self, load: str) -> list[str]:
+        """Who took part, ours first."""
+        names = sorted({r["system"] for r in self.runs if r["scenario"] == load})
+        return sorted(names, key=lambda name: (name != OURS, not name.startswith("Job"), name))
+
+    def of(self, load: str, system: str) -> list[dict[str, Any]]:
+        """All rounds of one load on one system."""
+        return [r for r in self.runs if (r["scenario"], r["system"]) == (load, system)]
+
+    def median(self, load: str, system: str, *path: str) -> float | None:
+        """The median over the rounds of one figure; None where it was not measured."""
+        values = [v for r in self.of(load, system) if (v := _at(r["figures"], path)) is not None]
+        return statistics.median(values) if values else None
+
+    def spread(self, load: str, system: str, *path: str) -> tuple[float, float] | None:
+        """The least and the greatest of one figure."""
+        values = [v for r in self.of(load, system) if (v := _at(r["figures"], path)) is not None]
+        return (min(values), max(values)) if values else None
+
+    def paced(self) -> Iterator[tuple[float, str]]:
+        """The paced loads by rate."""
+        names = [n for n in self.loads() if n.startswith("paced-")]
+        yield from sorted((float(n.removeprefix("paced-")), n) for n in names)
+
+    def kept_up(self, system: str, share: float = 0.9) -> tuple[float, str] | None:
+        """The highest rate at which the tasks ended nearly as fast as they came, and the name of that load."""
+        found = [
+            (rate, name)
+            for rate, name in self.paced()
+            if (done := self.median(name, system, "tasks_per_second")) is not None and done >= share * rate
+        ]
+        return max(found, default=None)
+
+    def seconds(self, operator: str, dag_id: str) -> float | None:
+        """The median of a short task from Airflow."""
+        times = self.airflow["seconds"].get(operator, {}).get(dag_id)
+        return statistics.median(times) if times else None
+
+    def played(self, operator: str, dag_id: str) -> dict[str, Any] | None:
+        """The requests of one DAG."""
+        return next((p for p in self.airflow["played"] if (p["operator"], p["dag_id"]) == (operator, dag_id)), None)
+
+
+def _at(figures: dict[str, Any], path: tuple[str, ...]) -> float | None:
+    found: Any = figures
+    for key in path:
+        found = found.get(key) if found else None
+    return None if found is None else float(found)
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.exists() else None

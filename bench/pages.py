@@ -1,0 +1,189 @@
+"""`python -m bench.pages`: writes docs/performance.md and its plots out of the figures.
+
+What is new in build/bench is copied to docs/performance first, so the page can be written again from the repository
+alone. `--check` writes nothing and fails where page, plots and figures do not agree.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import budgets, plots
+from .figures import KEPT, ROOT, Figures, take
+
+PAGE = ROOT / "docs/performance.md"
+TEMPLATE = Path(__file__).with_name("page.md")
+DAG_IDS = ("sync_mapped_without_xcom", "sync_mapped", "deferrable_mapped_without_xcom", "deferrable_mapped")
+NO_FIGURE = "-"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first hold figures."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def budget_table(figures: Figures) -> str:
+    """Every budget."""
+    lines = [["budget (design §7)", "limit", "measured", "", "command"], ["---"] * 5]
+    lines += [[r.what, r.budget, r.measured, r.verdict, f"`{r.command}`"] for r in budgets.rows(figures)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def load_table(figures: Figures) -> str:
+    """What each load gave on each system."""
+    head = ["load, system", "tasks", "tasks/s", "created → Pod p50, p99 ms", "ended → final p50, p99 ms"]
+    head += ["own CPU ms/task", "API server CPU ms/task", "requests/task"]
+    loads = [load for load in figures.loads() if load not in {"standing", "cleaning"}]
+    return table(head, [_load_row(figures, load, system) for load in loads for system in figures.systems(load)])
+
+
+def _load_row(figures: Figures, load: str, system: str) -> list[str]:
+    return [
+        f"{load}, {system}",
+        f"{figures.of(load, system)[0]['tasks']:,}{_failed(figures, load, system)}",
+        _with_spread(figures, load, system),
+        _pair(figures, load, system, "created_to_pod_ms"),
+        _pair(figures, load, system, "ended_to_final_ms"),
+        _number(figures.median(load, system, "controller_cpu_ms_per_task"), "{:.1f}"),
+        _number(figures.median(load, system, "server_cpu_ms_per_task"), "{:.0f}"),
+        _number(plots.requests_per_task(figures, load, system), "{:.1f}"),
+    ]
+
+
+def request_table(figures: Figures) -> str:
+    """Which requests a task is made of, in the load that all systems take part in."""
+    systems = figures.systems(plots.COMMON)
+    kinds = sorted({k for s in systems for r in figures.of(plots.COMMON, s) for k in r["figures"]["requests_per_task"]})
+    rows = [
+        [kind, *(_number(figures.median(plots.COMMON, s, "requests_per_task", kind), "{:.2f}") for s in systems)]
+        for kind in kinds
+    ]
+    return table(["request", *systems], rows)
+
+
+def airflow_table(figures: Figures) -> str:
+    """Airflow's own requests for each DAG."""
+    both = [(dag_id, operator) for dag_id in DAG_IDS for operator in ("ours", "original")]
+    rows = [_airflow_row(played) for dag_id, operator in both if (played := figures.played(operator, dag_id))]
+    head = ["DAG, operator", "tasks", "Pods made", "requests/task", "which", "everybody's, audit log / metrics"]
+    return table(head, rows)
+
+
+def _airflow_row(played: dict[str, Any]) -> list[str]:
+    tasks, requests = played["tasks"], played["requests"]
+    return [
+        f"{played['dag_id']}, {played['operator']}",
+        str(tasks),
+        str(played["pods"]),
+        f"{sum(requests.values()) / tasks:.2f}",
+        ", ".join(f"{count / tasks:.2f} {what}" for what, count in requests.items()),
+        f"{played['by_audit']} / {played['by_metrics']}",
+    ]
+
+
+def seconds_table(figures: Figures) -> str:
+    """How long one short task takes in Airflow."""
+    rows = []
+    for mode in ("sync", "deferrable"):
+        cells = []
+        for operator in ("ours", "original"):
+            times = figures.airflow["seconds"].get(operator, {}).get(f"{mode}_once", [])
+            middle = figures.seconds(operator, f"{mode}_once")
+            ends = f" ({min(times):.1f}-{max(times):.1f}, {len(times)} runs)" if times else ""
+            cells.append(_number(middle, "{:.1f} s") + ends)
+        rows.append([mode, *cells])
+    return table(["mode", "PodTaskOperator", "KubernetesPodOperator"], rows)
+
+
+def other_table(figures: Figures) -> str:
+    """What stands and what is cleaned away."""
+    cases = (
+        ("standing", "held_rss_mib", "controller's memory, all tasks live", "{:.0f} MiB"),
+        ("standing", "restart_ready_seconds", "restarted controller ready", "{:.1f} s"),
+        ("standing", "restart_first_task_seconds", "restarted controller has ended a new task", "{:.1f} s"),
+        ("standing", "restart_cpu_seconds", "CPU of that restart", "{:.1f} s"),
+        ("cleaning", "tasks_per_second", "tasks with a TTL of 0, ended", "{:.1f}/s"),
+        ("cleaning", "last_gone_seconds_after_last_end", "last object gone after last end", "{:.1f} s"),
+        ("cleaning", "controller_cpu_ms_per_task", "own CPU per task, deletion included", "{:.1f} ms"),
+    )
+    rows = [
+        [f"{load}, {system}: {what}", f"{figures.of(load, system)[0]['tasks']:,}", _number(found, form)]
+        for load, key, what, form in cases
+        for system in figures.systems(load)
+        if (found := figures.median(load, system, key)) is not None
+    ]
+    return table(["", "tasks", ""], rows)
+
+
+PARTS: dict[str, Callable[[Figures], str]] = {
+    "budgets": budget_table,
+    "loads": load_table,
+    "requests": request_table,
+    "airflow": airflow_table,
+    "seconds": seconds_table,
+    "other": other_table,
+    "profile": lambda figures: figures.profile,
+    "rounds": lambda figures: str(figures.rounds),
+    "busy": lambda figures: figures.busy(),
+}
+
+
+def files(figures: Figures) -> dict[Path, str]:
+    """All that is generated."""
+    drawn = plots.all_plots(figures)
+    lines = [line for line in TEMPLATE.read_text().splitlines() if not _shows_nothing(line, drawn)]
+    page = "\n".join([*lines, ""])
+    for name, make in PARTS.items():
+        page = page.replace("{{" + name + "}}", make(figures))
+    return {PAGE: page, **{KEPT / f"{name}.svg": text for name, text in drawn.items()}}
+
+
+def main() -> int:
+    """Write, or compare."""
+    parser = argparse.ArgumentParser(prog="python -m bench.pages", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail where a file is not what the figures say")
+    if parser.parse_args().check:
+        wrong = [p for p, text in files(Figures.read()).items() if not p.exists() or p.read_text() != text]
+        for path in wrong:
+            print(f"{path.relative_to(ROOT)} is not what its figures say: `python -m bench.pages`", file=sys.stderr)
+        return 1 if wrong else 0
+    print("new figures:", ", ".join(take()) or "none")
+    for path, text in files(Figures.read()).items():
+        path.write_text(text)
+        print(path.relative_to(ROOT))
+    return 0
+
+
+def _shows_nothing(line: str, drawn: Collection[str]) -> bool:
+    """Whether it is the place of a plot that there are no figures for."""
+    plot = re.search(r"\(performance/([a-z-]+)\.svg\)", line)
+    return plot is not None and plot[1] not in drawn
+
+
+def _number(value: float | None, form: str) -> str:
+    return NO_FIGURE if value is None else form.format(value)
+
+
+def _failed(figures: Figures, load: str, system: str) -> str:
+    most = figures.spread(load, system, "failed")
+    return f" ({most[1]:.0f} failed)" if most and most[1] else ""
+
+
+def _pair(figures: Figures, load: str, system: str, key: str) -> str:
+    low, high = (figures.median(load, system, key, quantile) for quantile in ("p50", "p99"))
+    return f"{_number(low, '{:,.0f}')}, {_number(high, '{:,.0f}')}"
+
+
+def _with_spread(figures: Figures, load: str, system: str) -> str:
+    middle = figures.median(load, system, "tasks_per_second")
+    ends = figures.spread(load, system, "tasks_per_second")
+    more = f" ({ends[0]:.1f}-{ends[1]:.1f})" if ends and figures.rounds > 1 else ""
+    return _number(middle, "{:.1f}") + more
+
+
+if __name__ == "__main__":
+    sys.exit(main())

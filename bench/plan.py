@@ -1,0 +1,64 @@
+"""Which loads are put on which systems, and how large: a profile is the size of everything."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from .peers import ExecutorPods, Original, OriginalDeferrable
+from .scenarios import Run, cleaning, finishing, standing
+from .systems import Jobs, PodTasks, System, UnthrottledJobs
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Counts of tasks, and seconds of paced loads."""
+
+    what: str
+    burst: int
+    small: int
+    """The burst that the slow peers take part in."""
+    rates: tuple[int, ...]
+    paced_seconds: int
+    retries: int
+    standing: int
+    cleaning: int
+
+
+PROFILES = {
+    "full": Profile("issue 7's sizes, hours", 5000, 500, (10, 20, 50, 100), 120, 1000, 20_000, 20_000),
+    "machine": Profile("what two cores do in 35 minutes", 2000, 150, (10, 20, 50), 30, 400, 20_000, 1000),
+    "short": Profile("whether it works, minutes", 250, 25, (10, 20, 50), 6, 50, 1000, 500),
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One load on one system."""
+
+    system: str
+    run: Callable[[], Awaitable[Run]]
+
+
+def plan(size: Profile) -> Iterator[tuple[str, list[Work]]]:
+    """Give each load's name with one piece of work for each system."""
+    fast: list[Callable[[], System]] = [PodTasks, UnthrottledJobs]
+    slow: list[Callable[[], System]] = [Jobs, Original, OriginalDeferrable, ExecutorPods]
+
+    def each(
+        name: str,
+        kinds: list[Callable[[], System]],
+        work: Callable[..., Awaitable[Run]],
+        *given: object,
+        **more: object,
+    ) -> tuple[str, list[Work]]:
+        systems = [kind() for kind in kinds]
+        return name, [Work(system.name, partial(work, name, system, *given, **more)) for system in systems]
+
+    yield each("burst", fast, finishing, size.burst)
+    yield each("burst-small", fast + slow, finishing, size.small)
+    yield each("paced-3", fast + slow, finishing, 3 * size.paced_seconds, rate=3)
+    for rate in size.rates:
+        yield each(f"paced-{rate}", fast, finishing, rate * size.paced_seconds, rate=rate)
+    yield each("retries", fast, finishing, size.retries, failing=0.2)
+    yield each("standing", fast[:1], standing, size.standing)
+    yield each("cleaning", fast, cleaning, size.cleaning)

@@ -1,0 +1,196 @@
+"""The page says what the figures say: budgets, tables, plots."""
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bench import budgets, figures, pages, plots, svg
+from bench.figures import JOBS, OURS, Figures
+
+Runs = list[dict[str, Any]]
+
+
+def run(load: str, system: str, number: int = 0, tasks: int = 100, profile: str = "machine", **given: Any) -> Any:
+    measured = {"requests_per_task": {"POST pods": 1.0}, "tasks_per_second": 10.0, **given}
+    place = {
+        "scenario": load,
+        "system": system,
+        "tasks": tasks,
+        "round": number,
+        "profile": profile,
+        "machine_load_before": 0.5,
+    }
+    return {**place, "figures": measured}
+
+
+def make(*runs: Any, airflow: Any = None, kubelet: Any = None) -> Figures:
+    return Figures(list(runs), airflow or {"played": [], "seconds": {}}, kubelet or {})
+
+
+def budget(got: Figures, what: str) -> budgets.Row:
+    return next(row for row in budgets.rows(got) if what in row.what)
+
+
+PACED = {"created_to_pod_ms": {"p50": 5.0, "p99": 20.0}, "ended_to_final_ms": {"p50": 5.0, "p99": 60.0}}
+
+CASES = {
+    "half as fast again is a hit": (
+        [run("burst", OURS, tasks_per_second=30.0), run("burst", JOBS, tasks_per_second=20.0)],
+        "task throughput",
+        "hit",
+    ),
+    "a little less is a miss": (
+        [run("burst", OURS, tasks_per_second=29.0), run("burst", JOBS, tasks_per_second=20.0)],
+        "task throughput",
+        "**missed**",
+    ),
+    "no peer, no verdict": ([run("burst", OURS)], "task throughput", "not shown"),
+    "too slow at a lower rate is a miss": ([run("paced-10", OURS, **PACED)], "Pod terminal", "**missed**"),
+    "quick at a lower rate shows nothing about 100/s": (
+        [run("paced-10", OURS, **PACED)],
+        "Pod created, 100/s",
+        "not shown",
+    ),
+    "quick at that rate is a hit": (
+        [run("paced-100", OURS, **(PACED | {"tasks_per_second": 99.0}))],
+        "Pod created, 100/s",
+        "hit",
+    ),
+    "small with fewer tasks shows nothing about 20,000": (
+        [run("standing", OURS, tasks=1000, held_rss_mib=90.0)],
+        "memory at",
+        "not shown",
+    ),
+    "small with all of them is a hit": (
+        [run("standing", OURS, tasks=20_000, held_rss_mib=119.0)],
+        "memory at",
+        "hit",
+    ),
+    "too much CPU is a miss": ([run("burst", OURS, controller_cpu_ms_per_task=1.6)], "controller CPU", "**missed**"),
+}
+
+
+@pytest.mark.parametrize(("runs", "what", "want"), CASES.values(), ids=CASES.keys())
+def test_verdicts(runs: Runs, what: str, want: str) -> None:
+    assert budget(make(*runs), what).verdict == want
+
+
+def test_a_load_that_was_not_kept_up_with_is_no_latency() -> None:
+    crawling = {**PACED, "tasks_per_second": 12.0, "ended_to_final_ms": {"p50": 900.0, "p99": 9000.0}}
+    row = budget(make(run("paced-10", OURS, **PACED), run("paced-50", OURS, **crawling)), "Pod terminal")
+    assert row.measured.startswith("p99 60 ms at 10/s")
+
+
+def test_airflow_is_slower_or_faster_than_the_original() -> None:
+    seconds = {"ours": {"sync_once": [4, 5, 6]}, "original": {"sync_once": [5, 6, 7]}}
+    row = budget(make(airflow={"played": [], "seconds": seconds}), "start → end, sync")
+    assert (row.measured, row.verdict) == ("5.0 s against 6.0 s", "hit")
+
+
+def test_the_share_of_the_watch_is_told_apart_from_a_tasks_own_requests() -> None:
+    ours = {"create podtasks": 20, "patch podtasks": 20, "get pods/log": 20, "list podtasks": 2, "watch podtasks": 1}
+    both = [
+        {"operator": operator, "dag_id": "deferrable_mapped", "tasks": 20, "requests": requests}
+        for operator, requests in (("ours", ours), ("original", {"get pods": 200}))
+    ]
+    row = budget(make(airflow={"played": both, "seconds": {}}), "deferred task, with XCom")
+    assert (row.measured, row.verdict) == ("3.00, and 0.15 for the watch; the original 10.0", "hit")
+
+
+def test_our_writes_are_told_apart_from_the_schedulers_event() -> None:
+    asked = {"POST pods": 1.0, "PATCH pods": 1.0, "PATCH podtasks/status": 2.0, "POST events": 1.5, "GET pods": 3.0}
+    got = make(run("paced-10", OURS, requests_per_task=asked, pods_per_task=1.0))
+    assert budgets.own_writes(got, "paced-10") == 4.5
+
+
+def test_rounds_are_medians() -> None:
+    got = make(*(run("burst", OURS, number, tasks_per_second=t) for number, t in enumerate((10.0, 30.0, 11.0))))
+    assert got.median("burst", OURS, "tasks_per_second") == 11.0
+    assert got.spread("burst", OURS, "tasks_per_second") == (10.0, 30.0)
+
+
+def everything() -> Figures:
+    systems = (OURS, JOBS, "KubernetesPodOperator")
+    paced = [run(f"paced-{rate}", s, **PACED, tasks_per_second=float(rate)) for rate in (3, 20) for s in systems[:2]]
+    small = [run(plots.COMMON, s) for s in systems]
+    standing = run("standing", OURS, tasks=20_000, rss_mib_by_live_tasks=[[0, 60.0], [20_000, 130.0]])
+    played = [{"operator": "ours", "dag_id": "sync_mapped", "tasks": 2, "requests": {"create podtasks": 2}}]
+    told = {"pods": 2, "by_audit": 5, "by_metrics": 5}
+    return make(*paced, *small, standing, airflow={"played": [p | told for p in played], "seconds": {}})
+
+
+def test_every_plot_is_well_formed_and_within_its_frame() -> None:
+    drawn = plots.all_plots(everything())
+    names = {"throughput", "created-to-pod", "ended-to-final", "memory", "requests", "airflow-requests"}
+    assert set(drawn) == names
+    for text in drawn.values():
+        root = ET.fromstring(text)  # noqa: S314 - our own
+        _, _, width, height = map(float, root.attrib["viewBox"].split())
+        for line in root.iter("{http://www.w3.org/2000/svg}polyline"):
+            for pair in line.attrib["points"].split():
+                x, y = map(float, pair.split(","))
+                assert 0 <= x <= width
+                assert 0 <= y <= height
+
+
+def test_a_name_cannot_break_a_plot() -> None:
+    text = svg.bars("<&>", [("a < b & c", 1.0, 0)])
+    assert "a < b & c" in [t.text for t in ET.fromstring(text).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314
+
+
+SCALES = {
+    "a few": (svg.Scale(0, 50, 0, 1), [0, 10, 20, 30, 40, 50]),
+    "small": (svg.Scale(0, 0.9, 0, 1), [0.0, 0.2, 0.4, 0.6, 0.8]),
+    "powers": (svg.Scale(1, 1000, 0, 1, log=True), [1, 10, 100, 1000]),
+}
+
+
+@pytest.mark.parametrize(("scale", "want"), SCALES.values(), ids=SCALES.keys())
+def test_ticks_are_round(scale: svg.Scale, want: list[float]) -> None:
+    assert scale.ticks() == pytest.approx(want)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Figures and page of their own."""
+    (tmp_path / "new").mkdir()
+    (tmp_path / "kept").mkdir()
+    monkeypatch.setattr(figures, "NEW", tmp_path / "new")
+    monkeypatch.setattr(figures, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(pages, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(Figures, "read", classmethod(lambda _: everything()))
+    return tmp_path
+
+
+def test_check_sees_an_edit_of_the_page_and_of_a_plot(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["pages"])
+    assert pages.main() == 0
+    monkeypatch.setattr("sys.argv", ["pages", "--check"])
+    assert pages.main() == 0
+    for path in (place / "page.md", place / "kept/memory.svg"):
+        right = path.read_text()
+        path.write_text(right.replace("20,000", "40,000"))
+        assert pages.main() == 1, path
+        path.write_text(right)
+
+
+def test_no_placeholder_is_left_in_the_page() -> None:
+    page = pages.files(everything())[pages.PAGE]
+    assert "{{" not in page
+
+
+def test_the_page_shows_no_plot_that_is_not_there() -> None:
+    assert "performance/memory.svg" in pages.files(everything())[pages.PAGE]
+    assert "performance/memory.svg" not in pages.files(make(run("burst", OURS)))[pages.PAGE]
+
+
+def test_new_figures_are_taken_and_old_ones_stay(place: Path) -> None:
+    (place / "new/runs.json").write_text("[1]")
+    (place / "kept/kubelet.json").write_text("{}")
+    assert figures.take() == ["runs.json"]
+    assert (place / "kept/runs.json").read_text() == "[1]"
+    assert (place / "kept/kubelet.json").exists()

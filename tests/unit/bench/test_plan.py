@@ -1,0 +1,37 @@
+"""What is played, and what is not played again."""
+
+from bench.__main__ import is_done
+from bench.figures import PROFILES as SHOWN
+from bench.plan import PROFILES, plan
+from bench.plots import COMMON
+from bench.systems import PodTasks
+
+DONE = [{"profile": "short", "scenario": "burst", "system": "PodTask", "round": 1}]
+
+
+def test_only_the_very_same_run_is_done() -> None:
+    assert is_done(DONE, "short", "burst", "PodTask", 1)
+    for other in (
+        ("full", "burst", "PodTask", 1),
+        ("short", "paced-3", "PodTask", 1),
+        ("short", "burst", "Job", 1),
+        ("short", "burst", "PodTask", 0),
+    ):
+        assert not is_done(DONE, *other)
+
+
+def test_ours_takes_part_in_every_load() -> None:
+    for size in PROFILES.values():
+        for load, works in plan(size):
+            assert PodTasks.name in [work.system for work in works], load
+
+
+def test_every_peer_takes_part_in_one_common_load() -> None:
+    for size in PROFILES.values():
+        loads = dict(plan(size))
+        everybody = {work.system for works in loads.values() for work in works}
+        assert {work.system for work in loads[COMMON]} == everybody
+
+
+def test_the_page_knows_every_profile() -> None:
+    assert set(SHOWN) == set(PROFILES)
