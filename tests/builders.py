@@ -206,7 +206,7 @@ class MadePod:
 def make_pod(number: int = 1, *, container: str = names.DEFAULT_CONTAINER, name: str = "") -> MadePod:
     """The Pod of an attempt as the API server has it right after the create."""
     owner = pod.OwnerReference(kind=names.KIND, name=NAME, uid=UID, controller=True)
-    meta = pod.Metadata(
+    meta = pod.PodMetadata(
         name=name or pod_name(number),
         namespace="default",
         uid=f"pod-{number}",

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from kubernetes import client
@@ -34,12 +35,30 @@ class Fault:
 def api_server_restarted(stand: Stand, seconds: float) -> str:
     """Away for as long as it takes, which is longer than the Lease in the long form."""
     before = stand.cluster.pid("apiserver")
+    begun = time.monotonic()
     stand.cluster.stop("apiserver")
+    # What is created after this was taken by the server that came back; times in the API are whole seconds.
+    stand.away_since = datetime.now(UTC)
     time.sleep(seconds)
     stand.cluster.start("apiserver")
+    _wait_answer(stand)
+    away = time.monotonic() - begun
     stand.cluster.wait_ready()
     assert stand.cluster.pid("apiserver") != before
-    return f"API server away for {seconds:.0f} s"
+    return f"API server away for {away:.0f} s"
+
+
+def _wait_answer(stand: Stand) -> None:
+    """Return once the API server says that it is ready; the node may come later."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            stand.cluster.kubectl("get", "--raw", "/readyz")
+        except ClusterError:
+            assert time.monotonic() < deadline, "the API server does not come back"
+            time.sleep(0.1)
+        else:
+            return
 
 
 def etcd_paused(stand: Stand, seconds: float) -> str:

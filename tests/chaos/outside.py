@@ -24,8 +24,8 @@ from pathlib import Path
 
 from cluster import Form, down, up
 from tests.chaos.play import PATIENCE_SECONDS
-from tests.chaos.report import Outcome
-from tests.chaos.stand import Stand
+from tests.chaos.report import FRESH_MIB, TASK_MIB, Outcome
+from tests.chaos.stand import Memory, Stand
 from tests.chaos.workload import Batch, Verdict
 from tests.chart.rendered import NAMESPACE
 from tests.harness import crd
@@ -141,15 +141,16 @@ def play(stand: Stand, name: str, tasks: int, seed: int) -> Outcome:
         stand.without_chart(),
         FAULTS[name](stand, Path(folder)) as (process, strike),
     ):
-        before = _memory_mib(process.pid)
+        before = _memory(process.pid)
         with batch.arriving(SECONDS):
             proof = strike()
         verdict = batch.wait(PATIENCE_SECONDS)
-        after = _memory_mib(process.pid)
+        after = _memory(process.pid)
         assert process.terminate() == 0
     if name == "clock jump":
         verdict.longest_delay_seconds = math.nan  # by a clock that is wrong
-    return Outcome(name, proof, verdict, 0, before, after, time.monotonic() - begun)
+        stand.clear()
+    return Outcome(name, proof, verdict, 0, before, after, time.monotonic() - begun, allowed_mib=FRESH_MIB)
 
 
 def full_queue(tasks: int) -> Outcome:
@@ -165,7 +166,7 @@ def full_queue(tasks: int) -> Outcome:
         ):
             namespace.wait_service_account()
             recorder = Recorder(namespace)
-            before = _memory_mib(process.pid)
+            before = _memory(process.pid)
             process.send(signal.SIGSTOP)
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda number: namespace.create(f"task-{number}", image="simulated"), range(tasks)))
@@ -173,8 +174,10 @@ def full_queue(tasks: int) -> Outcome:
             recorder.until(lambda seen: _ended(seen) == tasks, 600)
             verdict = _verdict(recorder, tasks)
             recorder.stop()
-            after = _memory_mib(process.pid)
-            return Outcome(FULL_QUEUE, f"{tasks} tasks at once", verdict, 0, before, after, time.monotonic() - begun)
+            after = _memory(process.pid)
+            took, allowed = time.monotonic() - begun, FRESH_MIB + TASK_MIB * tasks
+            proof = f"{tasks} tasks at once"
+            return Outcome(FULL_QUEUE, proof, verdict, 0, before, after, took, allowed_mib=allowed)
     finally:
         cluster.down()
 
@@ -191,5 +194,7 @@ def _verdict(seen: Recorder, tasks: int) -> Verdict:
     return Verdict(tasks, right, len(seen.pods) - tasks, delay)
 
 
-def _memory_mib(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+def _memory(pid: int) -> Memory:
+    """Give what is resident; this process serves no metrics."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return Memory(pages * os.sysconf("SC_PAGESIZE") / 2**20, 0)

@@ -5,25 +5,48 @@ import time
 
 from tests.chaos.faults import FAULTS
 from tests.chaos.report import Outcome
-from tests.chaos.stand import Stand
+from tests.chaos.stand import Memory, Stand
 from tests.chaos.workload import Batch
 
 PATIENCE_SECONDS = 180.0
 """How long tasks may take after the fault. Two cores start one or two Pods a second."""
 
 
+WARM_UP_TASKS = 12
+
+
 def play(stand: Stand, name: str, seconds: float, tasks: int, seed: int) -> Outcome:
     """Let tasks arrive, strike, and see what became of everything."""
     begun = time.monotonic()
     stand.wait_leader()
-    before, restarts = stand.memory_mib(), stand.restarts()
-    prefix = f"{name.replace(' ', '-')}-{random.Random(seed).randrange(10**6)}"
-    batch = Batch(stand.namespace, stand.runs, prefix, tasks, seed)
+    before, restarts = stand.rest or _warm_up(stand, seed), stand.restarts()
+    stand.away_since = None
+    batch = _batch(stand, name, tasks, seed)
     with batch.arriving(seconds):
         proof = FAULTS[name].strike(stand, seconds)
     stand.wait_controllers()
     verdict = batch.wait(PATIENCE_SECONDS)
+    stand.clear()
     stand.wait_leader()
     # A replica that was replaced brings a count of its own.
     restarted = max(0, stand.restarts() - restarts)
-    return Outcome(name, proof, verdict, restarted, before, stand.memory_mib(), time.monotonic() - begun)
+    outcome = Outcome(name, proof, verdict, restarted, before, stand.memory(), time.monotonic() - begun)
+    outcome.away_since = stand.away_since
+    return outcome
+
+
+def _warm_up(stand: Stand, seed: int) -> Memory:
+    """Run some tasks without a fault: what a controller holds at rest is known only after its first work."""
+    batch = _batch(stand, "warm-up", WARM_UP_TASKS, seed)
+    with batch.arriving(1):
+        pass
+    verdict = batch.wait(PATIENCE_SECONDS)
+    assert not verdict.wrong, verdict.wrong
+    stand.clear()
+    stand.rest = stand.memory()
+    return stand.rest
+
+
+def _batch(stand: Stand, name: str, tasks: int, seed: int) -> Batch:
+    prefix = f"{name.replace(' ', '-')}-{random.Random(seed).randrange(10**6)}"
+    return Batch(stand.namespace, stand.runs, prefix, tasks, seed)

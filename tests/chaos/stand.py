@@ -7,20 +7,35 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from kubernetes import client
 
 from cluster import Cluster, Form, down, up
 from cluster.errors import ClusterError
 from cluster.images.load import load
 from tests.chaos.wire import Wire
 from tests.chart.rendered import CHART, NAMESPACE, RELEASE, flags, helm
-from tests.harness.tasks import Namespace
+from tests.harness.tasks import TASKS, Namespace
 
 NAME = "podtask-chaos"
 _SELECTOR = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=controller")
 _SETTINGS = ("controller.podHoldSeconds=20", "controller.relistSeconds=60")
 """The hold is longer than Lease and write together; a minute of it would make each fault wait for its Pods' end."""
+
+
+_LOOKS = 3
+
+
+class Memory(NamedTuple):
+    """What one process holds."""
+
+    mib: float
+    """Resident, which Python and the C library give back in part."""
+    blocks: float
+    """Python's own, which fall back to where they were unless something is kept."""
 
 
 @dataclass
@@ -32,6 +47,10 @@ class Stand:
     namespace: Namespace
     runs: Path
     """A folder of the machine that every task can write to."""
+    away_since: datetime | None = None
+    """When the API server went away in the fault that is played, where it did."""
+    rest: Memory | None = None
+    """What the leader held before the first fault, with no task there but after it had run some."""
 
     def controllers(self) -> list[dict[str, Any]]:
         """The controller's Pods."""
@@ -64,13 +83,27 @@ class Stand:
                 found[name] = self.cluster.kubectl("get", "--raw", path).splitlines()
         return found
 
-    def memory_mib(self) -> float:
-        """The resident memory of the replica that works."""
-        found = self.metrics()
-        return (
-            max((_number(found[name], "process_resident_memory_bytes") for name in _leaders(found)), default=0.0)
-            / 2**20
+    def memory(self) -> Memory:
+        """Give the memory of the replica that works: the least of a few looks, as some of it is on its way out."""
+        looks = []
+        for _ in range(_LOOKS):
+            found = self.metrics()
+            looks += [memory_of(found[name]) for name in _leaders(found)]
+            time.sleep(1)
+        return Memory(min(look.mib for look in looks), min(look.blocks for look in looks))
+
+    def clear(self) -> None:
+        """Delete every task, and return once nothing is left of them."""
+        place = client.CustomObjectsApi(self.namespace.api_client)
+        place.delete_collection_namespaced_custom_object(
+            namespace=self.namespace.name, propagation_policy="Background", **TASKS
         )
+        deadline = time.monotonic() + 120
+        while place.list_namespaced_custom_object(namespace=self.namespace.name, **TASKS)["items"] or any(
+            pod for pod in self.namespace.pods()
+        ):
+            assert time.monotonic() < deadline, "tasks or Pods are left"
+            time.sleep(1)
 
     def leaders(self) -> list[str]:
         """The Pods that say that they lead."""
@@ -94,6 +127,11 @@ class Stand:
 
     def _scale(self, replicas: int) -> None:
         self.cluster.kubectl("scale", "-n", NAMESPACE, f"deployment/{RELEASE}", f"--replicas={replicas}")
+
+
+def memory_of(lines: list[str]) -> Memory:
+    """Read it out of what a controller says about itself."""
+    return Memory(_number(lines, "process_resident_memory_bytes") / 2**20, _number(lines, "podtask_memory_blocks"))
 
 
 def _leaders(metrics: dict[str, list[str]]) -> list[str]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos import report
+from cluster import Cluster
+from tests.chaos import memory, report
 from tests.chaos.faults import FAULTS
 from tests.chaos.play import play
 from tests.chaos.report import Outcome
@@ -37,3 +38,17 @@ def test_every_task_ends_right(stand: Stand, outcomes: list[Outcome], name: str)
     outcome = play(stand, name, FAULTS[name].short_seconds, TASKS, SEED)
     outcomes.append(outcome)
     assert outcome.is_clean, report.table([outcome])
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[Cluster]:
+    """Tasks by the hundred need nodes that are none."""
+    with memory.standing() as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("leaks", [False, True])
+def test_memory_comes_back_and_a_leak_is_seen(simulated: Cluster, leaks: bool) -> None:
+    growth = memory.measure(simulated, rounds=3, tasks=200, leaks=leaks)
+    print(f"\n{growth}")
+    assert growth.is_clean is not leaks

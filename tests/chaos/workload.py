@@ -70,7 +70,15 @@ class Verdict:
     """Runs beyond those that the task's own failures explain."""
     longest_delay_seconds: float = 0.0
     """The longest that a task waited for the controller: for its Pod, or for its end to be recorded."""
+    longest_start_seconds: float = 0.0
+    """The first of the two alone. The second holds the kubelet's own pauses: it tells an end again after 10 s."""
     wrong: list[str] = field(default_factory=list)
+    starts: list[tuple[datetime, float]] = field(default_factory=list)
+    """When each task was created, and how long it waited for its Pod."""
+
+    def longest_start_since(self, moment: datetime) -> float:
+        """Give the longest wait for a Pod of those that were created after a moment."""
+        return max((seconds for created, seconds in self.starts if created >= moment), default=0.0)
 
 
 class Batch:
@@ -137,7 +145,10 @@ class Batch:
         # A disruption (none of these faults should make one) is a run of its own, and counted by the controller.
         allowed = kind.runs + status.get("disruptionCount", 0)
         verdict.duplicates += max(0, len(ran) - allowed)
-        verdict.longest_delay_seconds = max(verdict.longest_delay_seconds, _delay(task))
+        start, record = _delays(task)
+        verdict.starts.append((_time(task["metadata"]["creationTimestamp"]), start))
+        verdict.longest_start_seconds = max(verdict.longest_start_seconds, start)
+        verdict.longest_delay_seconds = max(verdict.longest_delay_seconds, start, record)
         result = status.get("xcom", {}).get("value")
         found = (status["phase"], len(ran), len(set(ran)), result)
         wanted = (kind.phase, allowed, allowed, json.dumps(name) if kind.has_result else None)
@@ -151,15 +162,18 @@ def _has_ended(task: dict[str, Any]) -> bool:
     return task.get("status", {}).get("phase") in TERMINAL
 
 
-def _delay(task: dict[str, Any]) -> float:
-    """Give the longer of the two waits for the controller. Whole seconds: those are the API's times."""
+def _delays(task: dict[str, Any]) -> tuple[float, float]:
+    """Give both waits for the controller. Whole seconds: those are the API's times."""
     status = task["status"]
     attempts = status.get("attempts", [])
     if not attempts:
-        return 0.0
-    waits = [(task["metadata"]["creationTimestamp"], attempts[0].get("createTime"))]
-    waits.append((attempts[-1].get("finishTime"), status.get("completionTime")))
-    return max((_time(end) - _time(begin)).total_seconds() for begin, end in waits if begin and end)
+        return 0.0, 0.0
+    start = _between(task["metadata"]["creationTimestamp"], attempts[0].get("createTime"))
+    return start, _between(attempts[-1].get("finishTime"), status.get("completionTime"))
+
+
+def _between(begin: str | None, end: str | None) -> float:
+    return (_time(end) - _time(begin)).total_seconds() if begin and end else 0.0
 
 
 def _time(text: str) -> datetime:

@@ -20,7 +20,12 @@ FINALIZER = "podtask.dev/outcome"
 
 @pytest.mark.usefixtures("cleaned")
 def test_an_upgrade_loses_nothing_of_a_running_task(cluster: Cluster, namespace: Namespace, tmp_path: Path) -> None:
-    """From an older chart to this one, under another user, while a task runs and another waits for its retry."""
+    """From an older chart to this one, under another user, while a task runs and another waits for its retry.
+
+    Nothing was released yet, so the older chart is this one under an older version: what is proved is that nothing is
+    lost while every controller is replaced. With the first release its frozen copy takes this one's place, beside the
+    frozen CRD in `crds/released`.
+    """
     older = tmp_path / "podtask"
     shutil.copytree(CHART, older)
     about = yaml.safe_load((older / "Chart.yaml").read_text())

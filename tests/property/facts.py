@@ -104,7 +104,7 @@ def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
         {names.ANNOTATION_STOP: str(stop)} if stop else {}
     )
     deleted = draw(st.booleans())
-    meta = pod.Metadata(
+    meta = pod.PodMetadata(
         name=exact or draw(st.sampled_from([pod_name(number)] * 5 + ["stranger"])),
         namespace="default",
         uid=f"pod-{number}",
@@ -117,6 +117,9 @@ def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
         finalizers=draw(st.sampled_from([(names.FINALIZER,), ()])),
         owner_references=draw(
             st.sampled_from([(pod.OwnerReference(uid=UID, controller=True),)] * 5 + [(pod.OwnerReference(uid=UID),)])
+        ),
+        managed_fields=tuple(
+            pod.Written("kubelet", "status", at) for at in draw(st.lists(st.none() | times, max_size=2))
         ),
     )
     spec = pod.PodSpec(

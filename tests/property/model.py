@@ -68,7 +68,7 @@ def new_pod(task: Task, step: plan.CreatePod, now: datetime) -> Pod:
     meta = task.metadata
     digest = identity.spec_hash(spec_as_dict(task))
     return Pod(
-        metadata=pod.Metadata(
+        metadata=pod.PodMetadata(
             name=step.name,
             namespace=meta.namespace,
             uid=f"{meta.uid}/{step.attempt}/{now.timestamp()}",

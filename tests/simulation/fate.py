@@ -48,6 +48,8 @@ class Habits:
     """The cluster's rules refuse its Pods for ever."""
     skew: float = 0.0
     """Seconds by which the nodes' clocks are off."""
+    slow_to_take: float = 0.0
+    """Seconds from the scheduler's decision until the kubelet takes the Pod."""
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,9 @@ class PodLife:
             self.run.refused = True
             await self._conclude(phase="Failed", reason="OutOfcpu", message="Pod was rejected")
             return False
-        self._tell(startTime=stamp(self._server.now()))
+        if await self._pause(self._habits.slow_to_take):
+            return await self._never_started()
+        self._tell(startTime=stamp(self._server.now() + self._habits.skew))
         if fate.bad_pull and await self._trouble():
             return await self._never_started()
         if await self._pause(fate.pull):
@@ -330,7 +332,12 @@ class PodLife:
         pod = self._pod()
         if pod is None or self.silent:
             return
-        self._server.update(self._key, {**pod, "status": {**pod["status"], **fields}}, "status")
+        status = {**pod["status"], **fields}
+        if status != pod["status"]:
+            # The server's own note, by its own clock.
+            note = {"manager": "kubelet", "subresource": "status", "time": stamp(self._server.now())}
+            meta = {**pod["metadata"], "managedFields": [note]}
+            self._server.update(self._key, {**pod, "metadata": meta, "status": status}, "status")
         state = self._containers.states[self._containers.name]
         if self.run.started_at is not None and ("running" in state or "terminated" in state):
             self.run.told_started = True
@@ -344,7 +351,7 @@ class PodLife:
         new = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": message}
         conditions = (self._pod() or {"status": {}})["status"].get("conditions", [])
         kept = [c for c in conditions if c["type"] != "DisruptionTarget"]
-        return [*kept, {**new, "lastTransitionTime": stamp(self._server.now())}]
+        return [*kept, {**new, "lastTransitionTime": stamp(self._server.now() + self._habits.skew)}]
 
     def _condition(self, kind: str, status: str, reason: str, message: str) -> None:
         mark(self._server, self._key, self.run.uid, kind, status, reason, message)

@@ -63,3 +63,25 @@ def test_nothing_is_asked_of_the_server_while_a_task_runs() -> None:
         script = Script((TaskScript("calm", {"image": "x"}, Habits(run=seconds)),))
         costs.append(World(1, script=script, given=Faults()).run().requests)
     assert costs[0] + 1 == costs[1] == costs[2]
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_create_in_doubt_keeps_its_place_when_the_next_one_is_refused(seed: int) -> None:
+    """The first task's create is on its way when its quota refuses the next, and arrives when the quota has room.
+
+    Its place must not have gone to the second task meanwhile: the platform allows one Pod at a time.
+    """
+    refused = Habits(run=15.0, quota_until=0.2 + seed % 18 / 10, lumps=0.0)
+    tasks = TaskScript("first", {"image": "x"}, refused), TaskScript("second", {"image": "x"}, Habits(run=15.0))
+    faults = Faults(until=3.0, reply_lost_late=0.5)
+    outcome = World(seed, script=Script(tasks, running_pods_limit=1), given=faults).run()
+    assert (outcome.broken, outcome.phases) == ([], ("Succeeded", "Succeeded"))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_node_whose_clock_is_behind_loses_no_result(seed: int) -> None:
+    """Nor where its kubelet takes the Pod so late that nothing shows how slow its clock is."""
+    slow = Habits(result=b"1", run=3.0, skew=-90.0, slow_to_take=100.0, lumps=0.0)
+    script = Script((TaskScript("slow", {"image": "x", "xcom": {"required": True}}, slow),))
+    outcome = World(seed, script=script, given=Faults()).run()
+    assert (outcome.broken, outcome.phases) == ([], ("Succeeded",))

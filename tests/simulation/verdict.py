@@ -169,7 +169,7 @@ class Verdict:
         jumps = any(by > 0 for _, by in self._faults.jumps)
         interrupted = run.forced or bool(run.disrupted) or run.stopped_at is not None
         unread = run.log_lost or run.log_failures >= collect.LOG_READS
-        return run.sidecar_failed or unread or run.delivered_at is None or jumps or interrupted or self._skewed
+        return run.sidecar_failed or unread or run.delivered_at is None or jumps or interrupted
 
 
 def judge_life(

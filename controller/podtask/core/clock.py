@@ -2,7 +2,9 @@
 
 The kubelet's clock may be wrong in both directions, while the API server's, the scheduler's and ours are taken for
 one. What a kubelet says counts only between the Pod's creation and now; and where it claims to have taken the Pod
-before the scheduler gave it, it is slow by that much at least, and its times are moved on.
+before the scheduler gave it, it is slow by that much at least, and its times are moved on. How much slower than that
+cannot be known (a kubelet may take its Pods late), so nothing is given up by these times alone: the API server notes
+by its own clock when the kubelet spoke last (`Pod.told_at`), and patience begins there.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -52,3 +54,9 @@ def bounded(moment: datetime | None, pod: Pod, now: datetime) -> datetime:
     """Hold a time between the Pod's creation and now."""
     created = pod.metadata.creation_timestamp or now
     return min(max(moment or created, created), max(now, created))
+
+
+def by_kubelet_within(moment: datetime | None, pod: Pod, now: datetime) -> datetime:
+    """Hold a kubelet's time between the Pod's creation and when the kubelet said so: it cannot tell the future."""
+    at = bounded(by_kubelet(moment, pod) if moment else None, pod, now)
+    return min(at, pod.told_at or at)

@@ -128,9 +128,9 @@ def _await_sidecar(observed: Observed, pod: Pod, ending: Ending, settings: Setti
     ends = [ending.finished_at] + [
         c.state.terminated.finished_at for c in pod.status.container_statuses if c.state.terminated
     ]
-    last = max((end for end in ends if end is not None), default=None)
-    ended = clock.by_kubelet(last, pod) if last else None
-    until = clock.later(clock.bounded(ended, pod, now), patience)
+    ended = clock.by_kubelet_within(max((end for end in ends if end is not None), default=None), pod, now)
+    # From when the end was told, by the server's clock: the node's may be behind by more than all this patience.
+    until = clock.later(max(ended, pod.told_at or ended), patience)
     lost = result.ResultError(
         Reason.XCOM_SIDECAR_FAILED, f"the result sidecar did not deliver within {patience} s of the task's end"
     )

@@ -91,8 +91,7 @@ def started_at(pod: Pod, container: str, now: datetime) -> datetime | None:
     running = status.state.running if status else None
     if running is None:
         return None
-    started = clock.known(running.started_at)
-    return clock.bounded(clock.by_kubelet(started, pod) if started else None, pod, now)
+    return clock.by_kubelet_within(clock.known(running.started_at), pod, now)
 
 
 def scheduled_at(pod: Pod, now: datetime) -> datetime | None:

@@ -35,7 +35,16 @@ _LONGEST_REFUSAL_WAIT_SECONDS = 60
 
 def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     """Say what to do about a task now, and when to look again if nothing happens before."""
-    observed = _with_defaults(observed, settings)
+    decided = _decide(_with_defaults(observed, settings), now, settings)
+    doubt = observed.create_in_doubt_until
+    if settings.policy.max_running_pods is None or doubt is None or doubt <= now:
+        return decided
+    # Whatever was learnt since (a refusal, a cancellation), the create without a reply may still make its Pod.
+    kept = msgspec.structs.replace(decided, keeps_place=True)
+    return _join(kept, Plan(wake_at=doubt))
+
+
+def _decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     task = observed.task
     # 1. Another controller's task is not touched.
     if task.spec.managed_by != names.CONTROLLER:
@@ -327,4 +336,5 @@ def _join(*plans: Plan) -> Plan:
         notes=tuple(note for plan in plans for note in plan.notes),
         wake_at=min(wakes, default=None),
         waits_for_place=any(plan.waits_for_place for plan in plans),
+        keeps_place=any(plan.keeps_place for plan in plans),
     )

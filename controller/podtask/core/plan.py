@@ -103,6 +103,8 @@ class Plan(msgspec.Struct, frozen=True):
     wake_at: datetime | None = None
     waits_for_place: bool = False
     """The namespace runs as many Pods as it may: look again when one of them ends."""
+    keeps_place: bool = False
+    """An earlier create may still be carried out: the place that was taken for it is not free, whatever is done now."""
 
 
 class Settings(msgspec.Struct, frozen=True):

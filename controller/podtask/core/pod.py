@@ -15,6 +15,9 @@ STOP_DEADLINE_SECONDS = 1
 
 _ATTEMPT_DIGITS = 7
 
+_KUBELET = ("kubelet", "status")
+"""Nobody else's writes: a readiness gate's controller may change its condition for ever."""
+
 
 class View(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """A part of an object as it stands on the wire."""
@@ -44,6 +47,20 @@ class Metadata(View, frozen=True):
     annotations: dict[str, str] = {}
     finalizers: tuple[str, ...] = ()
     owner_references: tuple[OwnerReference, ...] = ()
+
+
+class Written(View, frozen=True):
+    """Who wrote a part of an object, and when they last changed it: the API server's own note, by its own clock."""
+
+    manager: str = ""
+    subresource: str = ""
+    time: datetime | None = None
+
+
+class PodMetadata(Metadata, frozen=True):
+    """Of Pods it also matters when the kubelet spoke."""
+
+    managed_fields: tuple[Written, ...] = ()
 
 
 class Waiting(View, frozen=True):
@@ -138,7 +155,7 @@ class PodSpec(View, frozen=True):
 class Pod(View, frozen=True):
     """One Pod."""
 
-    metadata: Metadata
+    metadata: PodMetadata
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
@@ -152,6 +169,12 @@ class Pod(View, frozen=True):
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type."""
         return next((c for c in self.status.conditions if c.type == kind), None)
+
+    @property
+    def told_at(self) -> datetime | None:
+        """When the kubelet last changed the status, by the API server's clock; None where no kubelet is known."""
+        told = (w.time for w in self.metadata.managed_fields if (w.manager, w.subresource) == _KUBELET)
+        return max((at for at in told if at is not None), default=None)
 
     @property
     def attempt(self) -> int:

@@ -75,9 +75,10 @@ def with_defaults(spec: TaskSpec, policy: Policy) -> TaskSpec:
     most = policy.max_result_bytes
     if xcom is not None and xcom.max_bytes is None and most is not None:
         xcom = _replace(xcom, max_bytes=min(DEFAULT_RESULT_BYTES, most))
-    deadlines = _replace(limits, run_seconds=run, total_seconds=total)
-    if (deadlines, ttl, xcom) == (limits, spec.ttl_seconds_after_finished, spec.xcom):
+    now = (limits.run_seconds, limits.total_seconds, spec.ttl_seconds_after_finished)
+    if (run, total, ttl) == now and xcom is spec.xcom:
         return spec
+    deadlines = _replace(limits, run_seconds=run, total_seconds=total)
     return _replace(spec, deadlines=deadlines, ttl_seconds_after_finished=ttl, xcom=xcom)
 
 

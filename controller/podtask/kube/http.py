@@ -8,25 +8,21 @@ dead rests on it.
 """
 
 import asyncio
+import contextlib
 import random
-import ssl
+import urllib.parse
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-import aiohttp
-import yarl
-
 import podtask
 
-from . import backoff, client, clock, connection, errors, in_flight, reply, request
+from . import backoff, client, clock, connection, errors, in_flight, pool, reply, request
+from .channel import Channel, Reply
 
 _BACKOFF = backoff.Backoff(base_seconds=0.1, cap_seconds=5.0)
 _LONGEST_RETRY_AFTER_SECONDS = 10.0
-_WATCH_CONNECTIONS = 8
-_KEPT_SECONDS = 60.0
-"""An idle connection is kept this long: a TLS handshake costs as much as ten requests. Balancers drop theirs later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ DEFAULT_LIMITS = Limits()
 
 
 class HttpClient:
-    """`client.Client` on aiohttp. To be made inside the running event loop, and closed in the same."""
+    """`client.Client` on connections of its own. To be made inside the running event loop, and closed in the same."""
 
     def __init__(
         self,
@@ -86,9 +82,8 @@ class HttpClient:
 
         `on_date` hears the `Date` of each reply, and how many seconds the request took.
 
-        On a kept connection the write goes out in the same turn of the loop; a new one takes `connect_seconds` at most.
+        The write goes out in the same turn of the loop, on a kept connection and on a new one.
         """
-        self._server = where.server.rstrip("/")
         self._token = connection.Token(where, time_source=time_source)
         self._limits = limits
         self._observer = observer
@@ -97,10 +92,12 @@ class HttpClient:
         self._clock = time_source
         self._jitter = jitter
         self._in_flight = in_flight.InFlight(limits.in_flight, time_source=time_source)
-        context = connection.ssl_context(where)
-        # Watches have connections of their own: they never end, and would leave none for the rest.
-        self._requests = _session(context, limits, limits.in_flight)
-        self._watches = _session(context, limits, _WATCH_CONNECTIONS)
+        self._path = urllib.parse.urlsplit(where.server).path.rstrip("/")
+        self._pool = pool.Pool(where.server, connection.ssl_context(where), limits.connect_seconds)
+        # No compression: it would cost the API server more than the network beside it saves.
+        self._common_headers = (
+            f"Host: {self._pool.host}\r\nUser-Agent: podtask/{podtask.__version__}\r\nAccept-Encoding: identity"
+        )
 
     @property
     def in_flight_limit(self) -> int:
@@ -109,8 +106,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close every connection; requests under way fail."""
-        await self._requests.close()
-        await self._watches.close()
+        await self._pool.close()
 
     async def get(self, resource: client.Resource, namespace: str, name: str) -> bytes:
         """See `client.Client.get`."""
@@ -179,56 +175,57 @@ class HttpClient:
             resource_version=resource_version,
             timeout_seconds=least + int(self._jitter() * (most - least + 1)),
         )
-        async with self._stream(prepared) as response:
+        async with self._stream(prepared) as channel:
             lines = reply.Lines()
-            while chunk := await self._read_chunk(response):
+            while chunk := await self._read_chunk(channel):
                 for line in lines.feed(chunk):
                     yield reply.watch_event(line)
 
     @asynccontextmanager
-    async def _stream(self, prepared: request.Request) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _stream(self, prepared: request.Request) -> AsyncIterator[Channel]:
         token = self._token.current()
-        response = await self._open_stream(prepared, token)
-        if response.status == 401 and self._token.refused(token):
-            response.close()
-            response = await self._open_stream(prepared, self._token.current())
+        channel, answer = await self._open_stream(prepared, token)
         try:
-            if not _is_success(response):
-                raise _refusal(response, await self._read_refusal(response))
-            yield response
+            if answer.status == 401 and self._token.refused(token):
+                channel.abort()
+                channel, answer = await self._open_stream(prepared, self._token.current())
+            if not answer.is_success:
+                raise _refusal(answer, await self._read_refusal(channel))
+            yield channel
         finally:
-            response.close()  # not released: what is left of the stream is of no use to the next request
+            channel.abort()  # not kept: what is left of the stream is of no use to the next request
 
-    async def _open_stream(self, prepared: request.Request, token: str) -> aiohttp.ClientResponse:
+    async def _open_stream(self, prepared: request.Request, token: str) -> tuple[Channel, Reply]:
         started = self._clock.monotonic()
         status = 0
+        seconds = self._limits.request_seconds
         try:
-            async with asyncio.timeout(self._limits.request_seconds):
-                response = await self._request(self._watches, prepared, token)
-            status = response.status
-        except (aiohttp.ClientError, OSError, ValueError) as fault:
-            raise _transport_error(fault) from fault
+            # Never a kept one: it would be missing among those for requests for as long as the watch lasts.
+            channel = await self._pool.connect(seconds)
+            answer = await channel.open(self._encode(prepared, token), seconds)
+            status = answer.status
+        except OSError as fault:
+            raise errors.ReplyLost(f"no reply: {_describe(fault)}") from fault
         else:
-            return response
+            return channel, answer
         finally:
             self._observer(prepared.verb, prepared.resource, status, self._clock.monotonic() - started)
 
-    async def _read_refusal(self, response: aiohttp.ClientResponse) -> bytes:
-        try:
-            async with asyncio.timeout(self._limits.request_seconds):
-                return await response.read()
-        except (aiohttp.ClientError, OSError):
-            return b""  # the status says enough
+    async def _read_refusal(self, channel: Channel) -> bytes:
+        parts: list[bytes] = []
+        with contextlib.suppress(OSError):  # the status says enough
+            while part := await channel.read(self._limits.request_seconds):
+                parts.append(part)
+        return b"".join(parts)
 
-    async def _read_chunk(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read_chunk(self, channel: Channel) -> bytes:
         """Read what has come; empty at the end of the stream."""
         seconds = self._limits.watch_silence_seconds
         try:
-            async with asyncio.timeout(seconds):
-                return await response.content.readany()
+            return await channel.read(seconds)
         except TimeoutError as fault:
             raise errors.WatchSilent(f"nothing came for {seconds:g} s") from fault
-        except (aiohttp.ClientError, OSError) as fault:
+        except OSError as fault:
             raise errors.TransportError(f"the watch was cut: {_describe(fault)}") from fault
 
     async def _send(self, prepared: request.Request) -> bytes:
@@ -263,19 +260,16 @@ class HttpClient:
     async def _attempt(self, prepared: request.Request, token: str, deadline: float) -> bytes:
         await self._take_slot(deadline)
         try:
-            seconds = min(self._limits.request_seconds, deadline - self._clock.monotonic())
-            if prepared.is_write:
-                self._write_gate()
-            response, body = await self._exchange(prepared, token, seconds)
-            if response.status == 429:
+            answer = await self._exchange(prepared, token, deadline)
+            if answer.status == 429:
                 self._in_flight.throttled()
             else:
                 self._in_flight.succeeded()
-            if not _is_success(response):
-                raise _refusal(response, body)
-            return body
         finally:
             self._in_flight.release()
+        if not answer.is_success:
+            raise _refusal(answer, answer.body)
+        return answer.body
 
     async def _take_slot(self, deadline: float) -> None:
         if self._in_flight.take():
@@ -286,76 +280,66 @@ class HttpClient:
         except TimeoutError as fault:
             raise errors.TransportError("not sent: too many requests of our own were under way") from fault
 
-    async def _exchange(
-        self, prepared: request.Request, token: str, seconds: float
-    ) -> tuple[aiohttp.ClientResponse, bytes]:
+    async def _exchange(self, prepared: request.Request, token: str, deadline: float) -> Reply:
         started = self._clock.monotonic()
-        status = 0
+        until = min(started + self._limits.request_seconds, deadline)
+        data = self._encode(prepared, token)
+        channel = self._pool.take() or await self._connect(prepared, started, until)
         try:
-            async with asyncio.timeout(seconds):
-                response = await self._request(self._requests, prepared, token)
-                async with response:
-                    body = await response.read()
-            status = response.status
-            self._on_date(response.headers.get("Date", ""), self._clock.monotonic() - started)
-        except (aiohttp.ClientError, OSError, ValueError) as fault:
-            raise _transport_error(fault) from fault
-        else:
-            return response, body
+            left = self._seconds_left(until)
+            if prepared.is_write:
+                self._write_gate()
+        except BaseException:
+            self._pool.give(channel)
+            raise
+        status = 0
+        seconds = 0.0
+        try:
+            answer = await channel.exchange(data, left)
+            status = answer.status
+        except OSError as fault:
+            raise errors.ReplyLost(f"no reply: {_describe(fault)}") from fault
         finally:
-            self._observer(prepared.verb, prepared.resource, status, self._clock.monotonic() - started)
+            seconds = self._clock.monotonic() - started
+            self._observer(prepared.verb, prepared.resource, status, seconds)
+        self._pool.give(channel)
+        self._on_date(answer.header(b"date"), seconds)
+        return answer
 
-    async def _request(
-        self, session: aiohttp.ClientSession, prepared: request.Request, token: str
-    ) -> aiohttp.ClientResponse:
-        if session.closed:
-            raise errors.TransportError("not sent: the client is closed")
-        return await session.request(
-            prepared.method,
-            yarl.URL(self._server + prepared.target, encoded=True),
-            headers=prepared.headers | {"Authorization": f"Bearer {token}"} if token else prepared.headers,
-            data=prepared.body,
-            allow_redirects=False,  # a token goes to the server it was given for, and to no other
-            middlewares=(_send_once,),
-        )
+    async def _connect(self, prepared: request.Request, started: float, until: float) -> Channel:
+        try:
+            return await self._pool.connect(until - started)
+        except errors.TransportError:
+            self._observer(prepared.verb, prepared.resource, 0, self._clock.monotonic() - started)
+            raise
 
+    def _seconds_left(self, until: float) -> float:
+        seconds = until - self._clock.monotonic()
+        if seconds <= 0:
+            raise errors.TransportError("not sent: connecting took all the time there was")
+        return seconds
 
-def _session(context: ssl.SSLContext | None, limits: Limits, connections: int) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, ssl=context or True, keepalive_timeout=_KEPT_SECONDS),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_seconds),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        # No compression: it would cost the API server more than the network beside it saves.
-        headers={"User-Agent": f"podtask/{podtask.__version__}", "Accept-Encoding": "identity"},
-    )
-
-
-async def _send_once(prepared: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending again by itself: it would, for a GET and a DELETE whose connection broke."""
-    try:
-        return await handler(prepared)
-    except (aiohttp.ClientError, OSError) as fault:
-        raise _transport_error(fault) from fault
-
-
-def _transport_error(fault: Exception) -> errors.TransportError:
-    """Tell what was certainly not sent from what may have been."""
-    if isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
-        return errors.TransportError(f"not sent: {_describe(fault)}")
-    return errors.ReplyLost(f"no reply: {_describe(fault)}")
+    def _encode(self, prepared: request.Request, token: str) -> bytes:
+        """Write a request down as HTTP/1.1 wants it."""
+        lines = [f"{prepared.method} {self._path}{prepared.target} HTTP/1.1", self._common_headers]
+        lines += [f"{name}: {value}" for name, value in prepared.headers.items()]
+        if token:
+            if not token.isprintable():
+                raise errors.TransportError("not sent: the token is not one line of text")
+            lines.append(f"Authorization: Bearer {token}")
+        body = prepared.body
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        head = "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n"
+        return head if body is None else head + body
 
 
 def _describe(fault: Exception) -> str:
     return f"{type(fault).__name__} {fault}".rstrip()
 
 
-def _is_success(response: aiohttp.ClientResponse) -> bool:
-    return 200 <= response.status < 300
-
-
-def _refusal(response: aiohttp.ClientResponse, body: bytes) -> errors.ApiError:
-    headers = response.headers
-    return reply.error(response.status, headers.get("Content-Type", ""), headers.get("Retry-After", ""), body)
+def _refusal(answer: Reply, body: bytes) -> errors.ApiError:
+    return reply.error(answer.status, answer.header(b"content-type"), answer.header(b"retry-after"), body)
 
 
 def _is_retryable(prepared: request.Request, error: errors.ApiError) -> bool:

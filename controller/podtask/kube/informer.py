@@ -20,10 +20,7 @@ from .store import Meta, Store
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-_BACKOFF = backoff.Backoff(base_seconds=0.2, cap_seconds=30.0)
 _LONGEST_RETRY_AFTER_SECONDS = 60.0
-_FAILURES_BEFORE_LIST = 5
-"""Watches that fail in a row without a word. After a restore of etcd the server may refuse our position for ever."""
 
 
 class _Scope(TypedDict):
@@ -80,11 +77,11 @@ class Informer(Generic[T]):
         self._page_size = page_size
         self._clock = time_source
         self._jitter = jitter
+        self._pace = backoff.Pace(jitter)
         self._store: Store[T] = Store(meta, index)
         self._position = 0  # every change up to this version is in the store
         self._must_list = True
         self._relist_at = 0.0
-        self._failures = 0
         self._heard = False
         self._complaint = ""
         self._undecodable: dict[str, str] = {}
@@ -146,24 +143,34 @@ class Informer(Generic[T]):
         while True:
             self._heard = False
             self._tried_at = self._clock.monotonic()
-            retry_after = 0.0
+            fault: errors.ApiError | None = None
             try:
                 if self._must_list:
                     await self._list()
                 await self._watch()
             except errors.ApiError as error:
-                retry_after = min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
+                fault = error
                 self._note_failure(error)
             except Exception:  # noqa: BLE001 - a defect of ours
                 # Ending here would leave the process alive and blind; a fresh list may get past it.
                 _log.exception("following failed", extra={"resource": self._resource.plural})
                 self._must_list = True
-            # Counted by what the watch said and not by how it ended: a list that succeeds, followed by a watch that
-            # is refused, must not make a loop of lists, and a server that ends every watch at once none of watches.
-            self._failures = 1 if self._heard else self._failures + 1
-            if self._failures >= _FAILURES_BEFORE_LIST:
-                self._must_list = True
-            await self._clock.sleep(max(retry_after, _BACKOFF.next_delay(self._failures, self._jitter)))
+            await self._clock.sleep(self._pause(fault))
+
+    def _pause(self, fault: errors.ApiError | None) -> float:
+        """Say how long to wait before the next try.
+
+        Counted by what the watch said and not by how it ended: a list that succeeds, followed by a watch that is
+        refused, must not make a loop of lists, and a server that ends every watch at once none of watches.
+        """
+        if self._heard:
+            self._pace.heard()
+        if isinstance(fault, errors.TransportError) and not isinstance(fault, errors.WatchSilent):
+            return self._pace.unanswered()
+        pause = self._pace.refused()
+        self._must_list = self._must_list or self._pace.is_hopeless
+        asked = fault.retry_after if fault is not None else None
+        return max(min(asked or 0.0, _LONGEST_RETRY_AFTER_SECONDS), pause)
 
     async def _list(self) -> None:
         seen: set[str] = set()

@@ -4,6 +4,7 @@ Everything that decides what is sent is here, in pure functions, so that a test 
 server is needed to know that a create is strict, that a delete names the uid, or that no list asks for a stale read.
 """
 
+import functools
 import re
 import urllib.parse
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Request:
     @property
     def target(self) -> str:
         """Path and query, encoded."""
-        return f"{self.path}?{urllib.parse.urlencode(self.query)}" if self.query else self.path
+        return f"{self.path}?{_encoded(tuple(self.query.items()))}" if self.query else self.path
 
 
 def get(resource: client.Resource, namespace: str, name: str) -> Request:
@@ -136,6 +137,12 @@ def read_log(namespace: str, pod: str, container: str, *, limit_bytes: int) -> R
     query = {"container": container, "limitBytes": str(limit_bytes)}
     path = _path(client.PODS, namespace, pod, "log")
     return Request("get", "pods/log", "GET", path, query, {"Accept": "*/*"})
+
+
+@functools.lru_cache(maxsize=64)
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    """Encode a query; all writes of one verb have the same."""
+    return urllib.parse.urlencode(query)
 
 
 def _accept() -> dict[str, str]:

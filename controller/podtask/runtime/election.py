@@ -29,6 +29,10 @@ CONNECT_SECONDS = 2.5
 REQUEST_SECONDS = 2.0
 """One request about the Lease: after one that hangs there is time for another."""
 _RETRY_SECONDS = 0.5
+_AHEAD_SECONDS = REQUEST_SECONDS + 0.5
+"""A Lease that is about to run out is read so long before. Until then a follower only watches, and its first request
+has to make a connection, which on a busy machine may take longer than a request may: now it is there when it counts.
+A read that hangs has ended by itself by then."""
 _NEVER = float("-inf")
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -158,25 +162,43 @@ class Election:
 
     async def _take(self) -> bool:
         """Wait until the Lease is free, and reach for it."""
-        while not self._looked or self._now() < self._free_at:
-            self._news.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._free_at - self._now() if self._looked else None):
-                    await self._news.wait()
+        await self._wait_free()
         asked_at = self._now()
         try:
             async with asyncio.timeout(DURATION_SECONDS - MARGIN_SECONDS):
                 self._record = await self._reach()
         except (errors.ApiError, TimeoutError) as error:
-            if not isinstance(error, errors.Conflict):  # somebody else was faster
+            if isinstance(error, errors.Conflict):  # somebody else was faster, or an earlier try that had no reply
+                await self._look()
+            else:
                 self._complain("the Lease could not be taken", error)
-            with suppress(errors.ApiError):
-                self._note(await self._lease.read())
             await asyncio.sleep(_RETRY_SECONDS)
             return False
         self._complaint = ""
         self._closes_at = asked_at + DURATION_SECONDS - MARGIN_SECONDS
         return True
+
+    async def _wait_free(self) -> None:
+        looked_before = _NEVER
+        while not self._looked or self._now() < self._free_at:
+            if self._looked and self._free_at != looked_before and self._now() >= self._free_at - _AHEAD_SECONDS:
+                looked_before = self._free_at
+                await self._look()
+                continue
+            self._news.clear()
+            ahead = 0.0 if self._free_at == looked_before else _AHEAD_SECONDS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._free_at - ahead - self._now() if self._looked else None):
+                    await self._news.wait()
+
+    async def _look(self) -> None:
+        """Note what is there; what cannot be read now, the watch goes on trying to, and complains about."""
+        try:
+            self._note(await self._lease.read())
+        except errors.NotFound:
+            self._note(None)
+        except errors.ApiError:
+            return
 
     async def _reach(self) -> Record:
         return await (self._lease.create() if self._record is None else self._lease.take(self._record))

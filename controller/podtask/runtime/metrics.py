@@ -5,6 +5,7 @@ gone by then is counted as it happens, with labels that are looked up once.
 """
 
 import enum
+import sys
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
@@ -59,6 +60,12 @@ LEADER = Metric("podtask_leader", Kind.GAUGE, "1 where this replica works, 0 whe
 EVENTS_DROPPED = Metric(
     "podtask_events_dropped", Kind.GAUGE, "Kubernetes Events of this process that never reached the API server."
 )
+MEMORY_BLOCKS = Metric(
+    "podtask_memory_blocks",
+    Kind.GAUGE,
+    "Blocks of memory that Python holds. With as many tasks as before it is as before, which resident memory need not"
+    " be: one that grows for ever is a leak.",
+)
 BUILD = Metric("podtask_build_info", Kind.GAUGE, "Always 1; says which version runs.", ("version",))
 RECONCILE = Metric(
     "podtask_reconcile_seconds",
@@ -108,6 +115,7 @@ TABLE = (
     TASKS,
     LEADER,
     EVENTS_DROPPED,
+    MEMORY_BLOCKS,
     BUILD,
     RECONCILE,
     REQUEST,
@@ -155,6 +163,7 @@ class _AtScrape(Collector):
             (QUEUE_OLDEST, figures.queue_oldest_seconds),
             (LEADER, figures.leads),
             (EVENTS_DROPPED, figures.events_dropped),
+            (MEMORY_BLOCKS, sys.getallocatedblocks()),
         ):
             yield GaugeMetricFamily(metric.name, metric.help, value=float(value))
         yield _family(BUILD, {(__version__,): 1.0})

@@ -71,6 +71,8 @@ class Places:
         pod = new or old
         if self._limit is None or pod is None:
             return
+        if old is None:
+            self._arrived(pod)
         live = self._at(pod.metadata.namespace).live
         # A Pod that was orphaned is nobody's, and may live for ever: no place waits for its end.
         if new is not None and not new.is_terminal and new.is_owned_by(new.metadata.labels[names.LABEL_TASK_UID]):
@@ -94,6 +96,8 @@ class Places:
         if self._limit is None:
             return
         turn = _turn(task)
+        if decided.keeps_place and self._is_creating(turn.uid):
+            return
         if any(isinstance(step, plan.CreatePod) for step in decided.steps):
             self._step_out(turn)
             self._at(turn.namespace).creating.add(turn.uid)
@@ -109,6 +113,16 @@ class Places:
         if turn is not None:
             self._step_out(turn)
             self._call(turn.namespace)
+
+    def _arrived(self, pod: Pod) -> None:
+        """What was being created is there: it has its place by itself while it lives, and its name is taken."""
+        uid = pod.metadata.labels[names.LABEL_TASK_UID]
+        if self._is_creating(uid) and pod.is_owned_by(uid):
+            self._step_out(self._turns.pop(uid))
+
+    def _is_creating(self, uid: str) -> bool:
+        turn = self._turns.get(uid)
+        return turn is not None and uid in self._at(turn.namespace).creating
 
     def _stand_in_line(self, turn: _Turn) -> None:
         here = self._at(turn.namespace)

@@ -197,6 +197,14 @@ class WorkQueue(Generic[K]):
         if not self._processing:
             self._idle.set()
 
+    def caught_up(self, key: K) -> None:
+        """Note that whoever works on `key` looks at everything anew in this turn: what was asked for is being done.
+
+        Every write of our own puts its reply into the cache, which asks for its key. Without this each task would be
+        judged once more for each of its writes, to find nothing.
+        """
+        self._again.pop(key, None)
+
     def open(self) -> None:
         """Take keys again. What was added while it was closed is forgotten: ask for every key anew."""
         self._closed = False

@@ -134,9 +134,9 @@ class Reconciler:
     async def reconcile(self, uid: str) -> None:
         """Do everything for one task that can be done now. Raises `errors.ApiError`, `CacheBehind` or `Unsettled`."""
         for _ in range(_DECISIONS_AT_ONCE):
+            self._queue.caught_up(uid)
             observed = self._observe(uid)
             if observed is None:
-                self._places.leave(uid)
                 await self._release_orphans(uid)
                 return
             decided = decide(observed, self._now(), self._settings)
@@ -222,6 +222,7 @@ class Reconciler:
         """Let go of Pods whose task is not in the cache, once a live read has shown that it is not there at all."""
         if self._is_in_doubt(uid):
             return
+        self._places.leave(uid)
         self._memories.forget(uid)
         held = tuple(pod for pod in self._cache.pods_of(uid) if pod.is_held)
         if not held or await self._exists(held[0], uid):
@@ -252,12 +253,16 @@ class Reconciler:
             self._queue.add_after(uid, max(_SHORTEST_WAIT_SECONDS, wait))
 
     def _report(self, task: Task, step: plan.WriteStatus) -> None:
-        """Log one line for each change of state, and none for what only moves inside one."""
+        """Log one line for each attempt's end, and none for what only moves inside one."""
         status = step.status
         if self._observer is not None:
             self._observer.status_written(task, status)
-        if (status.phase, status.attempt_count) != (task.status.phase, task.status.attempt_count):
-            _log.info(
+        before = task.status
+        ends = status.phase_is_terminal and not before.phase_is_terminal
+        level = logging.INFO if ends or status.attempt_count != before.attempt_count else logging.DEBUG
+        if (level == logging.INFO or status.phase != before.phase) and _log.isEnabledFor(level):
+            _log.log(
+                level,
                 "task is %s",
                 status.phase,
                 extra={

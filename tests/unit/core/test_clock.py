@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from podtask.core import clock
+from podtask.core import clock, pod
 from tests.builders import at, make_pod
 
 
@@ -34,3 +34,23 @@ def test_a_time_is_held_between_creation_and_now() -> None:
     assert clock.bounded(at(50), made, at(9)) == at(9)
     assert clock.bounded(None, made, at(9)) == at(0)
     assert clock.bounded(at(5), make_pod().metadata(creation_timestamp=None).build(), at(9)) == at(9)
+
+
+def _told(*seconds: float | None, manager: str = "kubelet", part: str = "status") -> pod.Pod:
+    notes = tuple(pod.Written(manager, part, None if when is None else at(when)) for when in seconds)
+    return make_pod().metadata(managed_fields=notes).build()
+
+
+def test_the_server_notes_when_the_kubelet_spoke() -> None:
+    assert _told().told_at is None
+    assert _told(None).told_at is None
+    assert _told(5, 9, None).told_at == at(9)
+    assert _told(5, part="").told_at is None
+    assert _told(5, manager="a-readiness-gate").told_at is None
+
+
+def test_a_kubelet_cannot_tell_the_future() -> None:
+    assert clock.by_kubelet_within(at(90), _told(5), at(30)) == at(5)
+    assert clock.by_kubelet_within(at(3), _told(5), at(30)) == at(3)
+    assert clock.by_kubelet_within(at(90), _told(), at(30)) == at(30)
+    assert clock.by_kubelet_within(None, _told(5), at(30)) == at(0)

@@ -9,7 +9,7 @@ from podtask.api import names
 from podtask.core import plan
 from podtask.core.decide import decide, decide_orphans
 from podtask.core.observed import Observed, PodEvent, PodEvents, Refusal
-from podtask.core.pod import OwnerReference
+from podtask.core.pod import OwnerReference, Written
 from tests.builders import (
     MadePod,
     MadeTask,
@@ -767,6 +767,27 @@ def test_a_kubelet_behind_leaves_the_sidecar_its_time() -> None:
     made = made.metadata(creation_timestamp=at(0))
     got = decide(running(xcom={}).observe(made), at(1110), SETTINGS)
     assert ([brief(step) for step in got.steps], got.wake_at) == ([("Running", "CollectingResult")], at(1190))
+
+
+def test_a_kubelet_behind_that_took_its_pod_late_leaves_the_sidecar_its_time_too() -> None:
+    """Nothing shows then that its clock is slow. The server's note of when the end was told does."""
+    made = make_pod().scheduled(0, taken=10).running(15).exit(0, 20).with_result().running(name="podtask-result")
+    told = made.metadata(managed_fields=(Written("kubelet", "status", at(820)),))
+    got = decide(running(xcom={}).observe(told), at(821), SETTINGS)
+    assert (plan.ReadPod(name=POD, uid=UID) not in got.steps, got.wake_at) == (True, at(910))
+    assert decide(running(xcom={}).observe(told), at(911), SETTINGS).steps[-1] == plan.ReadPod(name=POD, uid=UID)
+    got = decide(running(xcom={}).observe(made), at(821), SETTINGS)
+    assert got.steps[-1] == plan.ReadPod(name=POD, uid=UID), "without the note it would be over"
+
+
+def test_a_kubelet_ahead_does_not_lengthen_a_run() -> None:
+    ahead = (
+        make_pod().scheduled(1, taken=602).running(605).metadata(managed_fields=(Written("kubelet", "status", at(6)),))
+    )
+    made = running(deadlines={"runSeconds": 10})
+    assert decide(made.observe(ahead), at(16), SETTINGS).steps[0] == plan.StopPod(
+        name=POD, uid=UID, reason="RunDeadlineExceeded"
+    )
 
 
 FAIL_RULE = {"rules": [{"onReasons": {"values": ["NonZeroExit"]}, "action": "Fail"}]}

@@ -379,6 +379,19 @@ def test_an_old_refusal_neither_ends_nor_hurries_a_task_in_line() -> None:
     assert [type(step) for step in limited(in_line, 900, places_taken=2, refusal=QUOTA).steps] == [plan.CreatePod]
 
 
+def test_the_place_of_a_create_in_doubt_is_kept_until_the_doubt_is_over() -> None:
+    """Refused, cancelled, whatever came since: the create whose reply was lost may still make its Pod."""
+    doubt = {"create_in_doubt_until": at(70), "places_taken": 0, "refusal": QUOTA}
+    refused = limited(make_task(), 12, **doubt)
+    assert (refused.keeps_place, refused.waits_for_place) == (True, False)
+    assert limited(make_task().status(phase="Cancelled", observed_generation=1), 12, **doubt) == plan.Plan(
+        wake_at=at(70), keeps_place=True
+    )
+    assert not limited(make_task(), 70, **doubt).keeps_place
+    without = decide(make_task().observe(create_in_doubt_until=at(70), refusal=QUOTA), at(12), Settings())
+    assert not without.keeps_place
+
+
 def test_nobody_waits_for_a_refusal() -> None:
     rules = Policy(max_running_pods=3, image_prefixes=("python",))
     assert written(limited(make_task(), 1, rules))[:2] == ("Failed", "PolicyDenied")

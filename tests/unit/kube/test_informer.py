@@ -331,6 +331,28 @@ async def test_a_position_that_is_refused_without_a_410_is_given_up(world: World
 
 
 @pytest.mark.parametrize(
+    "fault", [errors.TransportError("not sent: connection refused"), errors.ReplyLost("no reply")], ids=repr
+)
+async def test_a_server_that_was_away_is_followed_again_from_where_it_was_within_seconds(
+    world: World, fault: errors.ApiError
+) -> None:
+    world.api.create("a")
+    async with world.running():
+        position = world.api.asked[-1]
+        world.api.faults += [fault] * 60
+        world.api.wake()
+        for _ in range(60):
+            await settle()
+        assert max(world.clock.slept) == pytest.approx(2.25), "three seconds at most, of which a quarter is drawn here"
+        assert sum(world.clock.slept) > 60
+        assert world.api.asked[-1] == position, "the watch goes on where it broke"
+        assert world.api.asked.count("list") == 1
+        world.api.create("b")
+        await settle()
+        assert world.stored == world.true
+
+
+@pytest.mark.parametrize(
     "fault",
     [
         errors.ServerError("x", code=500),

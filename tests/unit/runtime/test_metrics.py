@@ -62,6 +62,16 @@ def ended(**fields: Any) -> TaskStatus:
     )
 
 
+def test_what_python_holds_grows_and_falls_with_what_is_kept(watch: Watch) -> None:
+    before = watch.values()["podtask_memory_blocks"]
+    kept = [{number: object()} for number in range(50_000)]
+    held = watch.values()["podtask_memory_blocks"]
+    kept.clear()
+    after = watch.values()["podtask_memory_blocks"]
+    assert held - before > 50_000
+    assert held - after > 50_000
+
+
 def test_what_is_read_at_each_scrape(watch: Watch) -> None:
     watch.statuses = [TaskStatus(), TaskStatus(), ended(), TaskStatus(phase="Failed", reason="MadeUpByAUser")]
     values = watch.values()

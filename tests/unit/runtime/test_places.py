@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from podtask.api import names
 from podtask.core import plan
 from podtask.core.observed import Pod, Task
 from podtask.runtime.places import Places
@@ -16,6 +17,7 @@ from tests.builders import ORIGIN, make_pod, make_task
 CREATE = plan.Plan(steps=(plan.CreatePod(attempt=1, name="p"),))
 WAIT = plan.Plan(waits_for_place=True)
 NOTHING = plan.Plan()
+IN_DOUBT = plan.Plan(keeps_place=True)
 
 
 def task(number: int, namespace: str = "default", reason: str = "") -> Task:
@@ -27,6 +29,14 @@ def task(number: int, namespace: str = "default", reason: str = "") -> Task:
 
 def pod(number: int, phase: str = "Running", namespace: str = "default") -> Pod:
     return make_pod(number).metadata(uid=f"pod-u{number}", namespace=namespace).phase(phase).build()
+
+
+def owned(number: int, phase: str) -> Pod:
+    """The Pod of that very task."""
+    made, uid = make_pod(), f"u{number}"
+    owner = msgspec.structs.replace(made.pod.metadata.owner_references[0], uid=uid)
+    labels = made.pod.metadata.labels | {names.LABEL_TASK_UID: uid}
+    return made.metadata(uid=f"pod-{uid}", labels=labels, owner_references=(owner,)).phase(phase).build()
 
 
 class Woken(list[str]):
@@ -93,6 +103,33 @@ def test_a_create_that_came_to_nothing_gives_its_place_back(woken: Woken) -> Non
     places.settle(task(1), WAIT)
     places.settle(task(2), WAIT)
     assert woken.take() == ["u1"]
+
+
+def test_a_refusal_does_not_free_the_place_of_an_earlier_create_that_may_still_arrive(woken: Woken) -> None:
+    places = Places(1, woken.append)
+    places.settle(task(1), CREATE)
+    places.settle(task(2), WAIT)
+    places.settle(task(1), IN_DOUBT)
+    assert (woken.take(), places.taken(task(2))) == ([], 1)
+    places.settle(task(1), NOTHING)
+    assert (woken.take(), places.taken(task(2))) == (["u2"], 0)
+
+
+@pytest.mark.parametrize("phase", ["Running", "Succeeded"])
+def test_a_create_that_was_in_doubt_and_is_there_has_one_place_and_no_two(woken: Woken, phase: str) -> None:
+    """A Pod that ends is not followed by a minute in which nobody may have its place."""
+    places = Places(2, woken.append)
+    places.settle(task(1), CREATE)
+    places.settle(task(1), IN_DOUBT)
+    places.pod_changed(None, owned(1, phase))
+    places.settle(task(1), IN_DOUBT)
+    assert places.taken(task(2)) == (1 if phase == "Running" else 0)
+
+
+def test_who_never_had_a_place_takes_none_by_a_doubt(woken: Woken) -> None:
+    places = Places(1, woken.append)
+    places.settle(task(1), IN_DOUBT)
+    assert places.taken(task(2)) == 0
 
 
 def test_who_has_a_place_keeps_it_whoever_lines_up_before(woken: Woken) -> None:

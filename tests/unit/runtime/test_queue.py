@@ -116,6 +116,23 @@ async def test_a_key_added_while_processed_comes_again_after_done() -> None:
     assert take_all(queue) == ["a", "b"]
 
 
+async def test_what_was_asked_before_the_worker_looked_is_not_asked_again() -> None:
+    queue, _ = make_queue()
+    queue.add("a")
+    assert take(queue) == "a"
+    queue.add("a")
+    queue.caught_up("a")
+    queue.add("b")
+    queue.done("a")
+    assert take_all(queue) == ["b"]
+    queue.add("a")
+    assert take(queue) == "a"
+    queue.caught_up("a")
+    queue.add("a", Priority.FINISHED)
+    queue.done("a")
+    assert take(queue) == "a"
+
+
 async def test_a_getter_is_woken() -> None:
     queue, _ = make_queue()
     getting = [asyncio.create_task(queue.get()) for _ in range(2)]
