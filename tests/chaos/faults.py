@@ -95,6 +95,8 @@ def requests_starved(stand: Stand, seconds: float) -> str:
     for kind, spec in (("PriorityLevelConfiguration", level), ("FlowSchema", schema)):
         body = {"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": kind, "metadata": {"name": _STORM}}
         stand.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(body | {"spec": spec}))
+    # One request at a time fits. Tasks that come all together make the controller send many.
+    _create_waiting(stand, "crowd", 30)
     time.sleep(seconds)
     refused = stand.requests("429")
     stand.cluster.kubectl("delete", f"flowschema/{_STORM}", f"prioritylevelconfiguration/{_STORM}")
@@ -148,16 +150,11 @@ def leader_killed(stand: Stand, seconds: float) -> str:
 def deletions(stand: Stand, seconds: float) -> str:
     """Many tasks, each with a Pod that waits for a node, are deleted by one command."""
     count = int(seconds * 50)
-    spec = {"image": "i", "nodeSelector": {"there": "is-none"}, "terminationGracePeriodSeconds": 0}
+    _create_waiting(stand, "doomed", count)
     place = client.CustomObjectsApi(stand.namespace.api_client)
-    for number in range(count):
-        name = f"doomed-{number}"
-        body = {"apiVersion": "podtask.dev/v1alpha1", "kind": "PodTask"}
-        body |= {"metadata": {"name": name, "labels": {"doomed": "yes"}}, "spec": spec}
-        place.create_namespaced_custom_object(body=body, namespace=stand.namespace.name, **TASKS)
     stand.namespace.wait(f"doomed-{count - 1}", lambda task: task["status"].get("reason") == "Unschedulable")
     place.delete_collection_namespaced_custom_object(
-        namespace=stand.namespace.name, label_selector="doomed=yes", propagation_policy="Background", **TASKS
+        namespace=stand.namespace.name, label_selector="crowd=doomed", propagation_policy="Background", **TASKS
     )
     for number in (0, count // 2, count - 1):
         stand.namespace.wait_gone(f"doomed-{number}", 120)
@@ -165,6 +162,16 @@ def deletions(stand: Stand, seconds: float) -> str:
         if pod["metadata"]["name"].startswith("doomed"):
             stand.namespace.wait_pod_gone(pod["metadata"]["name"], 120)
     return f"{count} tasks and their Pods deleted"
+
+
+def _create_waiting(stand: Stand, name: str, count: int) -> None:
+    """Create tasks whose Pods wait for a node that is not there."""
+    spec = {"image": "i", "nodeSelector": {"there": "is-none"}, "terminationGracePeriodSeconds": 0}
+    place = client.CustomObjectsApi(stand.namespace.api_client)
+    for number in range(count):
+        body = {"apiVersion": "podtask.dev/v1alpha1", "kind": "PodTask"}
+        body |= {"metadata": {"name": f"{name}-{number}", "labels": {"crowd": name}}, "spec": spec}
+        place.create_namespaced_custom_object(body=body, namespace=stand.namespace.name, **TASKS)
 
 
 def poison(stand: Stand, seconds: float) -> str:

@@ -5,7 +5,6 @@ this process or another, meets the Pod that the first one made.
 """
 
 import base64
-import functools
 import hashlib
 from typing import Any
 
@@ -34,7 +33,6 @@ _NAME_LIMIT = 63
 """A Pod's name is also its hostname, which is a DNS label."""
 
 
-@functools.lru_cache(maxsize=1024)
 def pod_name(task_name: str, task_uid: str, attempt: int) -> str:
     """Name the Pod of an attempt: readable stem, hash of the uid, number; a DNS label of at most 63 characters."""
     digest = base64.b32encode(hashlib.sha256(task_uid.encode()).digest()[:_HASH_BYTES]).decode().lower()
