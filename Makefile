@@ -44,6 +44,7 @@ lint: .venv/.ready  ## Lint, format, import contracts, spelling, shell scripts, 
 .PHONY: type
 type: .venv/.ready  ## Types, strictly
 	@$(BIN)/mypy
+	@cd airflow-provider && ../$(BIN)/mypy
 
 .PHONY: unit
 unit: .venv/.ready  ## Unit, property and contract tests: no cluster, no network
@@ -83,11 +84,6 @@ chaos: .venv/.ready  ## Every fault on a real cluster with the real chart, 40 ta
 .PHONY: chaos-airflow
 chaos-airflow: .venv/.ready  ## kill -9 of worker, triggerer, controller over 200 tasks on real Airflow, the original beside it
 	@$(RUN) -m tests.airflow.chaos --tasks 200 --operator ours original
-
-.PHONY: airflow-more
-airflow-more: .venv/.ready  ## Airflow with Celery, and 20 mapped tasks under kill -9: what `make test` leaves out
-	@$(RUN) -m airflows build all
-	@PYTHONPATH=controller:hack:. hack/twice tests/airflow/test_celery.py tests/airflow/test_chaos.py -q
 
 .PHONY: bench
 bench: .venv/.ready  ## Every load on PodTask and its peers, one round (35 min, goes on where it was); writes docs/performance.md

@@ -6,18 +6,19 @@ the API server: what differs between versions is Airflow, and that is what these
 python -m tests.airflow.matrix [VERSION …] [-- ARGUMENTS OF PYTEST]
 """
 
-import argparse
 import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from airflows import environments, versions
 from airflows.versions import Environment
-from cluster import Form, up
+from cluster import Form, down, up
 from tests.harness import crd
 from tests.harness.controller import ROOT, Controller
 
@@ -29,6 +30,10 @@ ONE_OF_EACH = (
     "tests/airflow/apiserver/test_operator.py::test_deferred",
 )
 ALL = ("tests/airflow/unit", "tests/airflow/apiserver")
+STOPPED_CLUSTER = "airflow-stop"
+STOPPED_VERSION = "3.3.2"
+STOPPED = ("tests/airflow/outage",)
+"""What stops an API server has one of its own, and runs once: no version of Airflow has a part in it."""
 SUMMARY = re.compile(r"^=+ (.*) in [\d.]+s.*=+$|^(\d+ (?:passed|failed|error).*) in [\d.]+s", re.MULTILINE)
 
 
@@ -48,11 +53,15 @@ class Ran:
         return f"Airflow {self.environment.name:8} {summary} ({self.seconds:.0f} s)"
 
 
-def run(environment: Environment, kubeconfig: str, arguments: list[str]) -> Ran:
+def run(environment: Environment, kubeconfig: Path, wanted: Sequence[str], arguments: Sequence[str]) -> Ran:
     """Run one version's tests."""
     begun = time.monotonic()
-    wanted = ALL if environment.depth is versions.Depth.FULL else ONE_OF_EACH
-    told = {"PYTHONPATH": str(ROOT / "hack"), "PODTASK_TEST_KUBECONFIG": kubeconfig, "PODTASK_TEST_KUBELET": "1"}
+    told = {
+        "PYTHONPATH": str(ROOT / "hack"),
+        "PODTASK_TEST_KUBECONFIG": str(kubeconfig),
+        "PODTASK_TEST_KUBELET": "1",
+        "PODTASK_TEST_OWN_CLUSTER": STOPPED_CLUSTER,
+    }
     done = subprocess.run(
         [sys.executable, "-m", "airflows", "pytest", environment.name, "--", "-q", *wanted, *arguments],
         env={**os.environ, **told},
@@ -64,18 +73,39 @@ def run(environment: Environment, kubeconfig: str, arguments: list[str]) -> Ran:
     return Ran(environment, done.returncode, done.stdout + done.stderr, time.monotonic() - begun)
 
 
-def main() -> int:
-    """Run all, show what failed, and say which versions ran."""
-    parser = argparse.ArgumentParser(prog="python -m tests.airflow.matrix")
-    parser.add_argument("names", nargs="*")
-    given, more = parser.parse_known_args()
-    wanted = [versions.find(name) for name in given.names] or versions.supported()
-    environments.build(wanted)
+def run_versions(wanted: Sequence[Environment], arguments: Sequence[str]) -> list[Ran]:
+    """Run every version's tests, on one cluster."""
     cluster = up(CLUSTER, Form.NODE)
     crd.install(cluster)
-    arguments = [word for word in more if word != "--"]
+
+    def one(environment: Environment) -> Ran:
+        tests = ALL if environment.depth is versions.Depth.FULL else ONE_OF_EACH
+        return run(environment, cluster.kubeconfig, tests, arguments)
+
     with Controller(cluster.kubeconfig, "--pod-hold-seconds=10"), ThreadPoolExecutor(PARALLEL) as pool:
-        ran = list(pool.map(lambda environment: run(environment, str(cluster.kubeconfig), arguments), wanted))
+        return list(pool.map(one, wanted))
+
+
+def run_stopped() -> Ran:
+    """Run the test that stops its API server."""
+    cluster = up(STOPPED_CLUSTER, Form.LIGHT)
+    try:
+        crd.install(cluster)
+        return run(versions.find(STOPPED_VERSION), cluster.kubeconfig, STOPPED, ())
+    finally:
+        down(STOPPED_CLUSTER)
+
+
+def main() -> int:
+    """Run all, show what failed, and say which versions ran."""
+    words = sys.argv[1:]
+    at = words.index("--") if "--" in words else len(words)
+    names, arguments = words[:at], words[at + 1 :]
+    wanted = [versions.find(name) for name in names] or versions.supported()
+    environments.build(wanted)
+    ran = run_versions(wanted, arguments)
+    if not arguments and any(environment.name == STOPPED_VERSION for environment in wanted):
+        ran.append(run_stopped())
     for one in ran:
         if one.code:
             print(f"=== Airflow {one.environment.name}\n{one.said}")

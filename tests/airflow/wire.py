@@ -6,6 +6,7 @@ passes bytes on, counts connections, and cuts them.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import http.server
@@ -14,8 +15,10 @@ import os
 import re
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -259,6 +262,63 @@ def fake(answer: Answer, tmp_path: Path, **more: Any) -> Iterator[tuple[FakeApi,
             yield api, wired
         finally:
             wired.close()
+
+
+class Pauses(threading.Event):
+    """Notes how long somebody wants to wait, and lets nobody wait. After `count` times it is set."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+        self._count = count
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.asked.append(timeout or 0)
+        if len(self.asked) >= self._count:
+            self.set()
+        return self.is_set()
+
+    def clear(self) -> None:
+        """Stay as it is."""
+
+
+def resolving(path: Path) -> Any:
+    """What a hub resolves a connection with: always this kubeconfig."""
+
+    async def resolve(of: access.Access) -> access.Resolved:
+        return access.resolve(access.Access(conn_id=None, config_file=str(path)), no_connection)
+
+    return resolve
+
+
+async def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Look again and again, where no event tells."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+def until_true(condition: Callable[[], object], seconds: float = 60) -> None:
+    """The same for tests without a loop."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not come true in time"
+        time.sleep(0.05)
+
+
+def make(
+    kubeconfig: Path, place: str, count: int, stem: str, labels: dict[str, str], weight: int = 0
+) -> dict[str, str]:
+    """Many tasks: name → uid."""
+    one = client_of(kubeconfig)
+
+    def create(number: int) -> tuple[str, str]:
+        made = task(f"{stem}-{number}", metadata={"labels": labels})
+        made["spec"]["env"] = [{"name": "WEIGHT", "value": "x" * weight}]
+        return made["metadata"]["name"], one.create(place, made)["metadata"]["uid"]
+
+    with ThreadPoolExecutor(8) as pool:
+        return dict(pool.map(create, range(count)))
 
 
 class Admin:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ POOL_SIZE = 32
 """Connections kept for reuse. More are made where more are needed, and dropped after use."""
 
 _OLD_PREFIX = "extra__kubernetes__"
+_SIDECAR_PREFIX = "xcom_sidecar_container_"
 _importing = threading.Lock()
 
 GetConnection = Callable[[str], Any]
@@ -42,10 +43,14 @@ class Access:
 
 @dataclass(frozen=True)
 class Resolved:
-    """How to get a client with fresh credentials, and the namespace that the connection names."""
+    """How to get a client with fresh credentials, and what else the connection says."""
 
     api_client_factory: Callable[[], ApiClient]
     namespace: str | None
+    in_cluster: bool = False
+    """Whether the cluster is the one around this process, because somebody said so or because nobody named one."""
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
+    """The connection's extras for the container that brings the result home."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,17 @@ def resolve(access: Access, get_connection: GetConnection) -> Resolved:
     """Read the connection once. Credentials are made by the factory, each time it is called."""
     extras = _extras(access.conn_id, get_connection)
     settings = _settings(access, extras)
-    return Resolved(lambda: _api_client(settings), _text(extras.get("namespace")))
+    return Resolved(
+        lambda: _api_client(settings),
+        _text(extras.get("namespace")),
+        _is_in_cluster(settings),
+        {key: value for key, value in extras.items() if key.startswith(_SIDECAR_PREFIX)},
+    )
+
+
+def _is_in_cluster(settings: _Settings) -> bool:
+    named = settings.config_file or settings.document or settings.context
+    return settings.in_cluster or (not named and "KUBERNETES_SERVICE_HOST" in os.environ)
 
 
 def service_account_namespace() -> str | None:

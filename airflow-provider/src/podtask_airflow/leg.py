@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import adoption, errors, exceptions, links, logs, names, outcome, version_compat, waiting
+from . import adoption, errors, exceptions, handover, links, outcome, version_compat, waiting
 from .adoption import Task
 from .callbacks import Callbacks
 from .identity import Identity, deployment_label
-from .showing import Lines, Shown, shown_containers
+from .logbook import Logbook
 from .submission import Submission
 from .waiting import Ending, Waiting
 
@@ -33,8 +33,6 @@ UNATTENDED_SECONDS = 86_400
 """How long a task may run that is deferred, and that no trigger has found yet."""
 LIFT_SECONDS = 60.0
 """How long a trigger waits before it lifts that bound. What ends sooner does not need the request."""
-LOG_END_SECONDS = 30.0
-"""What is left of a live log when the task has ended has this long."""
 
 
 class Leg:
@@ -51,12 +49,6 @@ class Leg:
         self._told: tuple[Any, ...] = ()
         self._pod_name = ""
         self._is_ending = False
-        self._lines = Lines(
-            self._log,
-            with_prefix=bool(arguments.container_name_log_prefix_enabled),
-            formatter=arguments.log_formatter,
-        )
-        self._logs: logs.Follower | None = None
         self.identity = Identity(deployment=arguments.deployment or "", **version_compat.facts(context))
         self.client: Client = operator.make_client(arguments)
         self._callbacks = Callbacks(
@@ -66,6 +58,7 @@ class Leg:
             operator=operator,
             context=context,
         )
+        self._logbook = Logbook(self.client, arguments, self._log, self._callbacks.line)
 
     # What the operator calls
 
@@ -103,7 +96,7 @@ class Leg:
         if adoption.is_active(task) and self._arguments.deferrable:
             self._raise_if_killed(task)
             self._defer(task)
-        self._follow_logs(task)
+        self._logbook.follow(task)
         return self._conclude(self._wait(task))
 
     def _build(self, extension: int) -> dict[str, Any]:
@@ -147,7 +140,7 @@ class Leg:
             raise waiting.controller_missing(task, float(event.get("untouched_seconds") or 0))
         self._callbacks.begin()
         self._callbacks.resuming(task, event)
-        self._fetch_logs(event)
+        self._logbook.fetch(event, lambda: self._build(0))
         return self._conclude(task)
 
     def _resume_sync(self, task: Task, event: Mapping[str, Any]) -> Any:
@@ -166,7 +159,7 @@ class Leg:
         if self._is_bounded(found):
             found = self._patch(found, adoption.keep(found, self.identity.ti_id))
         self._callbacks.begin()
-        self._follow_logs(found)
+        self._logbook.follow(found)
         return self._conclude(self._wait(found))
 
     def _conclude(self, task: Task) -> Any:
@@ -174,12 +167,14 @@ class Leg:
 
         Logs and callbacks come first: the acknowledged task's Pod may be removed at once.
         """
-        self._finish_logs()
+        self._logbook.finish()
         self._callbacks.completed(task)
         self._raise_if_killed(task)
         try:
             task = self._patch(task, adoption.acknowledge(task, self.identity.ti_id))
         except errors.PatchTestFailed as error:
+            self._log.info("PodTask %s belongs to another try by now", _where(task))
+            version_compat.step_aside(self._context)
             raise exceptions.PodTaskLost(f"PodTask {_where(task)} belongs to another try by now") from error
         self._tell(task)
         self._callbacks.changed(task)
@@ -201,8 +196,8 @@ class Leg:
 
     def _changed(self, task: Task) -> None:
         self._tell(task)
-        if self._logs is not None and self._pod_name:
-            self._logs.attempt(self._pod_name, task["status"]["attempts"][-1].get("number"))
+        if self._pod_name:
+            self._logbook.attempt(self._pod_name, task["status"]["attempts"][-1].get("number"))
         self._callbacks.changed(task)
 
     def _tell(self, task: Task) -> None:
@@ -217,56 +212,6 @@ class Leg:
         if last.get("podName") and last["podName"] != self._pod_name:
             self._pod_name = last["podName"]
             self._push("pod_name", self._pod_name)
-
-    def _follow_logs(self, task: Task) -> None:
-        shown = self._shown_containers(lambda: task)
-        if shown.names:
-            self._logs = self._follower(shown, None)
-
-    def _finish_logs(self) -> None:
-        if self._logs is None:
-            return
-        if not self._logs.finish(LOG_END_SECONDS):
-            self._log.warning("The rest of the log did not come within %.0f s", LOG_END_SECONDS)
-        self._tell_unread(self._logs)
-
-    def _fetch_logs(self, event: Mapping[str, Any]) -> None:
-        """Show what the trigger did not show live."""
-        shown = self._shown_containers(lambda: self._build(0))
-        if not shown.names or not event.get("pod_name"):
-            return
-        follower = self._follower(shown, event.get("log_places"))
-        for container in shown.names:
-            follower.fetch(event["pod_name"], container)
-        self._tell_unread(follower)
-
-    def _follower(self, shown: Shown, since: Mapping[str, Any] | None) -> logs.Follower:
-        return logs.Follower(
-            self.client,
-            self._task["metadata"]["namespace"] if self._task else "",
-            containers=shown.containers,
-            init_containers=shown.init_containers,
-            emit=self._emit,
-            since=since,
-        )
-
-    def _emit(self, container: str, line: str) -> None:
-        self._lines.show(container, line)
-        self._callbacks.line(container, line)
-
-    def _tell_unread(self, follower: logs.Follower) -> None:
-        for container, error in follower.failures.items():
-            self._log.warning("The log of container %s cannot be shown: %s", container, error)
-
-    def _shown_containers(self, podtask: Callable[[], Task]) -> Shown:
-        arguments = self._arguments
-        return shown_containers(
-            get_logs=bool(arguments.get_logs),
-            base=arguments.base_container_name or names.DEFAULT_CONTAINER,
-            containers=arguments.container_logs,
-            init_containers=arguments.init_container_logs,
-            podtask=podtask,
-        )
 
     def _log_events(self, task: Task) -> None:
         if not self._arguments.log_events_on_failure:
@@ -343,6 +288,7 @@ class Leg:
             raise exceptions.PodTaskTerminated(f"The worker is going; the next try takes PodTask {_where(task)} over")
         if self._arguments.on_kill_action != "keep_pod":
             self._cancel(task)
+        version_compat.step_aside(self._context)
         raise exceptions.PodTaskTerminated(f"Told to stop; PodTask {_where(task)} was cancelled")
 
     def _ask_state(self) -> tuple[str | None, bool]:
@@ -395,7 +341,7 @@ class Leg:
         return "cancelAfter" in task["spec"] and "cancelAfter" not in (self._arguments.spec or {})
 
     def _defer(self, task: Task) -> None:
-        shown = self._shown_containers(lambda: task)
+        shown = self._logbook.shown(lambda: task)
         metadata, arguments = task["metadata"], self._arguments
         # Nobody but the trigger could show the log of a task that ends there.
         interval = arguments.logging_interval or (_TRIGGER_LOG_SECONDS if arguments.end_from_trigger else None)
@@ -413,6 +359,7 @@ class Leg:
             logging_interval=interval if follow else None,
             containers=shown.containers if follow else [],
             init_containers=shown.init_containers if follow else [],
+            not_before=None if self._is_test else handover.not_before(self._context),
         )
 
 

@@ -229,8 +229,8 @@ class PodTaskOperator(BaseOperator):  # type: ignore[misc]
             arguments,
             identity,
             render=lambda text: self.render_template(text, context),
-            sidecar=getattr(resolved, "extras", None),
-            in_cluster=getattr(resolved, "in_cluster", arguments.in_cluster),
+            sidecar=resolved.sidecar,
+            in_cluster=resolved.in_cluster,
             namespace=_fallback_namespace(resolved),
             extension=extension,
         )
@@ -308,14 +308,5 @@ def _mask(value: Any) -> None:
     if not plain.is_concrete(value):
         return
     sensitive = (version_compat.conf_get("podtask", "sensitive_keys") or "").split(",")
-    for secret in _hidden(plain.plain(value), redact.redact(value, sensitive)):
+    for secret in redact.hidden(value, sensitive):
         version_compat.mask_secret(secret)
-
-
-def _hidden(value: Any, shown: Any) -> list[str]:
-    """Give the texts of a value that are not shown."""
-    if isinstance(value, dict) and isinstance(shown, dict):
-        return [text for key, entry in value.items() for text in _hidden(entry, shown.get(key))]
-    if isinstance(value, list) and isinstance(shown, list):
-        return [text for entry, other in zip(value, shown, strict=False) for text in _hidden(entry, other)]
-    return [value] if isinstance(value, str) and value != shown else []

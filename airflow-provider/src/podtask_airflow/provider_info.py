@@ -55,6 +55,13 @@ def _options() -> dict[str, dict[str, Any]]:
             "integer",
             "86400",
         ),
+        "handover_seconds": _option(
+            "How long after its deferral a task waits at least before it goes on in a worker, on Airflow 3. Without "
+            "this, 3 seconds, or twice what its first part took to begin.",
+            "float",
+            None,
+            "5",
+        ),
         "sensitive_keys": _option(
             "Further parts of names, with commas between, whose variables are hidden in rendered fields and logs.",
             "string",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -23,7 +24,6 @@ from .version_compat import (
     TaskSkippedEvent,
     TaskSuccessEvent,
     TriggerEvent,
-    handover_seconds,
     is_deferred,
 )
 
@@ -33,6 +33,9 @@ LOG_STREAMS = 100
 """Containers that one triggerer follows live. Beyond that a log is shown when the task ends."""
 LOG_END_SECONDS = 10.0
 """What is left of a live log at the task's end has this long; the worker reads the rest."""
+
+HANDOVER_SECONDS = 60.0
+"""No trigger waits longer than this for Airflow to know of the first leg's end."""
 
 _streams = threading.BoundedSemaphore(LOG_STREAMS)
 _killing: set[asyncio.Future[None]] = set()
@@ -64,6 +67,7 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
         logging_interval: float | None = None,
         containers: Sequence[str] = (),
         init_containers: Sequence[str] = (),
+        not_before: float | None = None,
     ) -> None:
         super().__init__()
         self.namespace = namespace
@@ -84,6 +88,7 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
         self.logging_interval = logging_interval
         self.containers = list(containers)
         self.init_containers = list(init_containers)
+        self.not_before = not_before
         self._ended = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -100,7 +105,6 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then tell the phase; or end the task from here where that was asked for and it went well."""
         selector = f"{names.LABEL_DEPLOYMENT}={self.deployment}"
-        begun = asyncio.get_running_loop().time()
         self.log.info("Waiting for PodTask %s/%s", self.namespace, self.name)
         try:
             async with hub.joined(self._access, self.namespace, selector) as shared:
@@ -108,10 +112,13 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
         except errors.ApiError as error:
             event = self._event(hub.Seen(TROUBLE, None, "", None), message=str(error))
         if not isinstance(event, (TaskSuccessEvent, TaskSkippedEvent)):
-            passed = asyncio.get_running_loop().time() - begun
-            await asyncio.sleep(max(0.0, handover_seconds() - passed))
+            await asyncio.sleep(self._handover())
         self._ended = True
         yield event
+
+    def _handover(self) -> float:
+        """Seconds until a worker may go on. A clock that is far off must not keep the task from its end."""
+        return 0.0 if self.not_before is None else min(max(0.0, self.not_before - time.time()), HANDOVER_SECONDS)
 
     async def _wait(self, shared: hub.Hub) -> TriggerEvent:
         live = None if self.logging_interval is None else Live(self, shared.client)

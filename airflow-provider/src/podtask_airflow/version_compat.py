@@ -7,6 +7,8 @@ identity, whether a triggerer lives) is one function here.
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -83,12 +85,12 @@ __all__ = [
     "conf",
     "conf_get",
     "facts",
-    "handover_seconds",
     "is_dag_test",
     "is_deferred",
     "mask_secret",
     "next_retry_seconds",
     "pod_mutation_hook",
+    "step_aside",
     "task_decorator_factory",
     "task_state",
     "tries_remain",
@@ -101,10 +103,6 @@ IS_3 = not AIRFLOW_VERSION.startswith("2.")
 _HEALTH_SECONDS = 1.0
 """How long a dying worker asks for the triggerer: Airflow 3 leaves five seconds between SIGTERM and SIGKILL."""
 _OF_ANOTHER_TRY = "of another try"
-_NOTICED_SECONDS = 5
-"""Airflow's own default of min_heartbeat_interval."""
-_SCHEDULER_SECONDS = 2.0
-"""A round of the scheduler, and one more."""
 _LONGEST_RETRY_DELAY = timedelta(hours=24)
 """Airflow's own bound on an exponential retry delay."""
 
@@ -214,15 +212,16 @@ def _state_on_2(ti: Any) -> Any:
     return state if try_number == ti.try_number else _OF_ANOTHER_TRY
 
 
-def handover_seconds() -> float:
-    """Bound the time in which the end of a deferred task's first process may still be on its way to the scheduler.
+def step_aside(context: Context) -> None:
+    """End this process without a word if another try has begun meanwhile, on 2.x.
 
-    Airflow 3 notices that end up to `min_heartbeat_interval` late. If the task runs again by then, its scheduler takes
-    the news for the second process', finds "success" reported of a task that runs, and fails it.
+    There all tries share one row: whatever a forgotten process reported would end the try that works now. On 3.x each
+    try has an id of its own, and the API server refuses the late report.
     """
-    if not IS_3:
-        return 0.0
-    return float(conf_get("workers", "min_heartbeat_interval") or _NOTICED_SECONDS) + _SCHEDULER_SECONDS
+    with contextlib.suppress(Exception):
+        if not IS_3 and task_state(context) == _OF_ANOTHER_TRY:
+            logging.shutdown()
+            os._exit(0)
 
 
 def tries_remain(context: Context) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,18 +14,6 @@ echo '{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",'
 echo '"status":{{"token":"'$(cat {token})'"}}}}'
 """
 VERBS = ["create", "get", "list", "watch", "patch"]
-
-
-@pytest.fixture(scope="module")
-def admin(kubeconfig: Path) -> wire.Admin:
-    return wire.Admin(kubeconfig)
-
-
-@pytest.fixture
-def place(admin: wire.Admin) -> Iterator[str]:
-    name = admin.namespace()
-    yield name
-    admin.drop(name)
 
 
 class Plugin:
@@ -88,11 +75,7 @@ def test_a_plugins_token_expires_in_a_worker(admin: wire.Admin, place: str, plug
     plugin.token.write_text(admin.token(place, "airflow", "second"))
     admin("DELETE", f"/api/v1/namespaces/{place}/secrets/first")
     # The API server believes a token for some seconds after its end.
-    end = time.monotonic() + 60
-    while plugin.count == 1 and time.monotonic() < end:
-        one.get(place, "a")
-        time.sleep(0.2)
-    assert plugin.count == 2
+    wire.until_true(lambda: one.get(place, "a") and plugin.count == 2)
     one.get(place, "a")
     assert plugin.count == 2
 
@@ -102,23 +85,20 @@ async def test_a_plugins_token_expires_in_a_triggerer(
 ) -> None:
     monkeypatch.setattr(hub, "LINGER_SECONDS", 0.1)
     with wire.Wire(admin.kubeconfig(tmp_path / "k", plugin.user)) as line:
-        path = line.write(tmp_path / "k2")
-
-        async def resolve(of: access.Access) -> access.Resolved:
-            return access.resolve(access.Access(conn_id=None, config_file=str(path)), wire.no_connection)
-
+        resolve = wire.resolving(line.write(tmp_path / "k2"))
         made = admin("POST", wire.tasks_path(place), wire.task("a", metadata={"labels": {"k": "v"}}))
         uid = made["metadata"]["uid"]
         waiter = asyncio.ensure_future(hub.wait(access.Access(), place, "k=v", "a", uid, resolve=resolve))
-        while admin.watches() == 0 or line.connections == 0:  # noqa: ASYNC110 (no event tells)
-            await asyncio.sleep(0.1)
+        await wire.until(lambda: admin.watches() and line.connections)
         plugin.token.write_text(admin.token(place, "airflow", "second"))
         admin("DELETE", f"/api/v1/namespaces/{place}/secrets/first")
-        end = time.monotonic() + 60
-        while plugin.count == 1 and time.monotonic() < end:
+
+        def asks_again() -> bool:
+            """The API server believes a token for some seconds after its end: each new watch asks anew."""
             line.cut()
-            await asyncio.sleep(2.5)
-        assert plugin.count == 2
+            return plugin.count == 2
+
+        await wire.until(asks_again, 60)
         admin.finish(place, "a")
         assert (await asyncio.wait_for(waiter, 20)).phase == "Succeeded"
 

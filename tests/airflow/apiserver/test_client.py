@@ -11,18 +11,6 @@ import wire
 from podtask_airflow import client, errors, names, watch
 
 
-@pytest.fixture(scope="module")
-def admin(kubeconfig: Path) -> wire.Admin:
-    return wire.Admin(kubeconfig)
-
-
-@pytest.fixture(scope="module")
-def place(admin: wire.Admin) -> Iterator[str]:
-    name = admin.namespace()
-    yield name
-    admin.drop(name)
-
-
 @pytest.fixture
 def one(kubeconfig: Path) -> Iterator[client.Client]:
     made = wire.client_of(kubeconfig, budget=2.0)

@@ -104,23 +104,6 @@ class Run:
         """Clear the task."""
         self.airflow.api.clear(self.dag_id, self.run_id, TASK)
 
-    def clear_running(self) -> None:
-        """Clear the task while it runs, on Airflow 2 perhaps twice.
-
-        Clearing marks the job of the task's process as well. If 2.11 looks for zombies before that process has seen it,
-        it takes the task for one, and fails it; its log says so.
-        """
-        self.clear()
-        if self.airflow.major == 3:
-            return
-        task = self.airflow.api.wait_task(
-            self.dag_id, self.run_id, TASK, lambda t: t["state"] == "failed" or t["try_number"] == 2, 90
-        )
-        if task["state"] == "failed":
-            log = self.airflow.components["scheduler"].log.read_text(errors="replace")
-            assert any("Detected zombie job" in line and self.run_id in line for line in log.splitlines()), task
-            self.clear()
-
     def mark(self, state: str) -> None:
         """Mark the task."""
         self.airflow.api.mark(self.dag_id, self.run_id, TASK, state)

@@ -67,16 +67,11 @@ def test_a_finished_task_that_a_user_clears_runs_again(stage: Stage, mode: str) 
 
 
 @BOTH
-def test_a_running_task_that_a_user_clears_is_stopped_and_runs_again(
-    stage: Stage, mode: str, request: pytest.FixtureRequest
-) -> None:
-    if mode == "sync" and stage.airflow.version.startswith("2."):
-        # Seen four times: the dying process still reads "running", so it takes the kill for a shutdown and defers.
-        request.applymarker(pytest.mark.xfail(reason="Airflow 2.11 tells a cleared sync task nothing", strict=False))
+def test_a_running_task_that_a_user_clears_is_stopped_and_runs_again(stage: Stage, mode: str) -> None:
     run = stage.start(f"{mode}_once", waits(1))
     run.wait_started()
     run.wait_waiting(mode)
-    run.clear_running()
+    run.clear()
     run.wait_started(pods=2, seconds=90)
     run.wait_phases("Cancelled", "Running")
     run.let_go()

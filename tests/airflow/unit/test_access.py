@@ -146,6 +146,29 @@ def test_a_context_means_a_kubeconfig_also_in_a_pod(in_pod: Path, default: Path)
     assert open_(Access(cluster_context="second"), missing).host == "https://two.example"
 
 
+def test_it_is_known_whether_the_cluster_is_the_one_around(in_pod: Path) -> None:
+    for of, extras, want in (
+        (Access(in_cluster=True), {}, True),
+        (Access("c"), {"in_cluster": True}, True),
+        (Access("c"), {}, True),
+        (Access("c"), {"kube_config": document()}, False),
+        (Access("c", config_file="/k"), {}, False),
+        (Access("c", cluster_context="first"), {}, False),
+    ):
+        assert access.resolve(of, connection(**extras)).in_cluster is want
+
+
+def test_the_extras_of_the_sidecar_come_along() -> None:
+    extras = {
+        "xcom_sidecar_container_resources": "{}",
+        "extra__kubernetes__xcom_sidecar_container_security_context": "{}",
+    }
+    assert access.resolve(Access("c"), connection(**extras, namespace="n")).sidecar == {
+        "xcom_sidecar_container_resources": "{}",
+        "xcom_sidecar_container_security_context": "{}",
+    }
+
+
 def test_in_cluster_outside_of_one_says_so() -> None:
     with pytest.raises(errors.AccessError, match="in_cluster is set, but this process does not run in a Pod"):
         open_(Access(in_cluster=True), missing)

@@ -283,11 +283,12 @@ async def test_a_refusal_at_first_contact_is_told_at_once(world: World, code: in
 async def test_a_defect_in_its_thread_is_told_and_ends_no_thread(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real, defects = client.Client.tables, [RuntimeError("nobody thought of this")]
+    real, is_broken = client.Client.tables, threading.Event()
+    is_broken.set()
 
     def tables(self: client.Client, *args: Any) -> Any:
-        if defects:
-            raise defects.pop()
+        if is_broken.is_set():
+            raise RuntimeError("nobody thought of this")
         return real(self, *args)
 
     monkeypatch.setattr(client.Client, "tables", tables)
@@ -295,6 +296,7 @@ async def test_a_defect_in_its_thread_is_told_and_ends_no_thread(
     assert uid
     with pytest.raises(errors.Unexpected, match="nobody thought of this"):
         await world.wait("a")
+    is_broken.clear()
     assert "Traceback" in caplog.text
     world.server.put("a", "Succeeded")
     assert (await world.wait("a")).phase == "Succeeded"
@@ -421,16 +423,19 @@ async def test_it_stays_for_the_next_one_a_moment(world: World, monkeypatch: pyt
     assert world.resolved == 1
 
 
-async def test_it_does_not_spin(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "LONGEST_DELAY", 30.0)
+async def test_the_pauses_grow(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "LONGEST_DELAY", 10.0)
     world.server.put("a")
     waiter = world.wait("a")
     await world.until(lambda: world.server.watching == 1)
+    (shared,) = hub._hubs.values()
+    assert shared._reader is not None
+    shared._reader._stop = pauses = wire.Pauses(6)
     world.server.refusal = (403, wire.status(403, "Forbidden", "cannot"))
     world.server.cut()
-    before = len(world.api.requests)
-    await asyncio.sleep(1.5)
-    assert len(world.api.requests) - before <= 4
+    await world.until(lambda: len(pauses.asked) == 6)
+    for asked, longest in zip(pauses.asked, (1, 2, 4, 8, 10, 10), strict=True):
+        assert longest / 2 <= asked <= longest
     waiter.cancel()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from legs import FakeCluster, context, ends, operator_for
-from podtask_airflow import adoption, errors, exceptions, leg, names, version_compat
+from podtask_airflow import adoption, errors, exceptions, handover, leg, names, version_compat
 from podtask_airflow.version_compat import AirflowException, AirflowFailException, AirflowTaskTimeout, TaskDeferred
 
 XCOM = {"state": "Collected", "value": json.dumps({"a": None, "b": 2})}
@@ -93,6 +93,15 @@ def test_a_deferred_task_that_no_trigger_finds_ends_in_a_day() -> None:
     at = datetime.fromisoformat(cluster.only["spec"]["cancelAfter"])
     assert timedelta(hours=23) < at - datetime.now(UTC) < timedelta(hours=25)
     assert deferred.value.trigger.serialize()[1]["keep_after"] == leg.LIFT_SECONDS
+
+
+@pytest.mark.parametrize("is_test", [False, True])
+def test_a_deferral_says_from_when_on_it_may_go_on(monkeypatch: pytest.MonkeyPatch, is_test: bool) -> None:
+    monkeypatch.setattr(version_compat, "is_dag_test", lambda _: is_test)
+    monkeypatch.setattr(handover, "not_before", lambda _: 42.0)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator_for(FakeCluster(runs), deferrable=True).execute(context())
+    assert deferred.value.trigger.not_before == (None if is_test else 42.0)
 
 
 def test_that_bound_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +340,36 @@ def test_an_orphaned_process_neither_cancels_nor_succeeds(monkeypatch: pytest.Mo
     orphan.patch = patch  # type: ignore[method-assign]
     with pytest.raises(exceptions.PodTaskLost, match="another try"):
         operator_for(orphan).execute(context())
+
+
+class Ended(BaseException):
+    """Instead of the end of the process."""
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_forgotten_process_of_airflow_2_ends_without_a_word(monkeypatch: pytest.MonkeyPatch, is_killed: bool) -> None:
+    """All tries share a row there: an error of this one would end the next one's."""
+
+    def end(code: int) -> None:
+        raise Ended(code)
+
+    monkeypatch.setattr(version_compat, "IS_3", False)
+    monkeypatch.setattr(version_compat.os, "_exit", end)
+    monkeypatch.setattr(version_compat.logging, "shutdown", lambda: None)
+    state(monkeypatch, "of another try")
+    cluster = FakeCluster(runs if is_killed else ends(xcom=XCOM))
+    operator, real = operator_for(cluster), cluster.watch if is_killed else cluster.patch
+
+    def taken_over(*args: Any, **more: Any) -> Any:
+        cluster.only["metadata"]["annotations"][names.ANNOTATION_WAITER] = "ti-2"
+        if is_killed:
+            operator.on_kill()
+        return real(*args, **more)
+
+    setattr(cluster, "watch" if is_killed else "patch", taken_over)
+    with pytest.raises(Ended):
+        operator.execute(context())
+    assert "cancel" not in cluster.only["spec"]
 
 
 # Adoption by whole legs

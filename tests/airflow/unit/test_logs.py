@@ -290,16 +290,15 @@ def test_lines_come_in_the_context_of_who_asked(tmp_path: Path) -> None:
 
 
 def test_the_pauses_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "FIRST_DELAY", 0.1)
+    monkeypatch.setattr(logs, "FIRST_DELAY", 1.0)
     monkeypatch.setattr(logs, "LONGEST_DELAY", 10.0)
     node = Node(base=[])
     node.is_over = True
+    pauses = wire.Pauses(5)
     with wire.fake(node, tmp_path) as (api, one):
-        follower = logs.Follower(one, "ns", containers=["base"], emit=Shown())
-        follower.attempt("pod-1")
-        time.sleep(1.2)
-        assert len(api.requests) <= 5
-        follower.close()
+        logs._Log(one, "ns", "pod-1", "base", Shown(), logs.Place(), wake=pauses, stopped=pauses).follow()
+        assert len(api.requests) == 5
+    assert pauses.asked == [2, 4, 8, 10, 10]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from kubernetes.client import models as k8s
-from podtask_airflow.redact import looks_secret, redact
+from podtask_airflow.redact import hidden, looks_secret, redact
 
 CASES: dict[str, tuple[Any, Any]] = {
     "a variable": ([{"name": "DB_PASSWORD", "value": "x"}], [{"name": "DB_PASSWORD", "value": "***"}]),
@@ -39,6 +39,15 @@ CASES: dict[str, tuple[Any, Any]] = {
         ["--db=postgres://user:pa-ss@host/db", "https://host/a:b@c"],
         ["--db=postgres://user:***@host/db", "https://host/a:b@c"],
     ),
+    "an option": (
+        ["--password=x", "--user=y", 'TOKEN=x API_KEY="a b" run --day=1'],
+        ["--password=***", "--user=y", "TOKEN=*** API_KEY=*** run --day=1"],
+    ),
+    "an option and its value": (["--api-key", "x", "--day", "x"], ["--api-key", "***", "--day", "x"]),
+    "an option that only names a variable": (
+        ["--password=$PASSWORD", "--password", "$PASSWORD", "--token", "--quiet"],
+        ["--password=$PASSWORD", "--password", "$PASSWORD", "--token", "--quiet"],
+    ),
     "deep inside": (
         {"spec": {"template": {"spec": {"containers": [{"env": [{"name": "X_TOKEN", "value": "x"}]}]}}}},
         {"spec": {"template": {"spec": {"containers": [{"env": [{"name": "X_TOKEN", "value": "***"}]}]}}}},
@@ -71,3 +80,12 @@ def test_what_is_given_stays_as_it_is() -> None:
     given = {"env": [{"name": "PASSWORD", "value": "x"}]}
     redact(given)
     assert given == {"env": [{"name": "PASSWORD", "value": "x"}]}
+
+
+def test_what_a_masker_has_to_know() -> None:
+    assert hidden({"env": [{"name": "TOKEN", "value": "abcdef"}], "args": ["--password=hunter2", "--day=1"]}) == [
+        "abcdef",
+        "hunter2",
+    ]
+    assert hidden(["--password=x"]) == ["--password=x"], "x stands in many a word"
+    assert hidden(["postgres://user:pa-ss@host"]) == ["pa-ss"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import wire
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent
-from podtask_airflow import access, errors, hub, trigger, version_compat
+from podtask_airflow import access, errors, hub, trigger
 from podtask_airflow.trigger import PodTaskTrigger
 
 POINTER = {"namespace": "ns", "name": "a", "uid": "u", "deployment": "airflow"}
@@ -70,7 +70,6 @@ class Server:
 async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     # On 3.x a trigger's log is structlog's.
     monkeypatch.setattr(PodTaskTrigger, "log", logging.getLogger("of a trigger"), raising=False)
-    monkeypatch.setattr(trigger, "handover_seconds", lambda: 0.0)
     monkeypatch.setattr(hub, "LINGER_SECONDS", 0.0)
     monkeypatch.setattr(hub, "REQUEST_SECONDS", 0.1)
     made = Server()
@@ -126,14 +125,18 @@ async def test_the_event_is_the_phase_and_where(server: Server, phase: str) -> N
     assert event.payload == {"phase": phase, "pod_name": "a-1", "name": "a", "namespace": "ns", "uid": "u"}
 
 
-async def test_the_first_leg_has_time_to_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_first_leg_has_time_to_end(server: Server) -> None:
     """Or Airflow 3 takes its end for the second leg's, and fails a task that runs."""
-    monkeypatch.setattr(trigger, "handover_seconds", lambda: 0.5)
     ended(server)
-    begun = time.monotonic()
-    await events(PodTaskTrigger(**POINTER))
-    assert 0.5 <= time.monotonic() - begun < 2
-    assert version_compat.handover_seconds() == (7.0 if version_compat.IS_3 else 0.0)
+    not_before = time.time() + 0.5
+    await events(PodTaskTrigger(**POINTER, not_before=not_before))
+    assert not_before <= time.time() < not_before + 2
+
+
+async def test_a_clock_that_is_far_off_keeps_nobody_waiting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trigger, "HANDOVER_SECONDS", 0.1)
+    ended(server)
+    assert await events(PodTaskTrigger(**POINTER, not_before=time.time() + 3600))
 
 
 async def test_the_event_after_a_deletion(server: Server) -> None:

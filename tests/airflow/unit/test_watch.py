@@ -192,14 +192,23 @@ def test_the_missing_crd_is_trouble_and_not_a_deletion(tmp_path: Path) -> None:
         assert follow.join(5)
 
 
-def test_it_does_not_spin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LONGEST_DELAY", 30.0)
+def test_the_pauses_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LONGEST_DELAY", 10.0)
+    with wire.fake(lambda r: r.reply(403, wire.status(403, "R", "no")), tmp_path) as (api, one):
+        follow = watch.Follow(one, "ns", "a", "u", lambda _: None)
+        follow._stop = pauses = wire.Pauses(5)
+        follow.run()
+    assert len(api.requests) == 5
+    for asked, longest in zip(pauses.asked, (2, 4, 8, 10, 10), strict=True):
+        assert longest / 4 <= asked <= longest / 2
+
+
+def test_a_pause_ends_with_stop(tmp_path: Path) -> None:
     with wire.fake(lambda r: r.reply(403, wire.status(403, "R", "no")), tmp_path) as (api, one):
         follow = watch.follow(one, "ns", "a", "u", lambda _: None)
-        time.sleep(1.5)
+        wire.until_true(lambda: api.requests)
         follow.stop()
-        assert follow.join(1), "the pause ends with stop"
-    assert 2 <= len(api.requests) <= 5
+        assert follow.join(1)
 
 
 def test_it_ends_with_its_client(tmp_path: Path) -> None:

@@ -92,12 +92,13 @@ class PostgreSQL:
         # The server inherits the output of what starts it; a pipe would stay open for as long as it lives.
         with tempfile.TemporaryFile("w+") as said:
             done = subprocess.run(
-                [BINARIES / program, *arguments], stdout=said, stderr=said, cwd="/", check=False, **self._who()
+                [BINARIES / program, *arguments],
+                stdout=said,
+                stderr=said,
+                cwd="/",
+                check=False,
+                user=None if self._identity is None else self._identity.pw_uid,
+                group=None if self._identity is None else self._identity.pw_gid,
             )
             said.seek(0)
             assert done.returncode == 0, said.read()
-
-    def _who(self) -> dict[str, int]:
-        if self._identity is None:
-            return {}
-        return {"user": self._identity.pw_uid, "group": self._identity.pw_gid}

@@ -39,12 +39,13 @@ class Facts:
     id: str
     ports: dict[str, int]
     variables: dict[str, str]
+    host: str
 
 
 class Airflow:
     """An installation; start it as a context manager. `api` is its REST API, `home` its directory.
 
-    `dags` says for each DAG file which DAGs it makes.
+    `dags` says for each DAG file which DAGs it makes, `host` is the address that its API listens on.
     """
 
     def __init__(
@@ -55,13 +56,14 @@ class Airflow:
         dags: Mapping[Path, Collection[str]],
         environment: Mapping[str, str] | None = None,
         executor: str = "LocalExecutor",
+        host: str = sockets.LOOPBACK,
     ) -> None:
         found = versions.find(version)
         self._dags = dags
         self._postgresql = PostgreSQL(home)
         ports = {name: sockets.free_port() for name in ("api", "worker logs", "trigger logs")}
         given = settings.common(home, executor, self._postgresql.url, ports)
-        given |= settings.airflow_3(ports) if _major(found) == 3 else settings.airflow_2(ports)
+        given |= settings.airflow_3(ports, host) if _major(found) == 3 else settings.airflow_2(ports, host)
         mark = uuid.uuid4().hex
         variables = {
             **settings.inherited(),
@@ -74,7 +76,7 @@ class Airflow:
             "SPT_NOENV": "1",  # or setproctitle would overwrite the mark
             **(environment or {}),
         }
-        self._learn(Facts(version, str(home), mark, ports, variables))
+        self._learn(Facts(version, str(home), mark, ports, variables, host))
 
     @classmethod
     def found(cls, note: Path) -> "Airflow":
@@ -95,7 +97,7 @@ class Airflow:
         self.components: dict[str, Component] = {}
         for name, command in COMPONENTS[self.major].items():
             self.add(name, command)
-        self.api = Rest(f"http://127.0.0.1:{facts.ports['api']}", 2 if self.major == 3 else 1)
+        self.api = Rest(f"http://{facts.host}:{facts.ports['api']}", 2 if self.major == 3 else 1)
 
     def __enter__(self) -> "Airflow":
         try:
@@ -114,6 +116,11 @@ class Airflow:
     def version(self) -> str:
         """Airflow's version."""
         return self._environment.airflow
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of its components."""
+        return self._facts.variables
 
     # ---- the whole ----
 

@@ -40,13 +40,13 @@ def common(home: Path, executor: str, database: str, ports: dict[str, int]) -> d
     }
 
 
-def airflow_3(ports: dict[str, int]) -> dict[str, str]:
+def airflow_3(ports: dict[str, int], host: str) -> dict[str, str]:
     """What Airflow 3 adds."""
-    address = f"http://127.0.0.1:{ports['api']}"
+    address = f"http://{host}:{ports['api']}"
     return {
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
-        "API__HOST": "127.0.0.1",
+        "API__HOST": host,
         "API__PORT": str(ports["api"]),
         "API__BASE_URL": address,
         "API__WORKERS": "1",
@@ -60,10 +60,10 @@ def airflow_3(ports: dict[str, int]) -> dict[str, str]:
     }
 
 
-def airflow_2(ports: dict[str, int]) -> dict[str, str]:
+def airflow_2(ports: dict[str, int], host: str) -> dict[str, str]:
     """What Airflow 2 wants to hear in its own words."""
     return {
-        "WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
+        "WEBSERVER__WEB_SERVER_HOST": host,
         "WEBSERVER__WEB_SERVER_PORT": str(ports["api"]),
         "WEBSERVER__WORKERS": "1",
         "WEBSERVER__SECRET_KEY": "a secret of the tests",

@@ -2,9 +2,18 @@
 
 import socket
 
+LOOPBACK = "127.0.0.1"
+
 
 def free_port() -> int:
     """A port that was free a moment ago; a server that finds it taken fails loudly at its start."""
     with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
+        one.bind((LOOPBACK, 0))
         return int(one.getsockname()[1])
+
+
+def address_towards(host: str) -> str:
+    """The address that this machine has for another: nothing is sent to find it."""
+    with socket.socket(type=socket.SOCK_DGRAM) as one:
+        one.connect((host, 1))
+        return str(one.getsockname()[0])

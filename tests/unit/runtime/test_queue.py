@@ -133,6 +133,19 @@ async def test_what_was_asked_before_the_worker_looked_is_not_asked_again() -> N
     assert take(queue) == "a"
 
 
+async def test_catching_up_with_one_key_forgets_no_other() -> None:
+    queue, _ = make_queue()
+    queue.add("a")
+    queue.add("b")
+    assert [take(queue), take(queue)] == ["a", "b"]
+    for key in ("a", "b", "c"):
+        queue.add(key)
+    queue.caught_up("a")
+    queue.done("a")
+    queue.done("b")
+    assert take_all(queue) == ["c", "b"]
+
+
 async def test_a_getter_is_woken() -> None:
     queue, _ = make_queue()
     getting = [asyncio.create_task(queue.get()) for _ in range(2)]

@@ -1,0 +1,58 @@
+"""The hub while its API server is stopped and started, for which the matrix brings a cluster of its own."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import wire
+from podtask_airflow import access, hub, names
+
+ACCESS = access.Access(conn_id="c")
+LABELS = {names.LABEL_DEPLOYMENT: "here"}
+REPOSITORY = Path(__file__).parents[3]
+
+
+def order(action: str) -> None:
+    """Tell the cluster's API server to stop or to start."""
+    command = [str(REPOSITORY / ".venv/bin/python"), "-m", "cluster", action]
+    name = os.environ["PODTASK_TEST_OWN_CLUSTER"]
+    told = {**os.environ, "PYTHONPATH": str(REPOSITORY / "hack")}
+    subprocess.run([*command, "--name", name, "apiserver"], check=True, env=told, timeout=60)
+
+
+def answers(admin: wire.Admin) -> bool:
+    """Whether the API server does."""
+    with contextlib.suppress(Exception):
+        admin("GET", "/readyz")
+        return True
+    return False
+
+
+async def test_the_api_server_is_stopped_and_started(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "LINGER_SECONDS", 0.2)
+    admin = wire.Admin(kubeconfig)
+    place = admin.namespace()
+    made = wire.make(kubeconfig, place, 2, "t", LABELS)
+    waiters = [
+        asyncio.ensure_future(
+            hub.wait(ACCESS, place, f"{names.LABEL_DEPLOYMENT}=here", name, uid, resolve=wire.resolving(kubeconfig))
+        )
+        for name, uid in made.items()
+    ]
+    await wire.until(lambda: any(h._synced for h in hub._hubs.values()))
+    await asyncio.to_thread(order, "stop")
+    await wire.until(lambda: any(h._trouble for h in hub._hubs.values()))
+    assert not any(waiter.done() for waiter in waiters)
+    await asyncio.to_thread(order, "start")
+    await asyncio.to_thread(wire.until_true, lambda: answers(admin))
+    for name in made:
+        admin.finish(place, name)
+    began = time.monotonic()
+    found = await asyncio.wait_for(asyncio.gather(*waiters), 60)
+    print(f"heard {time.monotonic() - began:.1f} s after the end, behind a restart of the API server")
+    assert [seen.phase for seen in found] == ["Succeeded"] * 2
+    admin.drop(place)
