@@ -52,7 +52,7 @@ def fail_second_try(context: Any) -> None:
 
 def expect_the_trigger_soon(_: Any) -> None:
     """Let this task's process bound the time until its trigger runs by seconds instead of a day."""
-    os.environ["AIRFLOW__PODTASK__UNATTENDED_SECONDS"] = "8"
+    os.environ["AIRFLOW__PODTASK__UNATTENDED_SECONDS"] = "16"
 
 
 def mapped(dag_id: str, *, deferrable: bool, do_xcom_push: bool = True) -> None:
