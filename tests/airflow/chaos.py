@@ -71,13 +71,12 @@ class Killer:
         self._stop = threading.Event()
 
     def run(self, chance: random.Random, gap_seconds: float) -> None:
-        """Go on until `stop`. Each has its turn before one has it twice, or a short run would spare somebody."""
-        turns: list[str] = []
+        """Go on until `stop`. Whoever was killed least comes first, or a short run would spare somebody."""
         while not self._stop.wait(chance.uniform(0.5, 1.5) * gap_seconds):
-            turns = turns or chance.sample(list(self.kills), len(self.kills))
-            victim = turns.pop()
-            if getattr(self, f"_kill_{victim}")(chance):
-                self.kills[victim] += 1
+            for victim in sorted(self.kills, key=lambda name: (self.kills[name], chance.random())):
+                if getattr(self, f"_kill_{victim}")(chance):
+                    self.kills[victim] += 1
+                    break
 
     def stop(self) -> None:
         """Kill no more."""
