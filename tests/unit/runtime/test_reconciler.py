@@ -1,7 +1,7 @@
 """How often a task is judged: once more after what was done for it, and not again for the echo of our own writes."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -22,10 +22,11 @@ class World:
     def __init__(self, *plans: Plan) -> None:
         self.plans = list(plans)
         self.judged = 0
+        self.found: Task | None = TASK
         self.queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop())
 
     def task(self, uid: str) -> Task | None:
-        return TASK
+        return self.found
 
     def pods_of(self, uid: str) -> tuple[Pod, ...]:
         return ()
@@ -82,3 +83,29 @@ async def test_what_changes_behind_the_last_look_is_looked_at(monkeypatch: pytes
     world = World(Plan(steps=(WRITE, plan.DeletePod(name="p", uid="x"))))
     await run(world, monkeypatch)
     assert world.judged == 2
+
+
+async def test_a_task_that_is_gone_keeps_its_place_while_its_create_is_in_doubt() -> None:
+    world = World()
+    world.found = None
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    memories, places = Memories(), Places(1, world.queue.add)
+    made = reconciler.Reconciler(
+        cache=world,
+        applier=world,  # type: ignore[arg-type]
+        memories=memories,
+        places=places,
+        queue=world.queue,
+        recorder=world,
+        settings=plan.Settings(),
+        now=lambda: now[0],
+        reads_live=lambda: False,
+    )
+    places.settle(TASK, Plan(steps=(plan.CreatePod(attempt=1, name="p"),)))
+    memories.of("u").in_doubt_until = now[0] + timedelta(seconds=60)
+    other = Task(metadata=Metadata(name="o", namespace="n", uid="o", resource_version="1"))
+    await made.reconcile("u")
+    assert places.taken(other) == 1
+    now[0] += timedelta(seconds=61)
+    await made.reconcile("u")
+    assert places.taken(other) == 0
