@@ -124,12 +124,13 @@ def play(
         Airflow(environment.name, Path(home) / "home", dags=dags, environment=variables) as airflow,
     ):
         for mode in modes:
-            with _namespace(cluster) as (namespace, recorder):
+            with recorded(cluster) as (namespace, recorder):
                 yield _play(airflow, controller, namespace, recorder, Outcome(operator, mode, tasks), seed, gap_seconds)
 
 
 @contextmanager
-def _namespace(cluster: Cluster) -> Iterator[tuple[Namespace, Recorder]]:
+def recorded(cluster: Cluster) -> Iterator[tuple[Namespace, Recorder]]:
+    """Give a fresh namespace, and what is made in it."""
     namespace = Namespace(cluster.kubeconfig)
     namespace.wait_service_account()
     namespace.wait_root_certificate()

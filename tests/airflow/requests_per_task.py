@@ -29,14 +29,12 @@ from airflows import environments, versions
 from bench import meter
 from bench.audit import Audit, Counts
 from cluster import Cluster, Form, down, up
-from tests.airflow.chaos import DAGS, ENVIRONMENTS
+from tests.airflow.chaos import DAGS, ENVIRONMENTS, recorded
 from tests.harness import crd
 from tests.harness.airflow import Airflow, RunState
 from tests.harness.airflow.settings import connection
 from tests.harness.controller import ROOT, Controller
 from tests.harness.programs import PYTHON
-from tests.harness.recorder import Recorder
-from tests.harness.tasks import Namespace
 
 FIGURES = ROOT / "build/bench/airflow.json"
 PATIENCE_SECONDS = 900.0
@@ -130,20 +128,6 @@ def installed(cluster: Cluster, operator: str, dag_ids: list[str], directory: Pa
     home = directory / operator
     with Airflow(environment.name, home, dags={DAGS: [*dag_ids, *SHORT_DAG_IDS]}, environment=variables) as airflow:
         yield airflow
-
-
-@contextlib.contextmanager
-def recorded(cluster: Cluster) -> Iterator[tuple[Namespace, Recorder]]:
-    """Give a fresh namespace, and what is made in it."""
-    namespace = Namespace(cluster.kubeconfig)
-    namespace.wait_service_account()
-    namespace.wait_root_certificate()
-    recorder = Recorder(namespace)
-    try:
-        yield namespace, recorder
-    finally:
-        recorder.stop()
-        namespace.close()
 
 
 def run_to_end(airflow: Airflow, dag_id: str, **conf: Any) -> RunState:
