@@ -16,8 +16,8 @@ import yaml
 from airflows import environments, versions
 from tests.airflow.real.conftest import CLUSTER
 from tests.airflow.real.stage import RESULT
-from tests.harness import prepared
-from tests.harness.airflow import Airflow, sockets
+from tests.harness import prepared, sockets
+from tests.harness.airflow import Airflow
 from tests.harness.airflow.settings import connection
 from tests.harness.controller import ROOT
 from tests.harness.programs import PYTHON

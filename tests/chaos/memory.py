@@ -8,7 +8,6 @@ entry for each task is more than that; `subject` plants one, and the test run wa
 
 import contextlib
 import json
-import socket
 import sys
 import time
 import urllib.request
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 from cluster import Cluster, Form, down, up
 from tests.chaos.stand import Memory, memory_of
-from tests.harness import crd
+from tests.harness import crd, sockets
 from tests.harness.controller import Controller
 from tests.harness.tasks import TASKS, TERMINAL, Namespace
 
@@ -73,7 +72,7 @@ def standing() -> Iterator[Cluster]:
 
 def measure(cluster: Cluster, *, rounds: int, tasks: int, leaks: bool = False) -> Growth:
     """Let `rounds` of so many tasks come and go after a first one that warms everything up."""
-    port = _free_port()
+    port = sockets.free_port()
     flags = ("--leader-election=off", "--pod-hold-seconds=1", f"--http-port={port}", "--http-address=127.0.0.1")
     with (
         closing(Namespace(cluster.kubeconfig)) as namespace,
@@ -113,10 +112,3 @@ def _memory(port: int) -> Memory:
             looks.append(memory_of(answer.read().decode().splitlines()))
         time.sleep(1)
     return Memory(min(look.mib for look in looks), min(look.blocks for look in looks))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

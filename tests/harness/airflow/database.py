@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cluster import lock, packages
-from tests.harness.airflow import sockets
+from tests.harness import sockets
 
 VERSION = "15"
 BINARIES = Path(f"/usr/lib/postgresql/{VERSION}/bin")

@@ -15,7 +15,8 @@ from types import TracebackType
 from urllib.error import URLError
 
 from airflows import environments, versions
-from tests.harness.airflow import processes, settings, sockets
+from tests.harness import sockets
+from tests.harness.airflow import processes, settings
 from tests.harness.airflow.component import Component
 from tests.harness.airflow.database import PostgreSQL
 from tests.harness.airflow.rest import POLL_SECONDS, Object, Rest, RestError

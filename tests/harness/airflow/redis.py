@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 
 from cluster import packages
-from tests.harness.airflow import sockets
+from tests.harness import sockets
 
 PROGRAM = "/usr/bin/redis-server"
 

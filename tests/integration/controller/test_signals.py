@@ -2,12 +2,12 @@
 
 import json
 import re
-import socket
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.harness import sockets
 from tests.harness.controller import Controller
 from tests.harness.tasks import Namespace
 from tests.integration.controller.kubelet import Kubelet, always
@@ -20,12 +20,6 @@ BROKEN = {
 }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _get(port: int, path: str) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as reply:
         text: str = reply.read().decode()
@@ -33,7 +27,7 @@ def _get(port: int, path: str) -> str:
 
 
 def test_probes_and_metrics_of_a_controller_at_work(namespace: Namespace, kubeconfig: Path) -> None:
-    port = _free_port()
+    port = sockets.free_port()
     flags = (f"--namespace={namespace.name}", "--http-address=127.0.0.1", f"--http-port={port}")
     with Kubelet(kubeconfig, namespace.name, always(3)), Controller(kubeconfig, *flags):
         namespace.run("task", image="i")

@@ -1,7 +1,6 @@
 """Stand-ins for the tests of kube/: a clock that jumps, and a real HTTP server that follows a script."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -67,12 +66,6 @@ async def serving() -> AsyncIterator[ScriptedServer]:
         yield server
     finally:
         await runner.cleanup()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def says(body: bytes | dict[str, object] = b"{}", status: int = 200, **headers: str) -> Answer:

@@ -16,10 +16,10 @@ from podtask.kube import client, errors
 from podtask.kube.client import PODS, EventType, PatchType, WatchEvent
 from podtask.kube.connection import Connection
 from podtask.kube.http import HttpClient, Limits
+from tests.harness import sockets
 from tests.unit.kube.doubles import (
     JumpingClock,
     ScriptedServer,
-    free_port,
     hangs_up,
     line,
     refuses,
@@ -194,7 +194,7 @@ async def test_a_write_is_not_sent_again_after_a_5xx(world: World, call: Call) -
 
 @all_verbs
 async def test_a_refused_connection_is_tried_again_for_every_verb(world: World, call: Call) -> None:
-    api = world.client(server=f"http://127.0.0.1:{free_port()}")
+    api = world.client(server=f"http://127.0.0.1:{sockets.free_port()}")
     with pytest.raises(errors.TransportError, match="not sent") as caught:
         await call(api)
     assert type(caught.value) is errors.TransportError
@@ -213,7 +213,7 @@ async def test_a_handshake_without_answer_is_a_failed_connection(world: World, c
 
 
 async def test_a_write_waits_for_the_server_to_come_up(world: World) -> None:
-    port = free_port()
+    port = sockets.free_port()
     api = world.client(server=f"http://127.0.0.1:{port}")
     creating = asyncio.create_task(api.create(PODS, "n", b"{}"))
     while not world.clock.slept:  # noqa: ASYNC110 - turns of the loop, not a wait
