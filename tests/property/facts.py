@@ -295,7 +295,7 @@ def observations(draw: st.DrawFn) -> Observed:
             | st.builds(
                 PodEvents,
                 pod_uid=st.sampled_from(["pod-1", "pod-2"]),
-                read_at=near,
+                again_at=near,
                 events=st.lists(pod_events).map(tuple),
             )
         ),

@@ -52,7 +52,7 @@ def _learnt(observed: Observed, step: plan.Step, now: datetime) -> Observed:
             found = next(p for p in observed.pods if p.metadata.uid == step.uid)
             return _replace(observed, live_version=found.metadata.resource_version)
         case plan.ReadPodEvents():
-            return _replace(observed, pod_events=PodEvents(pod_uid=step.uid, read_at=now))
+            return _replace(observed, pod_events=PodEvents(pod_uid=step.uid, again_at=clock.later(now, 60)))
         case plan.ReadResultLog():
             return _replace(observed, result_log=ResultLog(pod_uid=step.uid, error="there is no log in the model"))
     raise AssertionError(step)

@@ -75,7 +75,9 @@ class Controller:
 
         self.reconciler = Reconciler(
             cache=self.cluster,
-            applier=Applier(client, self.cluster, memories, settings, now=now),
+            applier=Applier(
+                client, self.cluster, memories, settings, now=now, time_source=LoopClock(), jitter=rng.random
+            ),
             memories=memories,
             places=self.cluster.places,
             queue=self.queue,

@@ -81,12 +81,17 @@ def progress(pod: Pod) -> str:
 
 
 def waits_for_node(pod: Pod) -> bool:
-    """Whether a node has the Pod and cannot start containers yet, for want of volumes or of a network."""
+    """Whether a node has the Pod and cannot start containers yet, for want of volumes or of a network.
+
+    A Pod of which its kubelet has told nothing yet waits for the kubelet, which has no volume of it in hand.
+    """
     ready = pod.condition("PodReadyToStartContainers")
     if not pod.spec.node_name or pod.is_terminal or (ready is not None and ready.status == "True"):
         return False
     statuses = pod.status.init_container_statuses + pod.status.container_statuses
-    return all(s.state.waiting is not None and s.state.waiting.reason in _UNTOUCHED for s in statuses)
+    return bool(statuses) and all(
+        s.state.waiting is not None and s.state.waiting.reason in _UNTOUCHED for s in statuses
+    )
 
 
 def _volumes(pod: Pod, told: PodEvents | None) -> Diagnosis | None:

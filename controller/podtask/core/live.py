@@ -19,9 +19,6 @@ _UNREACHABLE_SECONDS = 30
 _EVENTS_AFTER_SECONDS = 10
 """A Pod that its node has for so long and has not begun to start is asked after in its Events."""
 
-_EVENTS_AGAIN_SECONDS = 60
-"""And again so much later, as long as it lasts."""
-
 
 def follow(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
     """Decide about the live Pod of the attempt under way."""
@@ -160,13 +157,13 @@ def _tell_state(observed: Observed, pod: Pod, settings: Settings, now: datetime)
 
 
 def _events_due_at(observed: Observed, pod: Pod, now: datetime) -> datetime | None:
-    """Say when the Events of a Pod are to be read: never of one that starts as it should, and seldom of any."""
+    """Say when the Events of a Pod are to be read: never of one that starts as it should."""
     scheduled = deadlines.scheduled_at(pod, now)
     if scheduled is None or not diagnosis.waits_for_node(pod):
         return None
     read = observed.pod_events
     if read is not None and read.pod_uid == pod.metadata.uid:
-        return clock.later(read.read_at, _EVENTS_AGAIN_SECONDS)
+        return read.again_at
     return clock.later(scheduled, _EVENTS_AFTER_SECONDS)
 
 

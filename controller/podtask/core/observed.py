@@ -243,7 +243,8 @@ class PodEvents(View, frozen=True):
     """The Events of a Pod as they were read last; none where they could not be read."""
 
     pod_uid: str
-    read_at: datetime
+    again_at: datetime
+    """Not to be asked for before."""
     events: tuple[PodEvent, ...] = ()
 
 

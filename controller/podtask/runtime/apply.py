@@ -6,6 +6,7 @@ caller's to retry.
 """
 
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,10 +17,12 @@ from ..api import names
 from ..api.reasons import Reason
 from ..core import clock, plan, podspec
 from ..core.observed import Observed, Pod, PodEvent, PodEvents, Refusal, ResultLog, Task
-from ..kube import errors
+from ..kube import backoff, errors
+from ..kube import clock as kube_clock
 from ..kube.client import POD_EVENTS, PODS, Client, PatchType
 from .decode import PODTASKS, decode_event, decode_pod, decode_task, status_to_wire
 from .memory import Memories
+from .ration import Ration
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ _LOG_LIMIT_BYTES = 4 * 1024 * 1024
 """A result of 512 kB that does not compress is 700 kB in the log; a sidecar that was restarted may write it twice."""
 
 _MOST_EVENTS = 100
+
+_EVENTS_AGAIN_SECONDS = 60.0
 
 _DIAGNOSIS_PHASES = frozenset({"Pending", "Running"})
 
@@ -62,6 +67,8 @@ class Applier:
         settings: plan.Settings,
         *,
         now: Callable[[], datetime],
+        time_source: kube_clock.Clock = kube_clock.SYSTEM,
+        jitter: backoff.Jitter = random.random,
     ) -> None:
         """Nothing is sent before `apply`."""
         self._api = api
@@ -69,6 +76,8 @@ class Applier:
         self._memories = memories
         self._settings = settings
         self._now = now
+        self._jitter = jitter
+        self._event_reads = Ration(time_source)
 
     async def apply(self, observed: Observed, step: plan.Step) -> None:
         """Carry out one step. Raises `Outdated` or `errors.ApiError`."""
@@ -254,6 +263,13 @@ class Applier:
 
     async def _read_pod_events(self, task: Task, step: plan.ReadPodEvents) -> None:
         """Without them (the right to read them is missing, say) a diagnosis is lost, and nothing else."""
+        memory = self._memories.of(task.metadata.uid)
+        if not self._event_reads.take():
+            # Not its turn. At a random moment later, so that of many who wait not always the same come first.
+            before = memory.pod_events.events if memory.pod_events and memory.pod_events.pod_uid == step.uid else ()
+            again = clock.later(self._now(), 1 + self._jitter() * _EVENTS_AGAIN_SECONDS)
+            memory.pod_events = PodEvents(pod_uid=step.uid, again_at=again, events=before)
+            return
         events: tuple[PodEvent, ...] = ()
         try:
             about = f"involvedObject.uid={step.uid}"
@@ -263,9 +279,10 @@ class Applier:
             events = tuple(map(decode_event, page.items))
         except errors.ApiError as error:
             _log.info("the Events of a Pod cannot be read", extra={"pod": step.name, "error": repr(error)})
-        self._memories.of(task.metadata.uid).pod_events = PodEvents(
-            pod_uid=step.uid, read_at=self._now(), events=events
-        )
+        finally:
+            self._event_reads.give()
+        again = clock.later(self._now(), _EVENTS_AGAIN_SECONDS)
+        memory.pod_events = PodEvents(pod_uid=step.uid, again_at=again, events=events)
 
     async def _read_result_log(self, task: Task, step: plan.ReadResultLog) -> None:
         memory = self._memories.of(task.metadata.uid)

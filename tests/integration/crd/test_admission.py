@@ -113,6 +113,27 @@ def test_status_may_grow_after_the_end(podtasks: PodTasks) -> None:
     assert status == 200, reply
 
 
+@pytest.mark.parametrize("is_status", [False, True], ids=["the object", "the status"])
+def test_no_one_write_changes_both_the_spec_and_the_phase(podtasks: PodTasks, *, is_status: bool) -> None:
+    """The rules over the spec are not judged where the phase changes, because the server then keeps the spec."""
+    podtasks.create(_task("both"))
+    status, reply = podtasks.patch("both", {"spec": {"image": "b"}, "status": {"phase": "Running"}}, status=is_status)
+    assert status == (200 if is_status else 422), reply
+    if not is_status:
+        assert MESSAGES["immutable-image"] in reply["message"]
+    assert podtasks.get("both")["spec"] == SPEC
+    assert podtasks.get("both")["status"]["phase"] == ("Running" if is_status else "Pending")
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running"])
+def test_a_spec_is_judged_at_its_creation_whatever_status_comes_with_it(podtasks: PodTasks, phase: str) -> None:
+    status, reply = podtasks.create(
+        {**_task("early", podRetention="Keep", podTTLSecondsAfterFinished=1), "status": {"phase": phase}}
+    )
+    assert status == 422
+    assert MESSAGES["keep-without-ttl"] in reply["message"]
+
+
 def test_unknown_fields_survive_on_each_level_of_the_template(podtasks: PodTasks) -> None:
     invented = {"invented": {"deep": [{"x": 1}], "empty": {}}}
     pod = {

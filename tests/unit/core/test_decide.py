@@ -94,7 +94,7 @@ TAKEN = Refusal(
 READY = make_pod().scheduled().condition("PodReadyToStartContainers").waiting("ContainerCreating")
 NO_MAP = PodEvents(
     pod_uid=UID,
-    read_at=at(20),
+    again_at=at(80),
     events=(PodEvent(reason="FailedMount", message='configmap "m" not found', last_timestamp=at(19)),),
 )
 
@@ -352,13 +352,19 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         None,
     ),
     "a Pod that its node has just taken is not asked after": (
-        make_task().observe(make_pod().scheduled(3)),
+        make_task().observe(make_pod().scheduled(3).waiting("ContainerCreating")),
         5,
         [],
         13,
     ),
-    "one that it has had for a while is asked after": (
+    "one of which its kubelet has said nothing yet is not asked after": (
         make_task().observe(make_pod().scheduled(3)),
+        13,
+        [],
+        20,
+    ),
+    "one that it has had for a while is asked after": (
+        make_task().observe(make_pod().scheduled(3).waiting("ContainerCreating")),
         13,
         [plan.ReadPodEvents(name=POD, uid=UID)],
         None,
@@ -366,19 +372,22 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
     "a slow start names the node": (make_task().observe(READY), 30, [("Pending", "Created")], None),
     "one that only pulls its image is not": (make_task().observe(READY), 19, [], 20),
     "what its Events say is told, and asked for again later": (
-        make_task().observe(make_pod().scheduled(3), pod_events=NO_MAP),
+        make_task().observe(make_pod().scheduled(3).waiting("ContainerCreating"), pod_events=NO_MAP),
         20,
         [("Pending", "ConfigError")],
         80,
     ),
     "Events of an earlier Pod say nothing": (
-        make_task().observe(make_pod().scheduled(3), pod_events=msgspec.structs.replace(NO_MAP, pod_uid="other")),
+        make_task().observe(
+            make_pod().scheduled(3).waiting("ContainerCreating"),
+            pod_events=msgspec.structs.replace(NO_MAP, pod_uid="other"),
+        ),
         12,
         [],
         13,
     ),
     "Events are read again after a minute": (
-        make_task().observe(make_pod().scheduled(3), pod_events=NO_MAP),
+        make_task().observe(make_pod().scheduled(3).waiting("ContainerCreating"), pod_events=NO_MAP),
         80,
         [plan.ReadPodEvents(name=POD, uid=UID)],
         None,

@@ -6,7 +6,7 @@ from podtask.core.diagnosis import diagnose, is_pulling_badly, progress
 from podtask.core.observed import PodEvent, PodEvents
 from tests.builders import MadePod, at, make_pod
 
-PLACED = make_pod().scheduled()
+PLACED = make_pod().scheduled().waiting("ContainerCreating")
 CASES: dict[str, tuple[MadePod, str | None, bool]] = {
     "nothing": (PLACED, None, False),
     "gates": (make_pod().gated("kueue", "other"), "SchedulingGated", False),
@@ -103,10 +103,10 @@ EVENTS: dict[str, tuple[MadePod, tuple[PodEvent, ...], str | None]] = {
 
 @pytest.mark.parametrize(("made", "events", "words"), EVENTS.values(), ids=EVENTS)
 def test_volumes_are_told_by_events(made: MadePod, events: tuple[PodEvent, ...], words: str | None) -> None:
-    got = diagnose(made.build(), PodEvents(pod_uid="pod-1", read_at=at(50), events=events))
+    got = diagnose(made.build(), PodEvents(pod_uid="pod-1", again_at=at(110), events=events))
     assert (got is None) == (words is None)
     assert got is None or got.message.endswith(str(words))
 
 
 def test_events_of_another_pod_say_nothing() -> None:
-    assert diagnose(PLACED.build(), PodEvents(pod_uid="pod-2", read_at=at(50), events=(NO_MAP,))) is None
+    assert diagnose(PLACED.build(), PodEvents(pod_uid="pod-2", again_at=at(110), events=(NO_MAP,))) is None

@@ -3,12 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
 from podtask.core import plan
 from podtask.kube import errors
 from podtask.kube.client import POD_EVENTS, PODS, Page, Resource
+from podtask.kube.clock import SYSTEM, Clock
 from podtask.runtime.apply import Applier
 from podtask.runtime.memory import Memories
 from tests.builders import UID, at, make_task, pod_name
@@ -30,9 +32,11 @@ class _Api:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
         self.asked: list[tuple[Any, ...]] = []
+        self.meanwhile = _nothing
 
     async def list_page(self, resource: Resource, **query: Any) -> Page:
         self.asked.append((resource, query))
+        await self.meanwhile()
         return self._give()
 
     async def create(self, resource: Resource, namespace: str, body: bytes) -> bytes:
@@ -50,8 +54,30 @@ class _Api:
         return self.answer
 
 
-def applier(api: _Api, memories: Memories) -> Applier:
-    return Applier(api, _Objects(), memories, plan.Settings(), now=lambda: at(30))  # type: ignore[arg-type]
+async def _nothing() -> None: ...
+
+
+class _Clock:
+    """Stands until somebody moves it."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+def applier(api: _Api, memories: Memories, time_source: Clock = SYSTEM) -> Applier:
+    return Applier(
+        api,  # type: ignore[arg-type]
+        _Objects(),
+        memories,
+        plan.Settings(),
+        now=lambda: at(30),
+        time_source=time_source,
+        jitter=lambda: 0.5,
+    )
 
 
 async def test_the_events_of_one_pod_are_read() -> None:
@@ -59,7 +85,7 @@ async def test_the_events_of_one_pod_are_read() -> None:
     await applier(api, memories).apply(make_task().observe(), READ)
     read = memories.of(UID).pod_events
     assert read is not None
-    assert (read.pod_uid, read.read_at, read.events[0].message) == ("pod-1", at(30), "no")
+    assert (read.pod_uid, read.again_at, read.events[0].message) == ("pod-1", at(90), "no")
     assert api.asked == [(POD_EVENTS, {"namespace": "default", "fields": "involvedObject.uid=pod-1", "limit": 100})]
 
 
@@ -71,7 +97,32 @@ async def test_events_that_cannot_be_read_cost_the_diagnosis_only(error: errors.
     await applier(_Api(error), memories).apply(make_task().observe(), READ)
     read = memories.of(UID).pod_events
     assert read is not None
-    assert (read.read_at, read.events) == (at(30), ()), "remembered, so that it is not asked for again at once"
+    assert (read.again_at, read.events) == (at(90), ()), "remembered, so that it is not asked for again at once"
+
+
+async def test_events_are_read_one_pod_at_a_time_and_with_pauses() -> None:
+    """A thousand Pods that wait must not ask for all Events of their namespace a thousand times."""
+    api, memories, time_source = _Api(Page([orjson.dumps(EVENT)], "1", "")), Memories(), _Clock()
+    one = applier(api, memories, time_source)
+    during = msgspec.structs.replace(READ, uid="pod-2")
+
+    async def while_reading() -> None:
+        await one.apply(make_task().observe(), during)
+        time_source.seconds += 0.5
+
+    api.meanwhile = while_reading
+    await one.apply(make_task().observe(), READ)
+    api.meanwhile = _nothing
+    time_source.seconds += 4.4
+    await one.apply(make_task().observe(), READ)
+    turned_away = memories.of(UID).pod_events
+    assert turned_away is not None
+    assert [event.message for event in turned_away.events] == ["no"], "what was known is kept"
+    assert turned_away.again_at == at(61), "half of a minute later by the draw, and a second"
+    assert len(api.asked) == 1
+    time_source.seconds += 0.2
+    await one.apply(make_task().observe(), READ)
+    assert len(api.asked) == 2, "nine times as long as the last read took"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ MUTABLE = frozenset(
 )
 SCHEDULING = (("nodeSelector",), ("affinity",), ("tolerations",), ("template", "metadata", "labels"))
 """What a queueing system sets before it lifts `suspend`."""
-COUNTERS = ("attemptCount", "failureCount", "disruptionCount")
+COUNTERS = ("attemptCount", "failureCount", "disruptionCount", "suspendedSeconds")
 
 Path = tuple[str, ...]
 
@@ -123,17 +123,16 @@ _PHASES = ", ".join(f"'{phase}'" for phase in _TERMINAL)
 
 
 def _stays_terminal(now: Json, before: Json) -> bool:
-    phase = at(before, "status", "phase")
-    return phase not in _TERMINAL or at(now, "status", "phase") == phase
+    phase = at(before, "phase")
+    return phase not in _TERMINAL or at(now, "phase") == phase
 
 
 def _does_not_fall(name: str) -> str:
-    now, before = has("self", "status", name), has("oldSelf", "status", name)
-    return f"(!({before}) || ({now} && self.status.{name} >= oldSelf.status.{name}))"
+    return f"(!has(oldSelf.{name}) || (has(self.{name}) && self.{name} >= oldSelf.{name}))"
 
 
 def _falls(now: Json, before: Json, name: str) -> bool:
-    last, this = number(at(before, "status", name)), number(at(now, "status", name))
+    last, this = number(at(before, name)), number(at(now, name))
     return last is not None and (this is None or this < last)
 
 
@@ -152,32 +151,20 @@ CHANGE_RULES = (
     ),
     Rule(
         id="terminal-for-ever",
-        path="",
-        cel=f"!({has('oldSelf', 'status', 'phase')}) || !(oldSelf.status.phase in [{_PHASES}])"
-        f" || ({has('self', 'status', 'phase')} && self.status.phase == oldSelf.status.phase)",
+        path="status",
+        cel=f"!has(oldSelf.phase) || !(oldSelf.phase in [{_PHASES}])"
+        " || (has(self.phase) && self.phase == oldSelf.phase)",
         message=f"status.phase stays as it is once it is one of {', '.join(_TERMINAL)}",
         holds=_stays_terminal,
-        field="status",
         refusal=Refusal.FORBIDDEN,
         is_transition=True,
     ),
     Rule(
         id="counters-never-fall",
-        path="",
+        path="status",
         cel=" && ".join(map(_does_not_fall, COUNTERS)),
         message=f"status.{', '.join(COUNTERS)} never fall",
         holds=lambda now, before: not any(_falls(now, before, name) for name in COUNTERS),
-        field="status",
-        refusal=Refusal.FORBIDDEN,
-        is_transition=True,
-    ),
-    Rule(
-        id="suspended-seconds-never-fall",
-        path="",
-        cel=_does_not_fall("suspendedSeconds"),
-        message="status.suspendedSeconds never fall",
-        holds=lambda now, before: not _falls(now, before, "suspendedSeconds"),
-        field="status",
         refusal=Refusal.FORBIDDEN,
         is_transition=True,
     ),
