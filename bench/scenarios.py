@@ -64,7 +64,7 @@ async def bench(system: System, name: str) -> AsyncIterator[Bench]:
     try:
         await asyncio.to_thread(crd.install, cluster)
         pid = await system.start(cluster)
-        api = HttpClient(connect(cluster.kubeconfig), limits=Limits(in_flight=_CREATORS))
+        api = HttpClient(connect(cluster.kubeconfig), limits=Limits(_CREATORS, least_in_flight=_CREATORS))
         try:
             async with Onlooker(api, system.kind) as seen:
                 system.tell(seen)

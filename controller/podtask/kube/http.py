@@ -31,6 +31,8 @@ class Limits:
 
     in_flight: int = 64
     """Requests at once, watches not counted. More than 64 cost more CPU for each request."""
+    least_in_flight: int = 8
+    """So many at least, however slowly the server answers."""
     connect_seconds: float = 5.0
     request_seconds: float = 30.0
     """One attempt, from its first byte to the last byte of its reply."""
@@ -91,7 +93,7 @@ class HttpClient:
         self._on_date = on_date
         self._clock = time_source
         self._jitter = jitter
-        self._in_flight = in_flight.InFlight(limits.in_flight, time_source=time_source)
+        self._in_flight = in_flight.InFlight(limits.in_flight, least=limits.least_in_flight, time_source=time_source)
         self._path = urllib.parse.urlsplit(where.server).path.rstrip("/")
         self._pool = pool.Pool(where.server, connection.ssl_context(where), limits.connect_seconds)
         # No compression: it would cost the API server more than the network beside it saves.
@@ -101,7 +103,7 @@ class HttpClient:
 
     @property
     def in_flight_limit(self) -> int:
-        """How many requests may be under way now: `Limits.in_flight`, or fewer after 429s."""
+        """How many requests may be under way now: `Limits.in_flight`, or fewer while the server is busy."""
         return self._in_flight.size
 
     async def close(self) -> None:
@@ -263,8 +265,6 @@ class HttpClient:
             answer = await self._exchange(prepared, token, deadline)
             if answer.status == 429:
                 self._in_flight.throttled()
-            else:
-                self._in_flight.succeeded()
         finally:
             self._in_flight.release()
         if not answer.is_success:
@@ -303,6 +303,8 @@ class HttpClient:
             seconds = self._clock.monotonic() - started
             self._observer(prepared.verb, prepared.resource, status, seconds)
         self._pool.give(channel)
+        if prepared.is_write and status != 429:
+            self._in_flight.answered(f"{prepared.verb} {prepared.resource}", seconds)
         self._on_date(answer.header(b"date"), seconds)
         return answer
 

@@ -1,7 +1,10 @@
-"""How many requests may be under way at once, learnt from the server: additive increase, multiplicative decrease.
+"""How many requests may be under way at once, learnt from the server's answers.
 
-API Priority and Fairness answers 429 when our flow's queues are full. Sending the same number again after a pause
-would fill them again, so each wave of 429s halves the number in flight, and each round of successes adds one.
+Two signs tell that there are too many. API Priority and Fairness answers 429 when our flow's queues are full: each wave
+of 429s halves the number. And long before that, answers to writes take longer than the quickest of late: what is added
+is time in a queue, of the server or of its machine. A queue there is first come, first served; here what somebody waits
+for goes first, and what is over by its turn is never sent. So the number is kept where the queue is short, as TCP Vegas
+keeps a window (Brakmo, Peterson 1995). Each round of quick answers adds one.
 """
 
 import asyncio
@@ -12,13 +15,26 @@ from . import clock
 _WAVE_SECONDS = 1.0
 """429s closer together than this belong to one wave: requests already under way must not each halve the limit."""
 
+_QUEUED_SECONDS = 0.04
+"""The mean time in a queue that is too long. A burst of simulated tasks ran best at 20 to 60 ms (docs/adr/0008)."""
+
+_WINDOW_SECONDS = 30.0
+"""For so long, and as long again, the quickest answer counts: a server that has become slower is not for ever busy."""
+
 
 class InFlight:
     """A semaphore in first-come order whose size follows the server's answers."""
 
-    def __init__(self, most: int, *, time_source: clock.Clock = clock.SYSTEM) -> None:
+    def __init__(self, most: int, *, least: int = 1, time_source: clock.Clock = clock.SYSTEM) -> None:
+        """`least` remain however long answers take; 429s may leave one."""
         self._most = most
+        self._least = min(least, most)
         self._size = float(most)
+        self._answers = 0
+        self._queued = 0.0
+        self._quickest: dict[str, float] = {}
+        self._quickest_before: dict[str, float] = {}
+        self._window_at = time_source.monotonic()
         self._used = 0
         self._clock = time_source
         self._shrunk_at = float("-inf")
@@ -65,10 +81,17 @@ class InFlight:
                 self._used += 1
                 waiter.set_result(None)
 
-    def succeeded(self) -> None:
-        """Note an answer that was not a 429: one more slot for every full round of them."""
-        if self._size < self._most:
-            self._size = min(float(self._most), self._size + 1.0 / self._size)
+    def answered(self, kind: str, seconds: float) -> None:
+        """Note how long the answer to a write took, among others of its kind. The end of a round moves the number."""
+        self._queued += seconds - self._base(kind, seconds)
+        self._answers += 1
+        if self._answers < self._size:
+            return
+        mean, self._answers, self._queued = self._queued / self._answers, 0, 0.0
+        if mean > _QUEUED_SECONDS:
+            self._size = max(min(self._least, self._size), self._size * max(0.5, _QUEUED_SECONDS / mean))
+        elif mean < _QUEUED_SECONDS / 2:
+            self._size = min(float(self._most), self._size + 1)
 
     def throttled(self) -> None:
         """Note a 429: half the slots, once a wave."""
@@ -76,3 +99,12 @@ class InFlight:
         if now - self._shrunk_at >= _WAVE_SECONDS:
             self._shrunk_at = now
             self._size = max(1.0, self._size / 2)
+
+    def _base(self, kind: str, seconds: float) -> float:
+        """Give the least that a write of this kind has taken of late: a webhook's time is no queue."""
+        now = self._clock.monotonic()
+        if now - self._window_at >= _WINDOW_SECONDS:
+            self._window_at = now
+            self._quickest, self._quickest_before = {}, self._quickest
+        self._quickest[kind] = min(seconds, self._quickest.get(kind, seconds))
+        return min(self._quickest[kind], self._quickest_before.get(kind, seconds))

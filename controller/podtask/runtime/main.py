@@ -65,7 +65,7 @@ class Controller:
         loop = asyncio.get_running_loop()
         settings = self._settings
         self._api = self._connect(where)
-        self._queue: WorkQueue[str] = WorkQueue(loop)
+        self._queue: WorkQueue[str] = WorkQueue(loop, most=lambda: self._api.in_flight_limit)
         self._queue.close()
         self._events = EventRecorder(self._api, controller=names.CONTROLLER, instance=socket.gethostname())
         core_settings = settings.for_core()
@@ -191,6 +191,7 @@ class Controller:
             statuses=self._statuses(),
             leads=self._leads,
             events_dropped=self._events.dropped,
+            requests_at_once=self._api.in_flight_limit,
         )
 
     def _statuses(self) -> Iterable[TaskStatus]:

@@ -49,6 +49,11 @@ QUEUE_DELAYED = Metric(
     "podtask_queue_delayed", Kind.GAUGE, "Tasks that wait for their time: a deadline, a retry, a TTL."
 )
 QUEUE_OLDEST = Metric("podtask_queue_oldest_seconds", Kind.GAUGE, "How long the longest-waiting task has waited.")
+REQUESTS_AT_ONCE = Metric(
+    "podtask_requests_at_once",
+    Kind.GAUGE,
+    "Requests, and so tasks, that may be worked on at once; below --workers the API server is busy.",
+)
 WATCH_AGE = Metric(
     "podtask_watch_age_seconds",
     Kind.GAUGE,
@@ -111,6 +116,7 @@ TABLE = (
     QUEUE_PROCESSING,
     QUEUE_DELAYED,
     QUEUE_OLDEST,
+    REQUESTS_AT_ONCE,
     WATCH_AGE,
     TASKS,
     LEADER,
@@ -138,6 +144,7 @@ class Figures(NamedTuple):
     statuses: Iterable[TaskStatus]
     leads: bool
     events_dropped: int
+    requests_at_once: int
 
 
 _Observe = Callable[[float], None]
@@ -163,6 +170,7 @@ class _AtScrape(Collector):
             (QUEUE_OLDEST, figures.queue_oldest_seconds),
             (LEADER, figures.leads),
             (EVENTS_DROPPED, figures.events_dropped),
+            (REQUESTS_AT_ONCE, figures.requests_at_once),
             (MEMORY_BLOCKS, sys.getallocatedblocks()),
         ):
             yield GaugeMetricFamily(metric.name, metric.help, value=float(value))

@@ -11,6 +11,7 @@ import asyncio
 import enum
 import heapq
 import random
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -64,11 +65,16 @@ class WorkQueue(Generic[K]):
         self,
         timers: Timers,
         *,
+        most: Callable[[], int] = lambda: sys.maxsize,
         retry_backoff: backoff.Backoff = _DEFAULT_BACKOFF,
         jitter: backoff.Jitter = random.random,
     ) -> None:
-        """Make an empty queue; `timers` is the event loop, or a stand-in for it."""
+        """Make an empty queue; `timers` is the event loop, or a stand-in for it.
+
+        `most` says how many keys may be worked on at the moment. The rest waits here, where the urgent ones go first.
+        """
         self._timers = timers
+        self._most = most
         self._backoff = retry_backoff
         self._jitter = jitter
         # One line of keys for each priority, with the moment each key joined it. Ordered dicts, so that a key can
@@ -178,7 +184,7 @@ class WorkQueue(Generic[K]):
         while True:
             if self._closed:
                 raise Closed
-            for line in self._ready:
+            for line in self._ready if len(self._processing) < self._most() else ():
                 if line:
                     key, _ = line.popitem(last=False)
                     del self._priorities[key]
@@ -196,6 +202,8 @@ class WorkQueue(Generic[K]):
             self.add(key, priority)
         if not self._processing:
             self._idle.set()
+        for _ in range(min(len(self), self._most() - len(self._processing))):
+            self._wake_getter()
 
     def caught_up(self, key: K) -> None:
         """Note that whoever works on `key` looks at everything anew in this turn: what was asked for is being done.

@@ -76,10 +76,10 @@ def test_a_wave_of_429s_halves_it_once_and_successes_bring_it_back() -> None:
     slots.throttled()
     assert slots.size == 2
     for _ in range(2):
-        slots.succeeded()
-    assert slots.size in (2, 3)
+        slots.answered("create pods", 0.01)
+    assert slots.size == 3
     for _ in range(100):
-        slots.succeeded()
+        slots.answered("create pods", 0.01)
     assert slots.size == 8
 
 
@@ -106,3 +106,59 @@ async def test_a_smaller_size_lets_those_under_way_finish() -> None:
     slots.release()
     await waiting
     assert slots.used == 2
+
+
+def _rounds(slots: InFlight, number: int, seconds: float, kind: str = "patch podtasks") -> None:
+    for _ in range(number):
+        for _ in range(slots.size):
+            slots.answered(kind, seconds)
+
+
+def test_slow_answers_shorten_the_queue_and_quick_ones_let_it_grow() -> None:
+    slots = InFlight(64, least=8, time_source=JumpingClock())
+    slots.answered("patch podtasks", 0.005)
+    _rounds(slots, 2, 0.3)
+    assert slots.size == 16, "by half a round at most: one hiccup is no queue"
+    _rounds(slots, 5, 0.3)
+    assert slots.size == 8, "the least"
+    _rounds(slots, 3, 0.035)
+    assert slots.size == 8, "long enough, and not too long"
+    _rounds(slots, 60, 0.01)
+    assert slots.size == 64
+
+
+def test_what_takes_long_by_itself_is_no_queue() -> None:
+    """A webhook that thinks for half a second about each Pod is not helped by fewer Pods at once."""
+    slots = InFlight(64, least=8, time_source=JumpingClock())
+    slots.answered("patch podtasks", 0.005)
+    for _ in range(10):
+        _rounds(slots, 1, 0.5, "create pods")
+        _rounds(slots, 1, 0.006)
+    assert slots.size == 64
+
+
+def test_a_server_that_has_become_slower_is_not_for_ever_busy() -> None:
+    clock = JumpingClock()
+    slots = InFlight(64, least=8, time_source=clock)
+    slots.answered("patch podtasks", 0.005)
+    _rounds(slots, 5, 0.2)
+    assert slots.size == 8
+    for _ in range(2):
+        clock.now += 31
+        _rounds(slots, 1, 0.2)
+    assert slots.size == 8, "the quick answer of the window before still counts"
+    clock.now += 31
+    _rounds(slots, 2, 0.2)
+    assert slots.size > 8
+
+
+def test_429s_may_leave_fewer_than_slow_answers_do() -> None:
+    clock = JumpingClock()
+    slots = InFlight(16, least=8, time_source=clock)
+    for _ in range(3):
+        clock.now += 2
+        slots.throttled()
+    slots.answered("patch podtasks", 0.005)
+    assert slots.size == 2
+    _rounds(slots, 1, 0.5)
+    assert slots.size == 2, "a slow answer does not bring back what a 429 took"

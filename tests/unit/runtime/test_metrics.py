@@ -28,7 +28,17 @@ class Watch:
         self.metrics.read_from(self._figures)
 
     def _figures(self) -> Figures:
-        return Figures(3, 2, 1, 0.5, {"pods": 4.0, "podtasks": 5.0}, self.statuses, leads=True, events_dropped=6)
+        return Figures(
+            3,
+            2,
+            1,
+            0.5,
+            {"pods": 4.0, "podtasks": 5.0},
+            self.statuses,
+            leads=True,
+            events_dropped=6,
+            requests_at_once=7,
+        )
 
     def values(self) -> dict[str, float]:
         found = {}
@@ -84,6 +94,7 @@ def test_what_is_read_at_each_scrape(watch: Watch) -> None:
     assert values['podtask_watch_age_seconds{resource="pods"}'] == 4
     assert values["podtask_leader"] == 1
     assert values["podtask_events_dropped"] == 6
+    assert values["podtask_requests_at_once"] == 7
     assert values[f'podtask_build_info{{version="{__version__}"}}'] == 1
     assert values['podtask_tasks{phase="Pending",reason=""}'] == 2
     assert values['podtask_tasks{phase="Succeeded",reason="Completed"}'] == 1

@@ -2,11 +2,12 @@
 
 import asyncio
 import heapq
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -186,6 +187,62 @@ async def test_a_cancelled_getter_is_forgotten() -> None:
         await getting
     queue.add("a")
     assert await queue.get() == "a"
+
+
+async def test_no_more_than_the_most_are_worked_on_and_the_urgent_of_the_rest_come_first() -> None:
+    most = 2
+    queue: WorkQueue[str] = WorkQueue(FakeTimers(), most=lambda: most)
+    for key in "abcd":
+        queue.add(key)
+    getting = [asyncio.create_task(queue.get()) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert [task.result() for task in getting if task.done()] == ["a", "b"]
+    queue.add("e", Priority.FINISHED)
+    queue.done("a")
+    await asyncio.sleep(0)
+    assert [task.result() for task in getting if task.done()][2:] == ["e"]
+    most = 1
+    queue.done("b")
+    await asyncio.sleep(0)
+    assert queue.processing == 1, "those under way finish, none begins"
+    most = 3
+    queue.done("e")
+    async with asyncio.timeout(5):
+        assert sorted(await asyncio.gather(*getting)) == ["a", "b", "c", "d", "e"], "all that there is room for now"
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.integers(1, 6))
+@settings(max_examples=100, deadline=None)
+def test_whatever_the_most_does_every_key_has_its_turn(limits: list[int], workers: int) -> None:
+    async def run() -> None:
+        turn = itertools.cycle(limits)
+        most = next(turn)
+        queue: WorkQueue[int] = WorkQueue(FakeTimers(), most=lambda: most)
+        done: set[int] = set()
+
+        async def work() -> None:
+            nonlocal most
+            while len(done) < 20:
+                key = await queue.get()
+                assert queue.processing <= most
+                await asyncio.sleep(0)
+                most = next(turn)
+                done.add(key)
+                queue.done(key)
+
+        tasks = [asyncio.create_task(work()) for _ in range(workers)]
+        for key in range(20):
+            queue.add(key)
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        assert done == set(range(20))
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            assert result is None or isinstance(result, asyncio.CancelledError)
+
+    asyncio.run(run())
 
 
 def test_delays() -> None:
