@@ -15,7 +15,7 @@ import msgspec
 from podtask.kube.client import PODS, Resource
 from podtask.kube.http import HttpClient
 from podtask.kube.informer import Informer
-from podtask.kube.store import Meta
+from podtask.kube.store import Codec, Meta
 
 
 class _Owner(msgspec.Struct, frozen=True):
@@ -66,6 +66,11 @@ class Seen(msgspec.Struct):
         return any(c.state.terminated is not None for c in self.status.container_statuses)
 
     @property
+    def runs(self) -> bool:
+        """Whether a PodTask is told to run."""
+        return self.status.phase == "Running"
+
+    @property
     def is_over(self) -> bool:
         """Whether a Job or PodTask has ended, however it ended."""
         ended = {"Finished", "Complete", "Failed"}
@@ -73,6 +78,7 @@ class Seen(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(Seen).decode
+_HELD = Codec(msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Seen).decode)
 
 
 def _meta(seen: Seen) -> Meta:
@@ -90,6 +96,7 @@ class Onlooker:
         self.facts: dict[str, dict[str, float]] = {}
         self.over = 0
         self.present = 0
+        self.running = 0
         self.pods_made = 0
         self._wanted: tuple[Callable[[Onlooker], bool], asyncio.Future[None]] | None = None
         self._informers = [self._informer(api, PODS, self._pod)]
@@ -144,6 +151,7 @@ class Onlooker:
             api,
             kind,
             decode=_decode,
+            codec=_HELD,
             meta=_meta,
             on_change=on_change,
             on_undecodable=lambda *_: None,
@@ -171,6 +179,7 @@ class Onlooker:
 
     def _task(self, old: Seen | None, new: Seen | None) -> None:
         self.present += (old is None) - (new is None)
+        self.running += (new is not None and new.runs) - (old is not None and old.runs)
         if new is not None:
             self._note(new.metadata.uid, "task")
             if new.is_over and self._note(new.metadata.uid, "over"):

@@ -141,6 +141,9 @@ async def standing(scenario: str, system: System, count: int, *, cluster: str = 
                 await on.seen.until(_has_pods(count * part // _MARKS), _PATIENCE_SECONDS)
                 curve.append((on.seen.pods_made, meter.rss_mib(on.pid)))
         filled = time.monotonic() - begin
+        await on.seen.until(lambda seen: seen.running == count, _PATIENCE_SECONDS)
+        settled = time.monotonic() - begin
+        curve[-1] = (count, meter.rss_mib(on.pid))
         await system.stop()
         begin = time.monotonic()
         on.pid = await system.start(on.cluster)
@@ -152,6 +155,7 @@ async def standing(scenario: str, system: System, count: int, *, cluster: str = 
             "held_rss_mib": curve[-1][1],
             "rss_mib_by_live_tasks": curve,
             "filled_per_second": count / filled,
+            "settled_per_second": count / settled,
             "restart_ready_seconds": ready,
             "restart_first_task_seconds": time.monotonic() - begin,
             "restart_cpu_seconds": meter.cpu_seconds(on.pid),

@@ -74,6 +74,7 @@ def follow_with_informer() -> None:
             HttpClient(where),
             decode.PODTASKS,
             decode=decode.decode_task,
+            codec=decode.TASKS_HELD,
             meta=decode.task_meta,
             index=lambda _: None,
             on_change=lambda *_: _Reporter.heard(),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cluster import Cluster, packages
-from podtask.api.v1alpha1.status import Phase
+from podtask.api.v1alpha1.values import Phase
 from tests.chart.rendered import attempt
 from tests.harness.controller import ROOT
 from tests.harness.tasks import Namespace

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from podtask.api.v1alpha1.status import TERMINAL
+from podtask.api.v1alpha1.values import TERMINAL
 from podtask.core import plan
 from podtask.core.decide import decide
 from podtask.core.observed import Observed, TaskStatus
 from podtask.core.pod import Pod
+from podtask.runtime import decode
 from tests.builders import UID
 from tests.property import facts
 from tests.property.life import ENDS, EVENTS, Life
@@ -43,6 +44,19 @@ def test_the_same_facts_give_the_same_plan(observed: Observed, now: object) -> N
     """Deterministic and total: no exception for any facts, and nothing but facts and time goes into a plan."""
     copied = msgspec.json.decode(msgspec.json.encode(observed), type=Observed)
     assert decide(observed, now, SETTINGS) == decide(copied, now, SETTINGS)
+
+
+@many
+@given(observed=facts.observations(), now=facts.moments)
+def test_what_is_held_between_two_looks_gives_the_same_plan(observed: Observed, now: object) -> None:
+    """The informer holds objects packed, without what is never judged."""
+    task, pods = observed.task, observed.pods
+    held = msgspec.structs.replace(
+        observed,
+        task=decode.TASKS_HELD.unpack(decode.TASKS_HELD.pack(task)),
+        pods=tuple(decode.PODS_HELD.unpack(decode.PODS_HELD.pack(found)) for found in pods),
+    )
+    assert decide(observed, now, SETTINGS) == decide(held, now, SETTINGS)
 
 
 @many

@@ -6,7 +6,7 @@ Each law names what breaks it in one sentence, which becomes the headline of a f
 from typing import Any
 
 from podtask.api import names
-from podtask.api.v1alpha1.status import TERMINAL
+from podtask.api.v1alpha1.values import TERMINAL
 
 from .etcd import Change, Etcd, Object
 from .truth import Run, Truth

@@ -1,6 +1,6 @@
 """The end of a life, judged: every task is over, all is tidied away, and the status tells what really happened."""
 
-from podtask.api.v1alpha1.status import TERMINAL
+from podtask.api.v1alpha1.values import TERMINAL
 from podtask.core import collect
 
 from . import oracle

@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from ..api.reasons import Reason
-from ..api.v1alpha1.spec import Action
-from ..api.v1alpha1.status import AttemptOutcome, Phase
+from ..api.v1alpha1.values import Action, AttemptOutcome, Phase
 from . import backoff, failurepolicy, status
 from .ending import Ending, has_started
 from .observed import Attempt, Pod, Task, TaskStatus, XComStatus

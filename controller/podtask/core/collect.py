@@ -10,7 +10,7 @@ import msgspec
 
 from ..api import names
 from ..api.reasons import Reason
-from ..api.v1alpha1.status import AttemptOutcome, ResultState
+from ..api.v1alpha1.values import AttemptOutcome, ResultState
 from . import clock, result, transport
 from .ending import Ending
 from .observed import Observed, Pod, Terminated, XComSpec, XComStatus

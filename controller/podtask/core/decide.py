@@ -10,7 +10,7 @@ import msgspec
 
 from ..api import names
 from ..api.reasons import Reason
-from ..api.v1alpha1.status import AttemptOutcome, Phase
+from ..api.v1alpha1.values import AttemptOutcome, Phase
 from . import (
     attempts,
     clock,

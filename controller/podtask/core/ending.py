@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from ..api.reasons import Reason
-from ..api.v1alpha1.status import MAX_LOG_TAIL, AttemptOutcome
+from ..api.v1alpha1.values import MAX_LOG_TAIL, AttemptOutcome
 from . import clock, transport
 from .observed import Condition, Pod, Terminated
 

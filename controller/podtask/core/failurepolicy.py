@@ -1,6 +1,6 @@
 """Ordered rules over the end of an attempt; the first that matches decides (as podFailurePolicy of a Job, KEP-3329)."""
 
-from ..api.v1alpha1.spec import Action, Operator
+from ..api.v1alpha1.values import Action, Operator
 from .ending import Ending
 from .observed import FailurePolicySpec, Pod, RuleSpec
 

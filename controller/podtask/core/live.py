@@ -8,7 +8,7 @@ are lost, or make room (suspend).
 from datetime import datetime
 
 from ..api.reasons import Reason
-from ..api.v1alpha1.status import Phase
+from ..api.v1alpha1.values import Phase
 from . import clock, deadlines, diagnosis, ending, identity, status
 from .observed import Observed, Pod, Task, spec_as_dict
 from .plan import DeletePod, Plan, ReadPodEvents, Settings, Step, StopPod, WriteStatus

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..api import names
-from ..api.v1alpha1.status import TERMINAL
+from ..api.v1alpha1.values import TERMINAL
 from .pod import Condition, ContainerStatus, Metadata, Pod, Terminated, View
 
 __all__ = ["Condition", "ContainerStatus", "Metadata", "Pod", "Terminated"]

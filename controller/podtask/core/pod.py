@@ -173,8 +173,12 @@ class Pod(View, frozen=True):
     @property
     def told_at(self) -> datetime | None:
         """When the kubelet last changed the status, by the API server's clock; None where no kubelet is known."""
-        told = (w.time for w in self.metadata.managed_fields if (w.manager, w.subresource) == _KUBELET)
-        return max((at for at in told if at is not None), default=None)
+        return max((w.time for w in self.written_by_kubelet if w.time is not None), default=None)
+
+    @property
+    def written_by_kubelet(self) -> tuple[Written, ...]:
+        """The API server's notes of the kubelet's writes."""
+        return tuple(w for w in self.metadata.managed_fields if (w.manager, w.subresource) == _KUBELET)
 
     @property
     def attempt(self) -> int:

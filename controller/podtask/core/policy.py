@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..api.v1alpha1.spec import DEFAULT_RESULT_BYTES
+from ..api.v1alpha1.values import DEFAULT_RESULT_BYTES
 from .observed import TaskSpec
 
 Dict = dict[str, Any]

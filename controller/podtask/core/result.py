@@ -16,7 +16,7 @@ from typing import NoReturn
 import msgspec
 
 from ..api.reasons import Reason
-from ..api.v1alpha1.status import ResultState
+from ..api.v1alpha1.values import ResultState
 from .observed import XComStatus
 
 _FRAME = b"podtask-xcom/1 "

@@ -8,8 +8,7 @@ from datetime import datetime
 
 from ..api import names
 from ..api.reasons import Reason
-from ..api.v1alpha1.spec import PodRetention
-from ..api.v1alpha1.status import Phase
+from ..api.v1alpha1.values import Phase, PodRetention
 from . import clock, ending, status
 from .observed import Attempt, Observed, Pod, Task
 from .plan import DeletePod, DeleteTask, Plan, ReleasePod, Settings, Step, StopPod

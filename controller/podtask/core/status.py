@@ -6,7 +6,7 @@ import msgspec
 
 from ..api import names
 from ..api.reasons import REASONS, Reason
-from ..api.v1alpha1.status import MAX_ATTEMPTS_KEPT, AttemptOutcome, ConditionStatus, Phase
+from ..api.v1alpha1.values import MAX_ATTEMPTS_KEPT, AttemptOutcome, ConditionStatus, Phase
 from . import clock
 from .ending import Ending
 from .observed import Attempt, Pod, Task, TaskCondition, TaskStatus, XComStatus

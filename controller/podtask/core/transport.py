@@ -8,7 +8,7 @@ import posixpath
 from typing import Any
 
 from ..api import names
-from ..api.v1alpha1.spec import DEFAULT_RESULT_BYTES, DEFAULT_RESULT_PATH
+from ..api.v1alpha1.values import DEFAULT_RESULT_BYTES, DEFAULT_RESULT_PATH
 from .observed import Pod, XComSpec
 from .plan import Settings
 

@@ -9,7 +9,8 @@ from ..api.v1alpha1.resource import PodTask
 from ..api.v1alpha1.rule import Refusal, Rule
 from ..api.v1alpha1.rules import RULES
 from ..api.v1alpha1.spec import PodTaskSpec
-from ..api.v1alpha1.status import Phase, PodTaskStatus
+from ..api.v1alpha1.status import PodTaskStatus
+from ..api.v1alpha1.values import Phase
 from .schema import Node, structural
 
 COLUMNS: tuple[dict[str, Any], ...] = (

@@ -8,14 +8,14 @@ reported for each object that is gone. Callers are told *that* an object changed
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from typing import Generic, TypedDict, TypeVar
 
 import msgspec
 
 from . import backoff, client, clock, errors
-from .store import Meta, Store
+from .store import Codec, Meta, Store
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class Informer(Generic[T]):
         resource: client.Resource,
         *,
         decode: Callable[[bytes], T],
+        codec: Codec[T],
         meta: Callable[[T], Meta],
         index: Callable[[T], str | None],
         on_change: Callable[[T | None, T | None], None],
@@ -65,7 +66,10 @@ class Informer(Generic[T]):
         time_source: clock.Clock = clock.SYSTEM,
         jitter: backoff.Jitter = random.random,
     ) -> None:
-        """Prepare to follow `resource`; nothing is sent before `run`."""
+        """Prepare to follow `resource`; nothing is sent before `run`.
+
+        `decode` reads what the API server sends, and `codec` says how it is held.
+        """
         self._api = api
         self._resource = resource
         self._scope = _Scope(namespace=namespace, selector=selector)
@@ -78,7 +82,7 @@ class Informer(Generic[T]):
         self._clock = time_source
         self._jitter = jitter
         self._pace = backoff.Pace(jitter)
-        self._store: Store[T] = Store(meta, index)
+        self._store: Store[T] = Store(codec, meta, index)
         self._position = 0  # every change up to this version is in the store
         self._must_list = True
         self._relist_at = 0.0
@@ -109,9 +113,9 @@ class Informer(Generic[T]):
     def __len__(self) -> int:
         return len(self._store)
 
-    def objects(self) -> tuple[T, ...]:
-        """Every object known."""
-        return tuple(self._store)
+    def objects(self) -> Iterator[T]:
+        """Every object known now, one at a time."""
+        return iter(self._store)
 
     def get(self, uid: str) -> T | None:
         """The object of this uid."""
@@ -203,7 +207,7 @@ class Informer(Generic[T]):
     def _take_listed(self, item: bytes, *, rewound: bool) -> str:
         obj, meta = self._read(item)
         if obj is not None and (rewound or self._store.version(meta.uid) < meta.version):
-            self._report(self._store.put(obj), obj)
+            self._hold(obj, meta, item)
         return meta.uid
 
     def _drop_unlisted(self, seen: set[str], position: int, *, rewound: bool) -> None:
@@ -241,7 +245,15 @@ class Informer(Generic[T]):
                 last = self._store.remove(meta.uid)
                 self._report(last if obj is None else obj, None)
         elif obj is not None and known < meta.version:
-            self._report(self._store.put(obj), obj)
+            self._hold(obj, meta, event.object)
+
+    def _hold(self, obj: T, meta: Meta, raw: bytes) -> None:
+        try:
+            old = self._store.put(obj)
+        except Exception as error:  # noqa: BLE001 - whatever the caller's codec raises
+            self._note_undecodable(raw, meta, error)
+        else:
+            self._report(old, obj)
 
     def _read(self, raw: bytes) -> tuple[T | None, Meta]:
         """Decode an object; where that fails, report it once, and return what identifies it.
@@ -252,12 +264,16 @@ class Informer(Generic[T]):
         try:
             obj = self._decode(raw)
         except Exception as error:  # noqa: BLE001 - whatever the caller's decoder raises
-            meta = _raw_object.decode(raw).metadata
-            if self._undecodable.get(meta.uid) != meta.resource_version:
-                self._undecodable[meta.uid] = meta.resource_version
-                self._report_undecodable(raw, meta.uid, error)
-            return None, Meta("", "", meta.uid, meta.resource_version)
+            found = _raw_object.decode(raw).metadata
+            meta = Meta("", "", found.uid, found.resource_version)
+            self._note_undecodable(raw, meta, error)
+            return None, meta
         return obj, self._meta(obj)
+
+    def _note_undecodable(self, raw: bytes, meta: Meta, error: Exception) -> None:
+        if self._undecodable.get(meta.uid) != meta.resource_version:
+            self._undecodable[meta.uid] = meta.resource_version
+            self._report_undecodable(raw, meta.uid, error)
 
     def _report(self, old: T | None, new: T | None) -> None:
         try:

@@ -215,7 +215,7 @@ class Applier:
             memory.result_refused = True
             raise Outdated from error
         written = decode_task(reply)
-        if step.status.phase in _DIAGNOSIS_PHASES:
+        if step.status.phase in _DIAGNOSIS_PHASES and step.status.reason != Reason.RUNNING:
             self._memories.of(meta.uid).diagnosed_at = self._now()
         self._objects.put_task(written)
 
@@ -253,7 +253,7 @@ class Applier:
         pod = await self.read_pod(task.metadata.namespace, step.name)
         if pod is not None and pod.metadata.uid == step.uid:
             raise Outdated
-        self._memories.of(task.metadata.uid).gone_pods.add(step.uid)
+        self._memories.of(task.metadata.uid).gone_pods |= {step.uid}
 
     async def _read_live(self, task: Task, step: plan.ReadPod) -> None:
         pod = await self.read_pod(task.metadata.namespace, step.name)

@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 class Observer(Protocol):
     """Hears of changes, for the metrics."""
 
-    def task_changed(self, uid: str, task: Task | None) -> None:
-        """A task is now like this; None where it is gone."""
+    def task_changed(self, old: Task | None, new: Task | None) -> None:
+        """A task was like this, and is now like that; None where it was not there, or is gone."""
         ...
 
     def main_ended(self, uid: str) -> None:
@@ -57,6 +57,7 @@ class Cluster:
             api,
             PODS,
             decode=decode.decode_pod,
+            codec=decode.PODS_HELD,
             meta=decode.pod_meta,
             index=decode.pod_task_uid,
             on_change=self._pod_changed,
@@ -71,6 +72,7 @@ class Cluster:
             api,
             decode.PODTASKS,
             decode=decode.decode_task,
+            codec=decode.TASKS_HELD,
             meta=decode.task_meta,
             index=lambda _: None,
             on_change=self._task_changed,
@@ -94,11 +96,11 @@ class Cluster:
         await self.tasks.wait_synced()
 
     def wake_all(self) -> None:
-        """Have every task looked at that there is, or of which a Pod is left."""
+        """Have every task looked at that there is, or of which a Pod is left: first what has ended or not begun."""
         for task in self.tasks.objects():
-            self._queue.add(task.metadata.uid, Priority.NEW)
+            self._queue.add(task.metadata.uid, Priority.RESYNC if task.status.reason else Priority.NEW)
         for pod in self.pods.objects():
-            self._wake_for(pod, pod)
+            self._wake_for(pod, pod, Priority.RESYNC)
 
     def line_up(self) -> None:
         """Put every task in line that waits for a place, so that the oldest is next whichever is looked at first."""
@@ -125,22 +127,22 @@ class Cluster:
         if task is not None:
             self._queue.add(task.metadata.uid, Priority.NEW)
             if self._observer is not None:
-                self._observer.task_changed(task.metadata.uid, new)
+                self._observer.task_changed(old, new)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         pod = new or old
         if pod is not None and decode.pod_task_uid(pod) is not None:
             self.places.pod_changed(old, new)
-            self._wake_for(pod, new)
+            self._wake_for(pod, new, Priority.NEW)
 
-    def _wake_for(self, pod: Pod, new: Pod | None) -> None:
+    def _wake_for(self, pod: Pod, new: Pod | None, unended: Priority) -> None:
         uid = decode.pod_task_uid(pod) or ""
         task = self.tasks.get(uid)
         container = task.spec.container_name if task else names.DEFAULT_CONTAINER
         ended = new is None or classify(new, container) is not None
         if ended and self._observer is not None and task is not None and not task.status.phase_is_terminal:
             self._observer.main_ended(uid)
-        self._queue.add(uid, Priority.FINISHED if ended else Priority.NEW)
+        self._queue.add(uid, Priority.FINISHED if ended else unended)
 
 
 def _report_undecodable(raw: bytes, error: Exception) -> None:

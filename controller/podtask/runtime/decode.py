@@ -1,10 +1,11 @@
 """From the wire inward: bytes of Pods and PodTasks to the core's views, and the status back to bytes.
 
 A PodTask's spec is decoded twice: the few fields that are judged, and the raw bytes that the next Pod is built from.
-The raw bytes of a finished task are dropped, so that memory follows the tasks that still have something to do.
+The raw bytes of a finished task are dropped, so that memory follows the tasks that still have something to do. What is
+held of an object between two looks is packed, without what is never judged.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -12,7 +13,9 @@ from ..api import names
 from ..core.observed import Metadata, Pod, PodEvent, Task, TaskSpec, TaskStatus
 from ..kube import nesting
 from ..kube.client import Resource
-from ..kube.store import Meta
+from ..kube.store import Codec, Meta
+
+M = TypeVar("M", bound=Metadata)
 
 PODTASKS = Resource(f"/apis/{names.API_VERSION}", names.PLURAL)
 
@@ -64,6 +67,32 @@ def _managed_by(raw: bytes) -> str:
 
 
 decode_event = msgspec.json.Decoder(PodEvent).decode
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_PREFIX = f"{names.GROUP}/"
+
+
+def _pack_pod(pod: Pod) -> bytes:
+    metadata = msgspec.structs.replace(_judged(pod.metadata), managed_fields=pod.written_by_kubelet)
+    return _encode(msgspec.structs.replace(pod, metadata=metadata))
+
+
+def _pack_task(task: Task) -> bytes:
+    return _encode(msgspec.structs.replace(task, metadata=_judged(task.metadata)))
+
+
+def _judged(metadata: M) -> M:
+    """Leave out the labels and annotations of others: an Airflow task has a kilobyte of them, and so has its Pod."""
+    return msgspec.structs.replace(metadata, labels=_ours(metadata.labels), annotations=_ours(metadata.annotations))
+
+
+def _ours(pairs: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in pairs.items() if key.startswith(_PREFIX)}
+
+
+PODS_HELD = Codec(_pack_pod, msgspec.msgpack.Decoder(Pod).decode)
+TASKS_HELD = Codec(_pack_task, msgspec.msgpack.Decoder(Task).decode)
 
 
 def pod_meta(pod: Pod) -> Meta:

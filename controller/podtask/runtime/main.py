@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable
 
 import kopf
 import uvloop
 
 from ..api import names
 from ..core import plan
-from ..core.observed import Task, TaskStatus
+from ..core.observed import Task
 from ..kube.connection import Connection
 from ..kube.events import Event, EventKind, EventRecorder, ObjectReference
 from ..kube.http import HttpClient, Limits
@@ -188,14 +187,10 @@ class Controller:
             queue_delayed=self._queue.delayed,
             queue_oldest_seconds=self._queue.oldest_age(),
             watch_age_seconds={"podtasks": self._cluster.tasks.age(), "pods": self._cluster.pods.age()},
-            statuses=self._statuses(),
             leads=self._leads,
             events_dropped=self._events.dropped,
             requests_at_once=self._api.in_flight_limit,
         )
-
-    def _statuses(self) -> Iterable[TaskStatus]:
-        return (task.status for task in self._cluster.tasks.objects())
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -4,7 +4,7 @@ All of it may be forgotten at any time: a new process asks again and gets the sa
 task is under way.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from ..core.observed import Pod, PodEvents, Refusal, ResultLog
@@ -16,7 +16,7 @@ class Memory:
 
     refusal: Refusal | None = None
     foreign_pod: Pod | None = None
-    gone_pods: set[str] = field(default_factory=set)
+    gone_pods: frozenset[str] = frozenset()
     live_version: str = ""
     pod_events: PodEvents | None = None
     result_log: ResultLog | None = None

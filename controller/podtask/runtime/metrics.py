@@ -141,7 +141,6 @@ class Figures(NamedTuple):
     queue_delayed: int
     queue_oldest_seconds: float
     watch_age_seconds: Mapping[str, float]
-    statuses: Iterable[TaskStatus]
     leads: bool
     events_dropped: int
     requests_at_once: int
@@ -154,8 +153,9 @@ _Count = Callable[[], None]
 class _AtScrape(Collector):
     """Reads what stands somewhere already."""
 
-    def __init__(self, read: Callable[[], Figures]) -> None:
+    def __init__(self, read: Callable[[], Figures], tasks: Mapping[tuple[str, ...], float]) -> None:
         self._read = read
+        self._tasks = tasks
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """Keep the registry from asking before there is anything to read."""
@@ -176,11 +176,7 @@ class _AtScrape(Collector):
             yield GaugeMetricFamily(metric.name, metric.help, value=float(value))
         yield _family(BUILD, {(__version__,): 1.0})
         yield _family(WATCH_AGE, {(resource,): age for resource, age in figures.watch_age_seconds.items()})
-        tally = Tally((status.phase, status.reason) for status in figures.statuses)
-        known: Tally[tuple[str, ...]] = Tally()
-        for (phase, reason), count in tally.items():
-            known[phase, _bounded(reason)] += count
-        yield _family(TASKS, known)
+        yield _family(TASKS, self._tasks)
 
 
 class Metrics:
@@ -201,6 +197,7 @@ class Metrics:
         self._attempts = self._counter(ATTEMPTS)
         self._finished = self._counter(FINISHED)
         self._results = self._histogram(RESULT)
+        self._tasks: Tally[tuple[str, ...]] = Tally()
         self._appeared: dict[str, float] = {}
         """When each task that has had no Pod yet was first seen."""
         self._ended: dict[str, float] = {}
@@ -209,7 +206,7 @@ class Metrics:
 
     def read_from(self, read: Callable[[], Figures]) -> None:
         """Say where the figures are that are read at each scrape."""
-        self._registry.register(_AtScrape(read))
+        self._registry.register(_AtScrape(read, self._tasks))
 
     def text(self) -> bytes:
         """Give everything as Prometheus wants it."""
@@ -235,15 +232,23 @@ class Metrics:
         """See `reconciler.Observer`."""
         self._reconcile[outcome](seconds)
 
-    def task_changed(self, uid: str, task: Task | None) -> None:
+    def task_changed(self, old: Task | None, new: Task | None) -> None:
         """See `cluster.Observer`."""
-        if task is None:
-            self._appeared.pop(uid, None)
-            self._ended.pop(uid, None)
-        elif task.status.phase_is_terminal or task.spec.suspend or task.status.reason:
-            self._appeared.pop(uid, None)  # it has begun, or waits for something that is none of our time
+        if old is not None:
+            place = _place(old.status)
+            self._tasks[place] -= 1
+            if not self._tasks[place]:
+                del self._tasks[place]
+        if new is None:
+            if old is not None:
+                self._appeared.pop(old.metadata.uid, None)
+                self._ended.pop(old.metadata.uid, None)
+            return
+        self._tasks[_place(new.status)] += 1
+        if new.status.phase_is_terminal or new.spec.suspend or new.status.reason:
+            self._appeared.pop(new.metadata.uid, None)  # it has begun, or waits for something that is none of our time
         else:
-            self._appeared.setdefault(uid, self._now())
+            self._appeared.setdefault(new.metadata.uid, self._now())
 
     def main_ended(self, uid: str) -> None:
         """See `cluster.Observer`."""
@@ -309,6 +314,10 @@ def _family(metric: Metric, values: Mapping[tuple[str, ...], float]) -> GaugeMet
     for labels, value in values.items():
         family.add_metric(labels, value)
     return family
+
+
+def _place(status: TaskStatus) -> tuple[str, ...]:
+    return status.phase, _bounded(status.reason)
 
 
 def _bounded(reason: str) -> str:

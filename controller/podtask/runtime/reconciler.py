@@ -169,7 +169,7 @@ class Reconciler:
             refusal=memory.refusal,
             foreign_pod=memory.foreign_pod,
             foreign_task=self._owner_of(memory.foreign_pod),
-            gone_pods=frozenset(memory.gone_pods),
+            gone_pods=memory.gone_pods,
             live_version=memory.live_version,
             pod_events=memory.pod_events,
             result_log=memory.result_log,

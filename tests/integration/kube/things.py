@@ -11,7 +11,7 @@ import orjson
 from podtask.kube.client import Client, Resource
 from podtask.kube.http import HttpClient
 from podtask.kube.informer import Informer
-from podtask.kube.store import Meta
+from podtask.kube.store import Codec, Meta
 
 CONFIG_MAPS = Resource("/api/v1", "configmaps")
 
@@ -115,6 +115,7 @@ async def following(api: HttpClient, namespace: str, page_size: int = 500) -> As
         api,
         CONFIG_MAPS,
         decode=decode,
+        codec=Codec(msgspec.msgpack.encode, msgspec.msgpack.Decoder(Thing).decode),
         meta=meta,
         index=lambda thing: (thing.data or {}).get("owner"),
         on_change=on_change,

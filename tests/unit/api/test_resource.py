@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from podtask.api.v1alpha1 import resource
-from podtask.api.v1alpha1.spec import PodRetention
-from podtask.api.v1alpha1.status import TERMINAL, Phase, PodTaskStatus
+from podtask.api.v1alpha1.status import PodTaskStatus
+from podtask.api.v1alpha1.values import TERMINAL, Phase, PodRetention
 
 
 def _task(**spec: Any) -> dict[str, Any]:

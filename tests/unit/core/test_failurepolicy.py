@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from podtask.api.v1alpha1.status import AttemptOutcome
+from podtask.api.v1alpha1.values import AttemptOutcome
 from podtask.core.ending import Ending
 from podtask.core.failurepolicy import match
 from tests.builders import MadePod, make_pod, make_task

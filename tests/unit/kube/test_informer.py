@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import pickle
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from podtask.kube import errors
 from podtask.kube.client import PODS, Client
 from podtask.kube.informer import Informer
+from podtask.kube.store import Codec
 from tests.unit.kube.cluster_model import ClusterModel, Thing, decode, meta, owner, settle
 from tests.unit.kube.doubles import JumpingClock
 
@@ -35,6 +37,7 @@ class World:
             cast("Client", self.api),
             PODS,
             decode=decode,
+            codec=Codec(pickle.dumps, pickle.loads),
             meta=meta,
             index=owner,
             on_change=self.on_change,
@@ -463,6 +466,25 @@ async def test_what_cannot_be_decoded_is_reported_once_and_stops_nothing(
         world.api.modify("a-1", bad=False)
         await settle()
         assert world.stored == world.true
+
+
+async def test_what_cannot_be_held_is_reported_once_and_stops_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pack(thing: Thing) -> bytes:
+        if thing.name == "a":
+            raise OverflowError("an integer of more than 64 bits")
+        return pickle.dumps(thing)
+
+    monkeypatch.setattr(world.informer._store, "_codec", Codec(pack, pickle.loads))
+    bad = world.api.create("a")
+    async with world.running():
+        assert world.informer.synced
+        world.api.create("b")
+        worse = world.api.modify("a-1", again=1)
+        await settle()
+        assert set(world.stored) == {"b-2"}
+        assert world.undecodable == [bad, worse]
 
 
 async def test_what_can_no_longer_be_decoded_stays_as_it_was_until_it_is_deleted(world: World) -> None:

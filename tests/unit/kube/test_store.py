@@ -1,12 +1,13 @@
 """The store against a dict that is searched from end to end."""
 
+import pickle
 from dataclasses import dataclass
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from podtask.kube.store import Meta, Store
+from podtask.kube.store import Codec, Meta, Store
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,16 @@ class Thing:
     key: str | None
 
 
+PICKLED: Codec[Thing] = Codec(pickle.dumps, pickle.loads)
+
+
 class AgainstModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.store: Store[Thing] = Store(
-            lambda thing: Meta("", "", thing.uid, str(thing.version)), lambda thing: thing.key
+            PICKLED,
+            lambda thing: Meta("", "", thing.uid, str(thing.version)),
+            lambda thing: thing.key,
         )
         self.model: dict[str, Thing] = {}
 
@@ -56,7 +62,7 @@ test_against_model = AgainstModel.TestCase
 
 
 def test_iterating_allows_changes() -> None:
-    store: Store[Thing] = Store(lambda thing: Meta("", "", thing.uid, "1"), lambda thing: thing.key)
+    store: Store[Thing] = Store(PICKLED, lambda thing: Meta("", "", thing.uid, "1"), lambda thing: thing.key)
     for uid in "abc":
         store.put(Thing(uid, 1, "k"))
     for thing in store:

@@ -24,7 +24,6 @@ class Watch:
         self.now = 100.0
         self.metrics = Metrics(now=lambda: self.now)
         self.metrics.leads = True
-        self.statuses: list[TaskStatus] = []
         self.metrics.read_from(self._figures)
 
     def _figures(self) -> Figures:
@@ -34,7 +33,6 @@ class Watch:
             1,
             0.5,
             {"pods": 4.0, "podtasks": 5.0},
-            self.statuses,
             leads=True,
             events_dropped=6,
             requests_at_once=7,
@@ -85,7 +83,12 @@ def test_what_python_holds_grows_and_falls_with_what_is_kept(watch: Watch) -> No
 
 
 def test_what_is_read_at_each_scrape(watch: Watch) -> None:
-    watch.statuses = [TaskStatus(), TaskStatus(), ended(), TaskStatus(phase="Failed", reason="MadeUpByAUser")]
+    statuses = [TaskStatus(), TaskStatus(), ended(), TaskStatus(phase="Failed", reason="MadeUpByAUser")]
+    for number, status in enumerate(statuses):
+        watch.metrics.task_changed(None, task(f"u{number}", status=TaskStatus(reason="Created")))
+        watch.metrics.task_changed(task(f"u{number}", status=TaskStatus(reason="Created")), task(status=status))
+    watch.metrics.task_changed(None, task("gone"))
+    watch.metrics.task_changed(task("gone"), None)
     values = watch.values()
     assert values["podtask_queue_depth"] == 3
     assert values["podtask_queue_processing"] == 2
@@ -129,14 +132,14 @@ def stage(watch: Watch, name: str) -> tuple[float, float]:
 
 
 def test_the_stages_of_a_task(watch: Watch) -> None:
-    watch.metrics.task_changed("u", task())
+    watch.metrics.task_changed(None, task())
     watch.now += 0.25
     watch.metrics.pod_created("u")
     watch.now += 9
     watch.metrics.main_ended("u")
     watch.metrics.main_ended("u")
     watch.now += 0.5
-    watch.metrics.task_changed("u", task(status=ended()))  # the watch may be faster than the reply
+    watch.metrics.task_changed(task(), task(status=ended()))  # the watch may be faster than the reply
     watch.metrics.status_written(task(), ended(xcom=XComStatus(state="Collected", size_bytes=300)))
     assert stage(watch, "create") == (1, 0.25)
     assert stage(watch, "start") == (1, 2)
@@ -165,8 +168,8 @@ def test_a_status_without_an_end_counts_nothing(watch: Watch) -> None:
     ids=["gone", "over", "suspended", "waits for a quota"],
 )
 def test_waiting_for_others_is_no_time_of_ours_and_nothing_is_kept(watch: Watch, change: Task | None) -> None:
-    watch.metrics.task_changed("u", task())
-    watch.metrics.task_changed("u", change)
+    watch.metrics.task_changed(None, task())
+    watch.metrics.task_changed(task(), change)
     watch.metrics.pod_created("u")
     assert stage(watch, "create") == (0, 0)
     assert not watch.metrics._appeared
@@ -174,7 +177,7 @@ def test_waiting_for_others_is_no_time_of_ours_and_nothing_is_kept(watch: Watch,
 
 def test_marks_of_a_task_that_is_gone_are_dropped(watch: Watch) -> None:
     watch.metrics.main_ended("u")
-    watch.metrics.task_changed("u", None)
+    watch.metrics.task_changed(task(), None)
     assert not watch.metrics._ended
 
 

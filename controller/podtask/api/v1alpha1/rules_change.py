@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from .rule import Json, Predicate, Refusal, Rule, at, has, is_same, number, objects
 from .spec import PodTaskSpec
-from .status import TERMINAL
+from .values import TERMINAL
 
 MUTABLE = frozenset(
     {

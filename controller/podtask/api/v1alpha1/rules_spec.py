@@ -4,7 +4,7 @@ import re
 
 from ..names import DEFAULT_CONTAINER, GROUP, RESULT_CONTAINER
 from .rule import Json, Refusal, Rule, at, has, number, numbers, objects, texts
-from .spec import Operator, PodRetention, ResultMode
+from .values import Operator, PodRetention, ResultMode
 
 MAX_DIRECT_BYTES = 4095
 """The kubelet cuts a termination message at 4096 bytes, so one of exactly 4096 may have been longer."""

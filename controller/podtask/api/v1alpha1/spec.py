@@ -4,7 +4,6 @@ No field has a default in the schema, because "set to the default" and "not set"
 The defaults stand in each docstring, and in code at the one place that uses them.
 """
 
-import enum
 from typing import Annotated
 
 from pydantic import Field
@@ -45,32 +44,7 @@ from .container import (
     Template,
     VolumeMount,
 )
-
-MAX_RESULT_BYTES = 524_288
-DEFAULT_RESULT_BYTES = 65_536
-DEFAULT_RESULT_PATH = "/airflow/xcom/return.json"
-
-
-class ResultMode(enum.StrEnum):
-    """How the result leaves the Pod."""
-
-    AUTO = "Auto"
-    DIRECT = "Direct"
-
-
-class OnFailure(enum.StrEnum):
-    """What becomes of the result of a task that failed."""
-
-    DROP = "Drop"
-    KEEP = "Keep"
-
-
-class OnLost(enum.StrEnum):
-    """What becomes of a task that succeeded and whose result was lost on the way."""
-
-    FAIL = "Fail"
-    DROP = "Drop"
-    RETRY = "Retry"
+from .values import MAX_RESULT_BYTES, Action, OnFailure, OnLost, Operator, PodRetention, ResultMode
 
 
 class Sidecar(Model):
@@ -115,13 +89,6 @@ class Backoff(Model):
     """factor by which the wait grows with each failure. Default: 2."""
 
 
-class Operator(enum.StrEnum):
-    """How exit codes are compared."""
-
-    IN = "In"
-    NOT_IN = "NotIn"
-
-
 class OnExitCodes(Model):
     """Matches the exit code of a container that failed."""
 
@@ -147,15 +114,6 @@ class PodCondition(Model):
     """type of the condition, such as DisruptionTarget."""
     status: ShortText | None = None
     """status True, False or Unknown. Default: True."""
-
-
-class Action(enum.StrEnum):
-    """What a matching rule does."""
-
-    FAIL = "Fail"
-    RETRY = "Retry"
-    IGNORE = "Ignore"
-    SKIP = "Skip"
 
 
 class OnRetry(Model):
@@ -203,14 +161,6 @@ class Deadlines(Model):
     """runSeconds of the task's container, for each attempt."""
     total_seconds: PositiveSeconds | None = None
     """totalSeconds from the start of the task over all attempts and waits."""
-
-
-class PodRetention(enum.StrEnum):
-    """Which finished Pods stay."""
-
-    DELETE = "Delete"
-    DELETE_SUCCEEDED = "DeleteSucceeded"
-    KEEP = "Keep"
 
 
 class PodTaskSpec(Model):

@@ -1,6 +1,5 @@
 """What is: `status` of a PodTask. The whole story of the task, written by the controller alone."""
 
-import enum
 from typing import Annotated
 
 from pydantic import Field
@@ -18,43 +17,20 @@ from ..types import (
     Timestamp,
     map_by,
 )
-from .spec import MAX_RESULT_BYTES
-
-MAX_ATTEMPTS_KEPT = 20
-MAX_LOG_TAIL = 2048
+from .values import (
+    MAX_ATTEMPTS_KEPT,
+    MAX_LOG_TAIL,
+    MAX_RESULT_BYTES,
+    AttemptOutcome,
+    ConditionStatus,
+    Phase,
+    ResultState,
+)
 
 Generation = Annotated[Int, Field(ge=0, le=9_007_199_254_740_991)]
 Tally = Annotated[Int, Field(ge=0, le=1_000_000)]
 """Larger than any limit of spec: attempts that a rule ignores are counted here and limited nowhere."""
 Number = Annotated[Int, Field(ge=1, le=1_000_000)]
-
-
-class Phase(enum.StrEnum):
-    """Where the task stands. The last four are terminal: for ever."""
-
-    SUSPENDED = "Suspended"
-    PENDING = "Pending"
-    RUNNING = "Running"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    CANCELLED = "Cancelled"
-    SKIPPED = "Skipped"
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether nothing follows."""
-        return self in TERMINAL
-
-
-TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED})
-
-
-class ConditionStatus(enum.StrEnum):
-    """Kubernetes' three-valued truth."""
-
-    TRUE = "True"
-    FALSE = "False"
-    UNKNOWN = "Unknown"
 
 
 class Condition(Model):
@@ -72,17 +48,6 @@ class Condition(Model):
     """lastTransitionTime is when status changed last."""
     observed_generation: Generation | None = None
     """observedGeneration of the spec that this condition speaks of."""
-
-
-class AttemptOutcome(enum.StrEnum):
-    """Whose budget an ended attempt counts against."""
-
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    DISRUPTED = "Disrupted"
-    IGNORED = "Ignored"
-    STOPPED = "Stopped"
-    NO_RESULT = "NoResult"
 
 
 class Attempt(Model):
@@ -116,15 +81,6 @@ class Attempt(Model):
     """message of the end, for people."""
     log_tail: Annotated[str, Field(max_length=MAX_LOG_TAIL)] | None = None
     """logTail is the last of what a failed container wrote."""
-
-
-class ResultState(enum.StrEnum):
-    """What became of the result."""
-
-    COLLECTED = "Collected"
-    EMPTY = "Empty"
-    FAILED = "Failed"
-    DROPPED = "Dropped"
 
 
 class XComStatus(Model):
