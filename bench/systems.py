@@ -80,7 +80,8 @@ sys.modules["kubernetes"] = None
 from podtask.__main__ import main
 sys.exit(main())
 """
-"""The tests' own client is not in the image, and kopf imports it where it finds it: 20 MiB."""
+"""The tests' own client is not in the image, and kopf imports it where it finds it: 20 MiB. The image sets
+MALLOC_TRIM_THRESHOLD_ too."""
 
 
 class PodTasks(ObjectSystem):
@@ -111,7 +112,12 @@ class PodTasks(ObjectSystem):
         }
 
     async def start(self, cluster: Cluster) -> int:
-        environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "PYTHONPATH": str(ROOT / "controller")}
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(cluster.kubeconfig),
+            "PYTHONPATH": str(ROOT / "controller"),
+            "MALLOC_TRIM_THRESHOLD_": "131072",
+        }
         log = Path(tempfile.mkdtemp()) / "controller.log"
         command = [sys.executable, "-c", _AS_IN_THE_IMAGE, "--live-read-seconds=0", "--http-port=0"]
         with log.open("wb") as out:
