@@ -61,6 +61,7 @@ class Server:
         try:
             connection.request("GET", path)
             reply = connection.getresponse()
+            assert reply.status == 200, reply.read()
             yield "STANDS", None
             while line := reply.readline():
                 event = json.loads(line)

@@ -11,7 +11,7 @@ from podtask.kube import errors
 
 Object = dict[str, Any]
 
-_OF_STATUS = tuple(rule for rule in rules.RULES if rule.is_transition and rule.field == "status")
+_OF_STATUS = tuple(rule for rule in rules.RULES if rule.path == "status")
 """The rules that a write of the status can break: spec cannot change with it."""
 
 
@@ -46,13 +46,9 @@ def _status_update(old: Object, new: Object) -> Object:
         PodTaskStatus.model_validate(status)
     except ValidationError as error:
         raise errors.Invalid(f"status: {error}", reason="Invalid") from error
-    broken = [rule.id for rule in _OF_STATUS if not rule.holds(at(merged, *_path(rule)), at(old, *_path(rule)))]
+    broken = [rule.id for rule in _OF_STATUS if not rule.holds(status, at(old, "status"))]
     _refuse(broken)
     return merged
-
-
-def _path(rule: Any) -> list[str]:
-    return rule.path.split(".") if rule.path else []
 
 
 def _refuse(broken: list[Any]) -> None:
