@@ -7,7 +7,6 @@ What is held is bytes, and is decoded whenever it is asked for: a Pod takes 4 kB
 unpacked in 3 us, and is looked at a dozen times in a life of hours (docs/adr/0009).
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
@@ -81,7 +80,7 @@ class Store(Generic[T]):
     def put(self, obj: T) -> T | None:
         """Store `obj` in place of what has its uid, and return that. The caller has compared the versions."""
         meta = self._meta(obj)
-        uid = sys.intern(meta.uid)  # the uid of a task is a key of its Pods too
+        uid = meta.uid
         old = self.get(uid)
         self._objects[uid] = _Held(meta.version, self._codec.pack(obj))
         old_key = None if old is None else self._index(old)
@@ -89,7 +88,7 @@ class Store(Generic[T]):
         if old_key != new_key:
             self._unlink(old_key, uid)
             if new_key is not None:
-                self._by_key[sys.intern(new_key)] = (*self._by_key.get(new_key, ()), uid)
+                self._by_key[new_key] = (*self._by_key.get(new_key, ()), uid)
         return old
 
     def remove(self, uid: str) -> T | None:
