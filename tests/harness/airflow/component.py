@@ -54,11 +54,14 @@ class Component:
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Signal the whole group, and wait for its first process."""
+        self._kill(self.pid, number)
+
+    def _kill(self, pid: int, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
-        assert processes.ends_within(self.pid, 30), f"{self.name} survives {number.name}"
+            os.killpg(pid, number)
+        assert processes.ends_within(pid, 30), f"{self.name} survives {number.name}"
         with suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)
+            os.waitpid(pid, os.WNOHANG)
 
     def run(self, seconds: float) -> int:
         """Start it, and return its exit code once it has ended by itself."""
@@ -70,9 +73,10 @@ class Component:
         """Ask it to stop, then leave it no choice."""
         if not self._note.exists():
             return
+        pid = self.pid  # read once: pytest may tidy its directories away meanwhile
         self.send(signal.SIGTERM)
-        processes.ends_within(self.pid, STOP_SECONDS)
-        self.kill()
+        processes.ends_within(pid, STOP_SECONDS)
+        self._kill(pid, signal.SIGKILL)
 
     def tail(self, lines: int = 40) -> str:
         """The end of what it said."""
