@@ -96,7 +96,7 @@ def _by_place() -> dict[str, list[Node]]:
         if rule not in whole:
             found.setdefault(rule.path, []).append(_validation(rule))
     on_object = [_guarded(rule) for rule in whole if not rule.is_transition]
-    found.setdefault("", []).extend([*on_object, _packed([rule for rule in whole if rule.is_transition], whole)])
+    found.setdefault("", []).extend([*on_object, _packed(whole)])
     return found
 
 
@@ -122,9 +122,9 @@ def _guarded(rule: Rule) -> Node:
     return out | {"rule": f"{_BEGUN} || ({_on_object(rule)})", "fieldPath": f".spec{out.get('fieldPath', '')}"}
 
 
-def _packed(over_change: list[Rule], all_over_spec: list[Rule]) -> Node:
+def _packed(rules: list[Rule]) -> Node:
     """Write all that a changed spec must keep as one rule. Its message is that of the first part that is broken."""
-    ordered = [*over_change, *(rule for rule in all_over_spec if rule not in over_change)]
+    ordered = sorted(rules, key=lambda rule: not rule.is_transition)
     message = "".join(f"!({_on_object(rule)}) ? {json.dumps(rule.message)} : " for rule in ordered[:-1])
     parts = " && ".join(f"({_on_object(rule)})" for rule in ordered)
     return {
