@@ -19,8 +19,10 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _LONG = {"WATCH", "CONNECT"}
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time so far of a process and of its children."""
+def cpu_seconds(pid: int | None) -> float:
+    """User and system time so far of a process and of its children; of no process, none."""
+    if pid is None:
+        return 0.0
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS + sum(map(cpu_seconds, _children(pid)))
 
@@ -36,8 +38,10 @@ def yardstick_ms() -> float:
     return (time.process_time() - begin) * 1000 / 20
 
 
-def rss_mib(pid: int) -> float:
-    """Resident memory now of a process and of its children, what they share counted for each."""
+def rss_mib(pid: int | None) -> float:
+    """Resident memory now of a process and of its children, what they share counted for each; of no process, none."""
+    if pid is None:
+        return 0.0
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * _PAGE / 2**20 + sum(map(rss_mib, _children(pid)))
 

@@ -89,7 +89,8 @@ def _meta(seen: Seen) -> Meta:
 class Onlooker:
     """Follows one kind of task and the Pods, and knows the first moment of each fact by the task's uid.
 
-    A task that is no object is known by its Pod's label `load`, and its system tells when it began and ended.
+    A task that is no object is known by its Pod's label `load`, and its system tells when it began and ended; or it
+    ends with its Pod, where `over_with_pod` says so.
     """
 
     def __init__(self, api: HttpClient, kind: Resource | None) -> None:
@@ -98,6 +99,7 @@ class Onlooker:
         self.present = 0
         self.running = 0
         self.pods_made = 0
+        self.over_with_pod = False
         self._wanted: tuple[Callable[[Onlooker], bool], asyncio.Future[None]] | None = None
         self._informers = [self._informer(api, PODS, self._pod)]
         if kind is not None:
@@ -176,6 +178,8 @@ class Onlooker:
         self._note(owner, "pod")
         if new.has_ended and (old is None or not old.has_ended):
             self.facts[owner]["ended"] = time.monotonic()  # of the last attempt: what follows is the final status
+            if self.over_with_pod:
+                self.told(owner, "over", self.facts[owner]["ended"])
 
     def _task(self, old: Seen | None, new: Seen | None) -> None:
         self.present += (old is None) - (new is None)

@@ -17,6 +17,7 @@ from airflows import environments, versions
 from cluster import Cluster
 from podtask.kube.http import HttpClient
 
+from . import accounts
 from .draws import Draw
 from .onlooker import Onlooker
 from .systems import ROOT, System
@@ -64,6 +65,7 @@ class Peer(System):
     async def start(self, cluster: Cluster) -> int:
         environment = versions.find(ENVIRONMENT)
         await asyncio.to_thread(environments.ensure, environment)
+        kubeconfig = await asyncio.to_thread(accounts.of_a_peer, cluster)
         home = Path(tempfile.mkdtemp(prefix="podtask-peer-"))
         self._log = home / "peer.log"
         with self._log.open("wb") as log:
@@ -71,7 +73,7 @@ class Peer(System):
                 environments.python(environment),
                 *self.command,
                 cwd=INSIDE,
-                env=_variables(cluster.kubeconfig, home),
+                env=_variables(kubeconfig, home),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=log,

@@ -6,7 +6,7 @@ from functools import partial
 
 from .peers import ExecutorPods, Original, OriginalDeferrable
 from .scenarios import Run, cleaning, finishing, standing
-from .systems import Jobs, PodTasks, System, UnthrottledJobs
+from .systems import Jobs, Pods, PodTasks, System, UnthrottledJobs
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class Profile:
     burst: int
     small: int
     """The burst that the slow peers take part in."""
+    slow: int
+    """Tasks of the paced load that the slow peers take part in."""
     rates: tuple[int, ...]
     paced_seconds: int
     retries: int
@@ -25,9 +27,9 @@ class Profile:
 
 
 PROFILES = {
-    "full": Profile("issue 7's sizes, hours", 5000, 500, (10, 20, 50, 100), 120, 1000, 20_000, 20_000),
-    "machine": Profile("what two cores do in 35 minutes", 2000, 150, (10, 20, 50), 30, 400, 20_000, 1000),
-    "short": Profile("whether it works, minutes", 250, 25, (10, 20, 50), 6, 50, 1000, 500),
+    "full": Profile("issue 7's sizes, an hour", 5000, 500, 90, (20, 30, 50, 100), 120, 1000, 20_000, 20_000),
+    "machine": Profile("what two cores do in 35 minutes", 2000, 150, 90, (10, 20, 30, 50), 30, 400, 20_000, 1000),
+    "short": Profile("whether it works, minutes", 250, 25, 18, (10, 20, 30, 50), 6, 50, 1000, 500),
 }
 
 
@@ -54,11 +56,11 @@ def plan(size: Profile) -> Iterator[tuple[str, list[Work]]]:
         systems = [kind() for kind in kinds]
         return name, [Work(system.name, partial(work, name, system, *given, **more)) for system in systems]
 
-    yield each("burst", fast, finishing, size.burst)
+    yield each("burst", [*fast, Pods], finishing, size.burst)
     yield each("burst-small", fast + slow, finishing, size.small)
-    yield each("paced-3", fast + slow, finishing, 3 * size.paced_seconds, rate=3)
-    for rate in size.rates:
-        yield each(f"paced-{rate}", fast, finishing, rate * size.paced_seconds, rate=rate)
     yield each("retries", fast, finishing, size.retries, failing=0.2)
     yield each("standing", fast[:1], standing, size.standing)
+    yield each("paced-3", fast + slow, finishing, size.slow, rate=3)
+    for rate in size.rates:
+        yield each(f"paced-{rate}", fast, finishing, rate * size.paced_seconds, rate=rate)
     yield each("cleaning", fast, cleaning, size.cleaning)

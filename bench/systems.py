@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,9 +21,10 @@ import orjson
 
 from cluster import Cluster
 from podtask.kube import errors
-from podtask.kube.client import Resource
+from podtask.kube.client import PODS, Resource
 from podtask.kube.http import HttpClient
 
+from . import accounts
 from .draws import Draw
 from .onlooker import Onlooker
 
@@ -49,8 +51,8 @@ class System(ABC):
         """Begin one task: at most `attempts` Pods, deleted `ttl` seconds after its end (None: as the system does)."""
 
     @abstractmethod
-    async def start(self, cluster: Cluster) -> int:
-        """Start what does the work; gives its pid."""
+    async def start(self, cluster: Cluster) -> int | None:
+        """Start what does the work; gives its pid, None where nothing does."""
 
     async def stop(self) -> None:
         """End what `start` started."""
@@ -92,6 +94,7 @@ class PodTasks(ObjectSystem):
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._kubeconfig: Path | None = None
 
     def task(self, draw: Draw, *, ttl: int | None, attempts: int) -> Object:
         spec: Object = {
@@ -112,9 +115,10 @@ class PodTasks(ObjectSystem):
         }
 
     async def start(self, cluster: Cluster) -> int:
+        self._kubeconfig = self._kubeconfig or await asyncio.to_thread(accounts.of_the_chart, cluster)
         environment = {
             **os.environ,
-            "KUBECONFIG": str(cluster.kubeconfig),
+            "KUBECONFIG": str(self._kubeconfig),
             "PYTHONPATH": str(ROOT / "controller"),
             "MALLOC_TRIM_THRESHOLD_": "131072",
         }
@@ -161,6 +165,36 @@ class UnthrottledJobs(Jobs):
     cluster_arguments = MappingProxyType(
         {"controller-manager": ("--kube-api-qps=5000", "--kube-api-burst=5000", "--concurrent-job-syncs=64")}
     )
+
+
+class Pods(System):
+    """Pods with nothing around them: no owner, no finalizer, no controller. What any system can reach at most here."""
+
+    name = "Pod alone"
+    kind = None
+
+    def __init__(self) -> None:
+        self._seen: Onlooker | None = None
+
+    async def submit(self, api: HttpClient, draw: Draw, *, ttl: int | None = None, attempts: int = 1) -> None:
+        assert self._seen is not None
+        assert ttl is None
+        assert attempts == 1, "nobody would make a second Pod"
+        self._seen.told(str(draw.index), "task", time.monotonic())
+        metadata = {
+            "name": f"load-{draw.index}",
+            "labels": {"load": str(draw.index)},
+            "annotations": draw.annotations,
+        }
+        pod = {"containers": [_CONTAINER], "restartPolicy": "Never"}
+        await create(api, PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod})
+
+    async def start(self, cluster: Cluster) -> None:  # noqa: ARG002
+        return
+
+    def tell(self, seen: Onlooker) -> None:
+        self._seen = seen
+        seen.over_with_pod = True
 
 
 async def create(api: HttpClient, kind: Resource, body: Object) -> None:

@@ -120,7 +120,7 @@ class Settings(msgspec.Struct, frozen=True):
     progress_seconds: int = 20
     """How far a Pod has come that nothing holds up is written once its start has taken this long."""
     running_seconds: float = 1.0
-    """That a task runs is written once it has run this long."""
+    """That a task runs is written once it has run this long, and up to a second more."""
     result_seconds: int = 60
     """How long after its container's end a Pod may take to deliver the result, beyond its grace period."""
     image_pull_policy: str = ""

@@ -43,8 +43,8 @@ _raw_object = msgspec.json.Decoder(_RawObject)
 class Informer(Generic[T]):
     """Follows one kind of object. `run` does the work; everything else may be called at any time on the same loop.
 
-    `on_change(old, new)` is called in order, after the store has changed. A deletion is `(last, None)`, where `last`
-    is the state the object had when it went, as far as the server told us. Both callbacks are to be short and
+    `on_change(old, new)` is called in order, after the store has changed. `old` is always the version that was told
+    last, of a deletion too, so that who counts by changes never miscounts. Both callbacks are to be short and
     synchronous; what they raise is logged, and stops nothing.
     """
 
@@ -242,8 +242,7 @@ class Informer(Generic[T]):
             self._undecodable.pop(meta.uid, None)
             # What is newer than its own deletion has only left the selector, and come back by a `put`.
             if 0 <= known <= meta.version:
-                last = self._store.remove(meta.uid)
-                self._report(last if obj is None else obj, None)
+                self._report(self._store.remove(meta.uid), None)
         elif obj is not None and known < meta.version:
             self._hold(obj, meta, event.object)
 

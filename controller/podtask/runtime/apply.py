@@ -215,7 +215,9 @@ class Applier:
             memory.result_refused = True
             raise Outdated from error
         written = decode_task(reply)
-        if step.status.phase in _DIAGNOSIS_PHASES and step.status.reason != Reason.RUNNING:
+        if step.status.reason == Reason.RUNNING:
+            self._memories.end(meta.uid)  # what led here does not matter to a Pod that runs, perhaps for days
+        elif step.status.phase in _DIAGNOSIS_PHASES:
             self._memories.of(meta.uid).diagnosed_at = self._now()
         self._objects.put_task(written)
 

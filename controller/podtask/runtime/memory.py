@@ -1,7 +1,7 @@
 """What the controller knows about a task that no object tells: the answers to its own last requests.
 
-All of it may be forgotten at any time: a new process asks again and gets the same answers. It is kept only while the
-task is under way.
+All of it may be forgotten at any time: a new process asks again and gets the same answers. It is kept only until the
+task runs or is over: of those that run there may be very many, for very long.
 """
 
 from dataclasses import dataclass
@@ -44,6 +44,9 @@ class Memories:
         """Begin knowing nothing."""
         self._by_uid: dict[str, Memory] = {}
 
+    def __len__(self) -> int:
+        return len(self._by_uid)
+
     def of(self, uid: str) -> Memory:
         """Give the memory of a task, for writing."""
         return self._by_uid.setdefault(uid, Memory())
@@ -53,7 +56,7 @@ class Memories:
         return self._by_uid.get(uid) or Memory()
 
     def end(self, uid: str) -> None:
-        """Drop what is known about a task that is over, but for a create that may still arrive."""
+        """Drop what is known about a task that runs or is over, but for a create that may still arrive."""
         memory = self._by_uid.pop(uid, None)
         if memory is not None and memory.in_doubt_until is not None:
             self.of(uid).in_doubt_until = memory.in_doubt_until

@@ -112,8 +112,8 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
     "a task that goes lets its Pods go": (make_task().deleted().observe(LIVE), 6, [RELEASE], None),
     "a task that goes has nothing held": (make_task().deleted().observe(FINISHED), 6, [], None),
     # running
-    "a container that runs is told once": (make_task().observe(LIVE), 3, [("Running", "Running")], None),
-    "one that has just begun may be over before it is told": (make_task().observe(LIVE), 2, [], 3),
+    "a container that runs is told once": (make_task().observe(LIVE), 4, [("Running", "Running")], None),
+    "one that has just begun may be over before it is told": (make_task().observe(LIVE), 2, [], 3.385251),
     "a kubelet's clock that is ahead puts nothing off": (
         make_task().observe(LIVE.running(60)),
         3,
@@ -943,9 +943,18 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     assert times == {"Finished": at(1), "Succeeded": at(50)}
 
 
+def test_what_starts_within_one_second_is_not_told_at_one_moment() -> None:
+    """Kubelets tell whole seconds. Half of a hundred Pods are to be told in each half of the second after the first."""
+    pods = [msgspec.structs.replace(LIVE.build().metadata, uid=f"pod-{number}") for number in range(100)]
+    seen = [msgspec.structs.replace(LIVE.build(), metadata=metadata) for metadata in pods]
+    due = [decide(make_task().observe(pod), at(2), SETTINGS).wake_at for pod in seen]
+    assert all(when is not None and at(3) <= when < at(4) for when in due)
+    assert 30 < sum(when is not None and when < at(3.5) for when in due) < 70
+
+
 def test_the_hash_on_the_pod_is_pinned() -> None:
     made = LIVE.annotated(**{names.ANNOTATION_SPEC_HASH: "abc"})
-    assert status_of(make_task().observe(made), 3).spec_hash == "abc"
+    assert status_of(make_task().observe(made), 4).spec_hash == "abc"
 
 
 def test_the_finish_time_is_on_our_clock() -> None:

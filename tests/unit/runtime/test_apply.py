@@ -8,11 +8,12 @@ import orjson
 import pytest
 
 from podtask.core import plan
+from podtask.core.observed import TaskStatus
 from podtask.kube import errors
 from podtask.kube.client import POD_EVENTS, PODS, Page, Resource
 from podtask.kube.clock import SYSTEM, Clock
 from podtask.runtime.apply import Applier
-from podtask.runtime.memory import Memories
+from podtask.runtime.memory import Memories, Memory
 from tests.builders import UID, at, make_task, pod_name
 
 EVENT = {"reason": "FailedMount", "message": "no", "lastTimestamp": "2026-01-01T00:00:09Z", "count": 3}
@@ -40,6 +41,10 @@ class _Api:
         return self._give()
 
     async def create(self, resource: Resource, namespace: str, body: bytes) -> bytes:
+        return self._give()
+
+    async def patch(self, *_: object, subresource: str) -> bytes:
+        assert subresource == "status"
         return self._give()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> bytes:
@@ -140,3 +145,37 @@ async def test_a_create_without_an_answer_is_in_doubt(error: errors.ApiError, is
         await applier(_Api(error), memories).apply(make_task().observe(), CREATE)
     want = at(30) + timedelta(seconds=plan.Settings().pod_hold_seconds) if is_in_doubt else None
     assert memories.of(UID).in_doubt_until == want
+
+
+@pytest.mark.parametrize(
+    ("reason", "left"),
+    [
+        pytest.param("Running", Memory(in_doubt_until=at(60)), id="told to run: only what may still arrive"),
+        pytest.param(
+            "Unschedulable",
+            Memory(in_doubt_until=at(60), gone_pods=frozenset({"pod-0"}), diagnosed_at=at(30)),
+            id="told to wait: all of it, and when that was",
+        ),
+    ],
+)
+async def test_what_is_known_of_a_task_once_its_status_is_written(reason: str, left: Memory) -> None:
+    """Tens of thousands may run for days; what was learnt before they did is of no use any more."""
+    memories = Memories()
+    memories.of(UID).gone_pods = frozenset({"pod-0"})
+    memories.of(UID).in_doubt_until = at(60)
+    task = make_task()
+    phase = "Running" if reason == "Running" else "Pending"
+    told = plan.WriteStatus(status=TaskStatus(phase=phase, reason=reason))
+    reply = {"metadata": {"name": "etl", "namespace": "default", "uid": UID, "resourceVersion": "2"}}
+    await applier(_Api(orjson.dumps(reply)), memories).apply(task.observe(), told)
+    assert memories.of(UID) == left
+
+
+async def test_a_task_that_runs_is_not_remembered_at_all() -> None:
+    """Without anything in doubt the entry itself goes."""
+    memories = Memories()
+    memories.of(UID).diagnosed_at = at(3)
+    reply = {"metadata": {"name": "etl", "namespace": "default", "uid": UID, "resourceVersion": "2"}}
+    told = plan.WriteStatus(status=TaskStatus(phase="Running", reason="Running"))
+    await applier(_Api(orjson.dumps(reply)), memories).apply(make_task().observe(), told)
+    assert len(memories) == 0
