@@ -15,7 +15,7 @@ NAMES = ("runs.json", "airflow.json", "kubelet.json")
 PROFILES = ("full", "machine", "short")
 """From large to small. Of each load the page shows the largest that was played."""
 
-OURS, JOBS = "PodTask", "Job, unthrottled"
+OURS, JOBS, BARE = "PodTask", "Job, unthrottled", "Pod alone"
 
 
 def take() -> list[str]:
@@ -47,18 +47,18 @@ class Figures:
 
     @property
     def profile(self) -> str:
-        """The sizes of the loads, each with those that were played at it."""
+        """The sizes of the loads, each with those that were played at it, and how often."""
         sizes: dict[str, dict[str, None]] = {}
         for run in self.runs:
             sizes.setdefault(run["profile"], {})[run["scenario"]] = None
-        if len(sizes) < 2:
-            return f"`{next(iter(sizes), 'none')}`"
-        return "; ".join(f"`{size}` ({', '.join(sizes[size])})" for size in PROFILES if size in sizes)
+        played = {
+            size: ", ".join(f"{load} {self.rounds(load)}" for load in sizes[size]) for size in PROFILES if size in sizes
+        }
+        return "; ".join(f"`{size}` ({loads})" for size, loads in played.items()) or "none"
 
-    @property
-    def rounds(self) -> int:
-        """How often everything was played."""
-        return len({r["round"] for r in self.runs})
+    def rounds(self, load: str) -> int:
+        """How often a load was played."""
+        return len({r["round"] for r in self.runs if r["scenario"] == load})
 
     def busy(self) -> str:
         """How much else ran on the machine: the load average before each run."""
@@ -93,14 +93,13 @@ class Figures:
         names = [n for n in self.loads() if n.startswith("paced-")]
         yield from sorted((float(n.removeprefix("paced-")), n) for n in names)
 
-    def kept_up(self, system: str, share: float = 0.9) -> tuple[float, str] | None:
-        """The highest rate at which the tasks ended nearly as fast as they came, and the name of that load."""
-        found = [
+    def kept_up(self, system: str, share: float = 0.95) -> list[tuple[float, str]]:
+        """The rates at which the tasks ended nearly as fast as they came, rising, each with the name of its load."""
+        return [
             (rate, name)
             for rate, name in self.paced()
             if (done := self.median(name, system, "tasks_per_second")) is not None and done >= share * rate
         ]
-        return max(found, default=None)
 
     def seconds(self, operator: str, dag_id: str) -> float | None:
         """The median of a short task from Airflow."""

@@ -18,6 +18,15 @@ PAGE = ROOT / "docs/performance.md"
 TEMPLATE = Path(__file__).with_name("page.md")
 DAG_IDS = ("sync_mapped_without_xcom", "sync_mapped", "deferrable_mapped_without_xcom", "deferrable_mapped")
 NO_FIGURE = "-"
+PROCESSES = {
+    "system": "the system itself",
+    "apiserver": "API server",
+    "etcd": "etcd",
+    "scheduler": "scheduler",
+    "controller-manager": "controller manager, Job controller included",
+    "kwok": "simulated nodes",
+    "bench": "the load and its watch",
+}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -119,15 +128,33 @@ def other_table(figures: Figures) -> str:
     return table(["", "tasks", ""], rows)
 
 
+def cpu_table(figures: Figures) -> str:
+    """Whose CPU time one task takes in a burst."""
+    systems = [s for s in figures.systems("burst") if figures.median("burst", s, "cpu_ms_per_task", "apiserver")]
+    rows = [
+        [shown, *(_number(figures.median("burst", s, "cpu_ms_per_task", who), "{:.1f}") for s in systems)]
+        for who, shown in PROCESSES.items()
+    ]
+    totals = [
+        sum(
+            figures.median("burst", s, "cpu_ms_per_task", who) or 0.0
+            for who in PROCESSES
+            if who != "system" or not s.startswith("Job")  # which is the controller manager
+        )
+        for s in systems
+    ]
+    return table(["ms a task", *systems], [*rows, ["all", *(f"{total:.1f}" for total in totals)]])
+
+
 PARTS: dict[str, Callable[[Figures], str]] = {
     "budgets": budget_table,
     "loads": load_table,
+    "cpu": cpu_table,
     "requests": request_table,
     "airflow": airflow_table,
     "seconds": seconds_table,
     "other": other_table,
     "profile": lambda figures: figures.profile,
-    "rounds": lambda figures: str(figures.rounds),
     "busy": lambda figures: figures.busy(),
 }
 
@@ -181,7 +208,7 @@ def _pair(figures: Figures, load: str, system: str, key: str) -> str:
 def _with_spread(figures: Figures, load: str, system: str) -> str:
     middle = figures.median(load, system, "tasks_per_second")
     ends = figures.spread(load, system, "tasks_per_second")
-    more = f" ({ends[0]:.1f}-{ends[1]:.1f})" if ends and figures.rounds > 1 else ""
+    more = f" ({ends[0]:.1f}-{ends[1]:.1f})" if ends and figures.rounds(load) > 1 else ""
     return _number(middle, "{:.1f}") + more
 
 

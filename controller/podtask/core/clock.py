@@ -7,6 +7,7 @@ cannot be known (a kubelet may take its Pods late), so nothing is given up by th
 by its own clock when the kubelet spoke last (`Pod.told_at`), and patience begins there.
 """
 
+import zlib
 from datetime import UTC, datetime, timedelta
 
 from .pod import Pod
@@ -29,6 +30,15 @@ def earlier(moment: datetime, seconds: float) -> datetime:
         return moment - timedelta(seconds=seconds)
     except OverflowError:
         return _EPOCH
+
+
+def spread_seconds(uid: str) -> float:
+    """Draw a share of a second from a uid, the same each time.
+
+    Kubelets and statuses tell whole seconds, so all that ended within one would be due at one moment, and what comes
+    then waits behind it (docs/adr/0010).
+    """
+    return zlib.crc32(uid.encode()) / 2**32
 
 
 def known(moment: datetime | None) -> datetime | None:

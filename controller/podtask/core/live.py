@@ -5,7 +5,6 @@ the sidecar delivers the result, and Pod and log stay. A DELETE would lose the l
 are lost, or make room (suspend).
 """
 
-import zlib
 from datetime import datetime
 
 from ..api.reasons import Reason
@@ -16,9 +15,6 @@ from .plan import DeletePod, Plan, ReadPodEvents, Settings, Step, StopPod, Write
 
 _UNREACHABLE_SECONDS = 30
 """A Pod that is still there so long after its grace has a node that does not answer."""
-
-_KUBELET_SECONDS = 1.0
-"""How exactly kubelets tell times."""
 
 _EVENTS_AFTER_SECONDS = 10
 """A Pod that its node has for so long and has not begun to start is asked after in its Events."""
@@ -220,7 +216,7 @@ def _tell_running(task: Task, pod: Pod, settings: Settings, now: datetime) -> Pl
     if task.status.phase == Phase.RUNNING and known and not _is_stale(task):
         return Plan()
     at = _worth_telling_at(task, pod, settings)
-    if at is not None and now < at <= clock.later(now, settings.running_seconds + _KUBELET_SECONDS):
+    if at is not None and now < at <= clock.later(now, settings.running_seconds + 1):
         return Plan(wake_at=at)
     return Plan(steps=(WriteStatus(status=status.told(task, Phase.RUNNING, Reason.RUNNING, "", pod)),))
 
@@ -228,16 +224,13 @@ def _tell_running(task: Task, pod: Pod, settings: Settings, now: datetime) -> Pl
 def _worth_telling_at(task: Task, pod: Pod, settings: Settings) -> datetime | None:
     """Say from when on it is told that the task runs: one that is over by then saves the write.
 
-    Kubelets tell whole seconds, so all that has started within one would be written at the same moment, and everything
-    else would wait behind it: it is spread over a second. A clock that is ahead must not put it off: a start in the
-    future is not waited for.
+    A clock that is ahead must not put it off: a start in the future is not waited for.
     """
     main = pod.container(task.spec.container_name)
     running = main.state.running if main is not None else None
     if running is None or running.started_at is None:
         return None
-    spread = zlib.crc32(pod.metadata.uid.encode()) / 2**32 * _KUBELET_SECONDS
-    return clock.later(running.started_at, settings.running_seconds + spread)
+    return clock.later(running.started_at, settings.running_seconds + clock.spread_seconds(pod.metadata.uid))
 
 
 def _is_stale(task: Task) -> bool:

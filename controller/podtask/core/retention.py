@@ -45,7 +45,8 @@ def expire(observed: Observed, settings: Settings, now: datetime) -> Plan:
         return Plan()
     # An edit may have raised it since the last Pod was made, which is when a value over the ceiling is refused.
     most = settings.policy.max_ttl_seconds
-    at = clock.later(done, seconds if most is None else min(seconds, most))
+    seconds = seconds if most is None else min(seconds, most)
+    at = clock.later(done, seconds + clock.spread_seconds(task.metadata.uid) if seconds else 0)
     at = max(at, observed.create_in_doubt_until or at)
     return Plan(steps=(DeleteTask(),)) if at <= now else Plan(wake_at=at)
 
@@ -106,4 +107,4 @@ def _delete_at(task: Task, pod: Pod, settings: Settings, now: datetime) -> datet
     wanted = task.spec.pod_ttl_seconds_after_finished or 0
     if names.ANNOTATION_ACKNOWLEDGED in task.metadata.annotations:
         wanted = 0
-    return clock.later(ended, max(wanted, settings.pod_hold_seconds))
+    return clock.later(ended, max(wanted, settings.pod_hold_seconds) + clock.spread_seconds(pod.metadata.uid))

@@ -32,12 +32,11 @@ class Codec(NamedTuple, Generic[T]):
 
     pack: Callable[[T], bytes]
     """May leave out what nobody asks for."""
-    unpack: Callable[[bytes], T]
+    unpack: Callable[[memoryview], T]
 
 
-class _Held(NamedTuple):
-    version: int
-    packed: bytes
+_VERSION_BYTES = 8
+"""resourceVersions are revisions of etcd, which has 63 bits for them."""
 
 
 class Store(Generic[T]):
@@ -48,7 +47,8 @@ class Store(Generic[T]):
         self._codec = codec
         self._meta = meta
         self._index = index
-        self._objects: dict[str, _Held] = {}
+        # The version, then the object: beside so small an object, an integer and a tuple would be a tenth of it.
+        self._objects: dict[str, bytes] = {}
         # Tuples and not sets: nearly every key has one object, and a tuple of one costs a quarter of a set.
         self._by_key: dict[str, tuple[str, ...]] = {}
 
@@ -57,16 +57,16 @@ class Store(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Give what is there now, one at a time: all at once would take four times the memory of the store."""
-        return (self._codec.unpack(held.packed) for held in tuple(self._objects.values()))
+        return (self._unpack(held) for held in tuple(self._objects.values()))
 
     def get(self, uid: str) -> T | None:
         """The object of this uid."""
         held = self._objects.get(uid)
-        return None if held is None else self._codec.unpack(held.packed)
+        return None if held is None else self._unpack(held)
 
     def by_key(self, key: str) -> tuple[T, ...]:
         """The objects of one index key, in the order in which they came."""
-        return tuple(self._codec.unpack(self._objects[uid].packed) for uid in self._by_key.get(key, ()))
+        return tuple(self._unpack(self._objects[uid]) for uid in self._by_key.get(key, ()))
 
     def uids(self) -> set[str]:
         """Every uid, as a set of the caller's own."""
@@ -75,14 +75,14 @@ class Store(Generic[T]):
     def version(self, uid: str) -> int:
         """The version stored for this uid, -1 for none."""
         held = self._objects.get(uid)
-        return -1 if held is None else held.version
+        return -1 if held is None else int.from_bytes(held[:_VERSION_BYTES], "big")
 
     def put(self, obj: T) -> T | None:
         """Store `obj` in place of what has its uid, and return that. The caller has compared the versions."""
         meta = self._meta(obj)
         uid = meta.uid
         old = self.get(uid)
-        self._objects[uid] = _Held(meta.version, self._codec.pack(obj))
+        self._objects[uid] = meta.version.to_bytes(_VERSION_BYTES, "big") + self._codec.pack(obj)
         old_key = None if old is None else self._index(old)
         new_key = self._index(obj)
         if old_key != new_key:
@@ -96,9 +96,12 @@ class Store(Generic[T]):
         held = self._objects.pop(uid, None)
         if held is None:
             return None
-        old = self._codec.unpack(held.packed)
+        old = self._unpack(held)
         self._unlink(self._index(old), uid)
         return old
+
+    def _unpack(self, held: bytes) -> T:
+        return self._codec.unpack(memoryview(held)[_VERSION_BYTES:])
 
     def _unlink(self, key: str | None, uid: str) -> None:
         if key is None:

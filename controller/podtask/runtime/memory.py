@@ -44,9 +44,6 @@ class Memories:
         """Begin knowing nothing."""
         self._by_uid: dict[str, Memory] = {}
 
-    def __len__(self) -> int:
-        return len(self._by_uid)
-
     def of(self, uid: str) -> Memory:
         """Give the memory of a task, for writing."""
         return self._by_uid.setdefault(uid, Memory())

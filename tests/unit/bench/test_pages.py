@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import budgets, figures, pages, plots, svg
-from bench.figures import JOBS, OURS, Figures
+from bench.figures import BARE, JOBS, OURS, Figures
 
 Runs = list[dict[str, Any]]
 
@@ -80,7 +80,25 @@ def test_verdicts(runs: Runs, what: str, want: str) -> None:
 def test_a_load_that_was_not_kept_up_with_is_no_latency() -> None:
     crawling = {**PACED, "tasks_per_second": 12.0, "ended_to_final_ms": {"p50": 900.0, "p99": 9000.0}}
     row = budget(make(run("paced-10", OURS, **PACED), run("paced-50", OURS, **crawling)), "Pod terminal")
-    assert row.measured.startswith("p99 60 ms at 10/s")
+    assert row.measured == "10/s, the most that this machine kept up with: 60 ms"
+
+
+def test_latency_is_told_for_each_rate_that_was_kept_up_with() -> None:
+    quick = {"created_to_pod_ms": {"p50": 2.0, "p99": 9.0}, "tasks_per_second": 3.0}
+    row = budget(make(run("paced-10", OURS, **PACED), run("paced-3", OURS, **quick)), "Pod created, 100/s")
+    assert row.measured == "3/s: 9 ms, 10/s, the most that this machine kept up with: 20 ms"
+
+
+def test_throughput_names_what_bare_pods_reach() -> None:
+    speeds = ((OURS, 30.0), (JOBS, 20.0), (BARE, 60.0))
+    row = budget(make(*(run("burst", system, tasks_per_second=speed) for system, speed in speeds)), "throughput")
+    assert row.measured.endswith("; Pods alone, with nothing around them: 60.0/s)")
+
+
+def test_the_cpu_of_a_burst_adds_up_without_counting_the_job_controller_twice() -> None:
+    spent = {"system": 4.0, "apiserver": 20.0, "controller-manager": 4.0}
+    got = make(*(run("burst", system, cpu_ms_per_task=spent) for system in (OURS, JOBS)))
+    assert pages.cpu_table(got).splitlines()[-1] == "| all | 28.0 | 24.0 |"
 
 
 def test_airflow_is_slower_or_faster_than_the_original() -> None:

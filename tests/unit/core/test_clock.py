@@ -5,12 +5,21 @@ from datetime import UTC, datetime, timedelta
 from podtask.core import clock, pod
 from tests.builders import at, make_pod
 
+_spread = clock.spread_seconds  # before conftest.py takes it away
+
 
 def test_sums_stop_at_the_ends_of_time() -> None:
     assert clock.later(at(0), 5) == at(5)
     assert clock.later(at(0), 2**62).year == 9999
     assert clock.earlier(at(5), 5) == at(0)
     assert clock.earlier(at(0), 2**62) == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_a_spread_is_a_share_of_a_second_and_always_the_same() -> None:
+    drawn = [_spread(f"pod-{number}") for number in range(100)]
+    assert drawn == [_spread(f"pod-{number}") for number in range(100)]
+    assert all(0 <= share < 1 for share in drawn)
+    assert 30 < sum(share < 0.5 for share in drawn) < 70
 
 
 def test_1970_is_no_time() -> None:

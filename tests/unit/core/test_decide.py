@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from podtask.api import names
-from podtask.core import plan
+from podtask.core import clock, plan
 from podtask.core.decide import decide, decide_orphans
 from podtask.core.observed import Observed, PodEvent, PodEvents, Refusal
 from podtask.core.pod import OwnerReference, Written
@@ -112,8 +112,8 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
     "a task that goes lets its Pods go": (make_task().deleted().observe(LIVE), 6, [RELEASE], None),
     "a task that goes has nothing held": (make_task().deleted().observe(FINISHED), 6, [], None),
     # running
-    "a container that runs is told once": (make_task().observe(LIVE), 4, [("Running", "Running")], None),
-    "one that has just begun may be over before it is told": (make_task().observe(LIVE), 2, [], 3.385251),
+    "a container that runs is told once": (make_task().observe(LIVE), 3, [("Running", "Running")], None),
+    "one that has just begun may be over before it is told": (make_task().observe(LIVE), 2, [], 3),
     "a kubelet's clock that is ahead puts nothing off": (
         make_task().observe(LIVE.running(60)),
         3,
@@ -943,18 +943,24 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     assert times == {"Finished": at(1), "Succeeded": at(50)}
 
 
-def test_what_starts_within_one_second_is_not_told_at_one_moment() -> None:
-    """Kubelets tell whole seconds. Half of a hundred Pods are to be told in each half of the second after the first."""
-    pods = [msgspec.structs.replace(LIVE.build().metadata, uid=f"pod-{number}") for number in range(100)]
-    seen = [msgspec.structs.replace(LIVE.build(), metadata=metadata) for metadata in pods]
-    due = [decide(make_task().observe(pod), at(2), SETTINGS).wake_at for pod in seen]
-    assert all(when is not None and at(3) <= when < at(4) for when in due)
-    assert 30 < sum(when is not None and when < at(3.5) for when in due) < 70
+SPREAD = {
+    "the running": (make_task().observe(LIVE), 2, 3.5),
+    "the end of a Pod's hold": (done().observe(FINISHED), 20, 72.5),
+    "the end of a task's life": (done(ttl_seconds_after_finished=50).observe(), 20, 62.5),
+}
+
+
+@pytest.mark.parametrize(("observed", "now", "due"), SPREAD.values(), ids=SPREAD.keys())
+def test_what_is_due_at_a_whole_second_is_spread_over_the_next(
+    observed: Observed, now: float, due: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "spread_seconds", lambda _: 0.5)
+    assert decide(observed, at(now), SETTINGS).wake_at == at(due)
 
 
 def test_the_hash_on_the_pod_is_pinned() -> None:
     made = LIVE.annotated(**{names.ANNOTATION_SPEC_HASH: "abc"})
-    assert status_of(make_task().observe(made), 4).spec_hash == "abc"
+    assert status_of(make_task().observe(made), 3).spec_hash == "abc"
 
 
 def test_the_finish_time_is_on_our_clock() -> None:
