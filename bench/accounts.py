@@ -4,7 +4,6 @@ A client certificate is verified with each request, 0.2 ms of the server's CPU; 
 """
 
 import json
-import tempfile
 from pathlib import Path
 
 from cluster import Cluster
@@ -33,7 +32,7 @@ def _kubeconfig(cluster: Cluster, namespace: str, account: str) -> Path:
     document = json.loads(cluster.kubeconfig.read_text())
     token = cluster.kubectl("create", "token", account, "-n", namespace, "--duration=8h").strip()
     document["users"][0]["user"] = {"token": token}
-    path = Path(tempfile.mkdtemp(prefix="podtask-bench-")) / "kubeconfig"
+    path = cluster.kubeconfig.with_name(f"{account}.kubeconfig")  # goes with the cluster
     path.touch(0o600)
     path.write_text(json.dumps(document))
     return path
