@@ -177,9 +177,9 @@ class MadePod:
     def waiting(self, reason: str, message: str = "", name: str = "") -> "MadePod":
         return self._state(name or self.container, pod.ContainerState(waiting=pod.Waiting(reason, message)))
 
-    def running(self, since: float = 2, name: str = "") -> "MadePod":
+    def running(self, since: float | None = 2, name: str = "") -> "MadePod":
         made = self if self.pod.spec.node_name else self.scheduled()
-        state = pod.ContainerState(running=pod.Running(started_at=at(since)))
+        state = pod.ContainerState(running=pod.Running(started_at=None if since is None else at(since)))
         return made._state(name or self.container, state).status(phase="Running")
 
     def exit(self, code: int = 0, finished: float | None = 10, name: str = "", **fields: Any) -> "MadePod":

@@ -120,6 +120,12 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         [("Running", "Running")],
         None,
     ),
+    "nor does a kubelet that does not tell when": (
+        make_task().observe(LIVE.running(None)),
+        3,
+        [("Running", "Running")],
+        None,
+    ),
     "and not again": (running().observe(LIVE), 4, [], None),
     "a start without a time is told once": (
         running().attempts(make_live_attempt(start_time=None)).observe(LIVE.running(0)),
