@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -175,9 +176,21 @@ def pointer(cluster: FakeCluster) -> dict[str, Any]:
 # Kill, shutdown, timeout
 
 
+def once_it_runs(cluster: FakeCluster, act: Callable[[], object]) -> None:
+    """Have something done a moment after the object is there, and not before, however slow the machine."""
+    create = cluster.on_create
+    assert create is not None
+
+    def and_then(*args: Any) -> None:
+        create(*args)
+        threading.Timer(0.1, act).start()
+
+    cluster.on_create = and_then
+
+
 def killed_while_running(cluster: FakeCluster, operator: Any, given: Any) -> None:
     """Execute, and call on_kill as a signal handler would, once the task runs."""
-    threading.Timer(0.1, operator.on_kill).start()
+    once_it_runs(cluster, operator.on_kill)
     operator.execute(given)
 
 
@@ -325,7 +338,7 @@ def test_an_orphaned_process_neither_cancels_nor_succeeds(monkeypatch: pytest.Mo
         cluster.only["metadata"]["annotations"][names.ANNOTATION_WAITER] = "ti-2"
         operator.on_kill()
 
-    threading.Timer(0.1, adopted_by_the_next_try).start()
+    once_it_runs(cluster, adopted_by_the_next_try)
     with pytest.raises(exceptions.PodTaskTerminated):
         operator.execute(context())
     assert "cancel" not in cluster.only["spec"]
