@@ -36,19 +36,17 @@ class Reply(NamedTuple):
         return self.headers.get(name, b"").decode("latin-1")
 
 
-_RECEIVED = memoryview(bytearray(64 * 1024))
-"""Where all connections read into. What is read is parsed in the same turn of the loop, and nobody keeps the buffer.
-
-Without one each read takes 256 KiB from the allocator, which asks the kernel for it and gives it back.
-"""
-
-
 class Channel(asyncio.BufferedProtocol):
     """One connection. What it raises is OSError: after the first byte was sent, nobody knows what became of it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """To be given to `loop.create_connection`."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, received: memoryview) -> None:
+        """To be given to `loop.create_connection`. `received` may be shared by all connections of one loop.
+
+        What is read into it is parsed in the same turn. Without it each read takes 256 KiB from the allocator, which
+        asks the kernel for it and gives it back.
+        """
         self._loop = loop
+        self._received = received
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._status = 0
@@ -151,9 +149,9 @@ class Channel(asyncio.BufferedProtocol):
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - there is one
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - it has one size
         """See asyncio.BufferedProtocol."""
-        return _RECEIVED
+        return self._received
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio.BufferedProtocol."""
@@ -161,7 +159,7 @@ class Channel(asyncio.BufferedProtocol):
             self.abort()  # nothing was asked
             return
         try:
-            self._parser.feed_data(_RECEIVED[:nbytes])
+            self._parser.feed_data(self._received[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
             self._fail(ConnectionError(f"what came is not HTTP: {fault}"))
             self.abort()

@@ -10,6 +10,9 @@ from .channel import Channel
 _KEPT_SECONDS = 60.0
 """An idle connection is kept this long: a TLS handshake costs as much as ten requests. Balancers drop theirs later."""
 
+_READ_BYTES = 64 * 1024
+"""Taken from a connection at once: four records of TLS."""
+
 
 class Pool:
     """Makes connections, keeps them, closes them. Who bounds the requests under way bounds their number."""
@@ -19,6 +22,7 @@ class Pool:
         self._url = urllib.parse.urlsplit(server)
         self._context = context
         self._connect_seconds = connect_seconds
+        self._received = memoryview(bytearray(_READ_BYTES))
         self._all: set[Channel] = set()
         # In the order in which they fell idle.
         self._idle: list[Channel] = []
@@ -73,7 +77,7 @@ class Pool:
         host, port = self._url.hostname, self._url.port or (443 if self._context else 80)
         if not host:
             raise ValueError("the server's address has no host")
-        _, channel = await loop.create_connection(lambda: Channel(loop), host, port, ssl=self._context)
+        _, channel = await loop.create_connection(lambda: Channel(loop, self._received), host, port, ssl=self._context)
         if self._closed:
             channel.abort()
             raise ConnectionError("the client was closed meanwhile")
