@@ -5,7 +5,7 @@ shared machine moves by a factor of two: 17 yardsticks were seen under a load of
 doubles the cost fails here; a tenth more does not.
 
 The API server's CPU is what limits throughput. Its yardstick is a Pod alone, made and run in the same minute: a task
-takes 2.0 to 2.4 of them (docs/performance.md).
+takes 1.8 to 2.4 of them (docs/performance.md).
 """
 
 import pytest
