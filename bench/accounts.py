@@ -20,12 +20,12 @@ def of_the_chart(cluster: Cluster) -> Path:
     return _kubeconfig(cluster, NAMESPACE, RELEASE)
 
 
-def of_a_peer(cluster: Cluster) -> Path:
-    """Make an account that may do anything; gives the kubeconfig."""
-    cluster.kubectl("create", "serviceaccount", "peer", "-n", "default")
-    all_rights = ("--clusterrole=cluster-admin", "--serviceaccount=default:peer")
-    cluster.kubectl("create", "clusterrolebinding", "peer", *all_rights)
-    return _kubeconfig(cluster, "default", "peer")
+def of_admin(cluster: Cluster, namespace: str, account: str) -> Path:
+    """Make an account that may do anything: what it does is what is counted. Gives the kubeconfig."""
+    cluster.kubectl("create", "serviceaccount", account, "-n", namespace)
+    all_rights = ("--clusterrole=cluster-admin", f"--serviceaccount={namespace}:{account}")
+    cluster.kubectl("create", "clusterrolebinding", account, *all_rights)
+    return _kubeconfig(cluster, namespace, account)
 
 
 def _kubeconfig(cluster: Cluster, namespace: str, account: str) -> Path:

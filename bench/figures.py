@@ -93,7 +93,7 @@ class Figures:
         names = [n for n in self.loads() if n.startswith("paced-")]
         yield from sorted((float(n.removeprefix("paced-")), n) for n in names)
 
-    def kept_up(self, system: str, share: float = 0.95) -> list[tuple[float, str]]:
+    def kept_up(self, system: str, share: float = 0.9) -> list[tuple[float, str]]:
         """The rates at which the tasks ended nearly as fast as they came, rising, each with the name of its load."""
         return [
             (rate, name)

@@ -65,7 +65,7 @@ class Peer(System):
     async def start(self, cluster: Cluster) -> int:
         environment = versions.find(ENVIRONMENT)
         await asyncio.to_thread(environments.ensure, environment)
-        kubeconfig = await asyncio.to_thread(accounts.of_a_peer, cluster)
+        kubeconfig = await asyncio.to_thread(accounts.of_admin, cluster, "default", "peer")
         home = Path(tempfile.mkdtemp(prefix="podtask-peer-"))
         self._log = home / "peer.log"
         with self._log.open("wb") as log:

@@ -26,7 +26,7 @@ from typing import Any
 from urllib.error import URLError
 
 from airflows import environments, versions
-from bench import meter
+from bench import accounts, meter
 from bench.audit import Audit, Counts
 from cluster import Cluster, Form, down, up
 from tests.airflow.chaos import DAGS, ENVIRONMENTS, recorded
@@ -99,28 +99,12 @@ def user(operator: str) -> str:
     return f"system:serviceaccount:{ACCOUNTS}:airflow-{operator}"
 
 
-def kubeconfig(cluster: Cluster, operator: str, directory: Path) -> Path:
-    """Make a user of its own for an Airflow. It may do anything: what it does is what is counted."""
-    name = f"airflow-{operator}"
-    cluster.kubectl("create", "serviceaccount", name, "-n", ACCOUNTS)
-    cluster.kubectl(
-        "create", "clusterrolebinding", name, "--clusterrole=cluster-admin", f"--serviceaccount={ACCOUNTS}:{name}"
-    )
-    document = json.loads(cluster.kubeconfig.read_text())
-    token = cluster.kubectl("create", "token", name, "-n", ACCOUNTS, "--duration=8h").strip()
-    document["users"][0]["user"] = {"token": token}
-    path = directory / f"{name}.kubeconfig"
-    path.touch(0o600)
-    path.write_text(json.dumps(document))
-    return path
-
-
 @contextlib.contextmanager
 def installed(cluster: Cluster, operator: str, dag_ids: list[str], directory: Path) -> Iterator[Airflow]:
     """Give an Airflow whose DAGs use that operator."""
     environment = versions.find(ENVIRONMENTS[operator])
     environments.ensure(environment)
-    config = kubeconfig(cluster, operator, directory)
+    config = accounts.of_admin(cluster, ACCOUNTS, f"airflow-{operator}")
     variables = {
         "AIRFLOW_CONN_KUBERNETES_DEFAULT": connection(config, xcom_sidecar_container_image=PYTHON),
         "PODTASK_TEST_OPERATOR": operator,

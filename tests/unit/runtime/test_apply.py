@@ -18,6 +18,7 @@ from tests.builders import UID, at, make_task, pod_name
 
 EVENT = {"reason": "FailedMount", "message": "no", "lastTimestamp": "2026-01-01T00:00:09Z", "count": 3}
 READ = plan.ReadPodEvents(name=pod_name(), uid="pod-1")
+WRITTEN = {"metadata": {"name": "etl", "namespace": "default", "uid": UID, "resourceVersion": "2"}}
 CREATE = plan.CreatePod(attempt=1, name=pod_name())
 
 
@@ -166,8 +167,7 @@ async def test_what_is_known_of_a_task_once_its_status_is_written(reason: str, l
     task = make_task()
     phase = "Running" if reason == "Running" else "Pending"
     told = plan.WriteStatus(status=TaskStatus(phase=phase, reason=reason))
-    reply = {"metadata": {"name": "etl", "namespace": "default", "uid": UID, "resourceVersion": "2"}}
-    await applier(_Api(orjson.dumps(reply)), memories).apply(task.observe(), told)
+    await applier(_Api(orjson.dumps(WRITTEN)), memories).apply(task.observe(), told)
     assert memories.of(UID) == left
 
 
@@ -175,7 +175,6 @@ async def test_a_task_that_runs_is_not_remembered_at_all() -> None:
     """Without anything in doubt the entry itself goes."""
     memories = Memories()
     memories.of(UID).diagnosed_at = at(3)
-    reply = {"metadata": {"name": "etl", "namespace": "default", "uid": UID, "resourceVersion": "2"}}
     told = plan.WriteStatus(status=TaskStatus(phase="Running", reason="Running"))
-    await applier(_Api(orjson.dumps(reply)), memories).apply(make_task().observe(), told)
+    await applier(_Api(orjson.dumps(WRITTEN)), memories).apply(make_task().observe(), told)
     assert memories._by_uid == {}
