@@ -72,11 +72,24 @@ def _latency(figures: Figures, key: str, what: str, least_rate: float) -> Row:
     if best is None or (found := figures.median(best[1], OURS, key, "p99")) is None:
         return Row(what, "p99 < 50 ms", "-", None, BENCH)
     rate, name = best
-    lower = [(r, figures.median(load, OURS, key, "p99")) for r, load in rates[:-1]]
-    before = "".join(f"{r:g}/s: {p99:.0f} ms, " for r, p99 in lower if p99 is not None)
-    measured = f"{before}{rate:g}/s, the most that this machine kept up with: {found:.0f} ms"
+    lower = [(r, load, figures.median(load, OURS, key, "p99")) for r, load in rates[:-1]]
+    before = "".join(f"{r:g}/s: {p99:.0f} ms{_peer(figures, load, key)}, " for r, load, p99 in lower if p99 is not None)
+    most = f"{rate:g}/s, the most that this machine kept up with: {found:.0f} ms{_peer(figures, name, key)}"
+    measured = f"{before}{most}{_roomy(figures, key)}"
     is_hit = found < 50 if rate >= least_rate or found >= 50 else None
     return Row(what, "p99 < 50 ms", measured, is_hit, f"{BENCH} --only {name}")
+
+
+def _peer(figures: Figures, load: str, key: str) -> str:
+    found = figures.median(load, JOBS, key, "p99")
+    return "" if found is None else f" (Job {found:.0f})"
+
+
+def _roomy(figures: Figures, key: str) -> str:
+    """Tell the same beside an API server whose collector stays out of the way; no budget is judged by it."""
+    loads = [load for load in figures.loads() if load.startswith("roomy-")]
+    found = [(load, figures.median(load, OURS, key, "p99")) for load in loads]
+    return "".join(f"; {load}: {p99:.0f} ms{_peer(figures, load, key)}" for load, p99 in found if p99 is not None)
 
 
 def _kubelet(figures: Figures) -> Iterator[Row]:
@@ -122,8 +135,8 @@ def _airflow_requests(figures: Figures) -> Iterator[Row]:
 
 
 def _cpu(figures: Figures) -> Row:
-    ours = figures.median("burst", OURS, "controller_cpu_ms_per_task")
-    peer = figures.median("burst", JOBS, "controller_cpu_ms_per_task")
+    ours = figures.median("burst", OURS, "cpu_ms_per_task", "system")
+    peer = figures.median("burst", JOBS, "cpu_ms_per_task", "system")
     measured = "-" if ours is None else f"{ours:.2f} ms" + (f"; the Job controller {peer:.2f} ms" if peer else "")
     command = f"{BENCH} --only burst"
     return Row("controller CPU per task", "≤ 1.5 ms", measured, None if ours is None else ours <= 1.5, command)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .peers import ExecutorPods, Original, OriginalDeferrable
-from .scenarios import Run, cleaning, finishing, standing
+from .scenarios import ROOMY, Run, cleaning, finishing, standing
 from .systems import Jobs, Pods, PodTasks, System, UnthrottledJobs
 
 
@@ -20,6 +20,8 @@ class Profile:
     slow: int
     """Tasks of the paced load that the slow peers take part in."""
     rates: tuple[int, ...]
+    roomy: int
+    """The rate that is paced once more, beside an API server with a roomy heap."""
     paced_seconds: int
     retries: int
     standing: int
@@ -27,9 +29,9 @@ class Profile:
 
 
 PROFILES = {
-    "full": Profile("issue 7's sizes, an hour", 5000, 500, 90, (20, 30, 50, 100), 120, 1000, 20_000, 20_000),
-    "machine": Profile("what two cores do in 35 minutes", 2000, 150, 90, (10, 20, 30, 50), 30, 400, 20_000, 1000),
-    "short": Profile("whether it works, minutes", 250, 25, 18, (10, 20, 30, 50), 6, 50, 1000, 500),
+    "full": Profile("issue 7's sizes, an hour", 5000, 500, 90, (20, 30, 50, 100), 20, 120, 1000, 20_000, 20_000),
+    "machine": Profile("what two cores do in 35 minutes", 2000, 150, 90, (10, 20, 30, 50), 20, 30, 400, 20_000, 1000),
+    "short": Profile("whether it works, minutes", 250, 25, 18, (10, 20, 30, 50), 20, 6, 50, 1000, 500),
 }
 
 
@@ -63,4 +65,6 @@ def plan(size: Profile) -> Iterator[tuple[str, list[Work]]]:
     yield each("paced-3", fast + slow, finishing, size.slow, rate=3)
     for rate in size.rates:
         yield each(f"paced-{rate}", fast, finishing, rate * size.paced_seconds, rate=rate)
+    count = size.roomy * size.paced_seconds
+    yield each(f"roomy-{size.roomy}", fast, finishing, count, rate=size.roomy, environment=ROOMY)
     yield each("cleaning", fast, cleaning, size.cleaning)

@@ -22,12 +22,14 @@ def up(
     nodes: int = 10,
     extra_apiserver_args: Sequence[str] = (),
     extra_args: Mapping[str, Sequence[str]] | None = None,
+    environment: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Cluster:
     """Return the running cluster of that name, after starting whatever of it does not run."""
     extra = {canonical_name(program): tuple(arguments) for program, arguments in (extra_args or {}).items()}
     if extra_apiserver_args:
         extra["apiserver"] = (*extra.get("apiserver", ()), *extra_apiserver_args)
-    spec = Spec(name, Form(form), nodes, extra)
+    variables = {canonical_name(program): dict(given) for program, given in (environment or {}).items()}
+    spec = Spec(name, Form(form), nodes, extra, variables)
     directory = ClusterDirectory.of(name)
     with lock.held(directory.lock, f"cluster {name}", report):
         return provider.up(directory, spec, report)

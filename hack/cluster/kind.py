@@ -79,6 +79,8 @@ def render(spec: Spec) -> str:
     unknown = set(spec.extra_args) - set(EXTRA_ARGUMENTS_OF)
     if unknown:
         raise ClusterError(f"kind passes no options on to {', '.join(sorted(unknown))}")
+    if spec.environment:
+        raise ClusterError(f"kind passes no variables on to {', '.join(sorted(spec.environment))}")
     operations = [
         {"op": "add", "path": f"/{section}/extraArgs/-", "value": _option(argument)}
         for program, section in EXTRA_ARGUMENTS_OF.items()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .paths import ClusterDirectory
@@ -16,6 +17,7 @@ class Program:
 
     name: str
     argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def script(self, log: Path) -> str:
         """A launcher that a person can read and run by hand.
@@ -23,7 +25,9 @@ class Program:
         The shell sends the output to the log and then becomes the program. So the process id is the program's
         own, and a supervisor that dies takes no pipe with it.
         """
-        command = " \\\n  ".join(shlex.quote(word) for word in self.argv)
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        words = [*(["env", *variables] if variables else []), *self.argv]
+        command = " \\\n  ".join(shlex.quote(word) for word in words)
         return f"#!/bin/sh\nexec {command} \\\n  >>{shlex.quote(str(log))} 2>&1\n"
 
 

@@ -33,6 +33,8 @@ class Spec:
     form: Form
     nodes: int = 10
     extra_args: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of a program: what it reads from nowhere else, such as GOGC."""
 
     def arguments(self, program: str, ours: Sequence[str]) -> list[str]:
         """Our options of a program with the caller's on top: an option named again replaces ours."""
@@ -98,7 +100,7 @@ def read_record(directory: ClusterDirectory) -> Record | None:
         spec = raw["spec"]
         extra = {program: tuple(arguments) for program, arguments in spec["extra_args"].items()}
         return Record(
-            spec=Spec(spec["name"], Form(spec["form"]), spec["nodes"], extra),
+            spec=Spec(spec["name"], Form(spec["form"]), spec["nodes"], extra, spec.get("environment", {})),
             placement=Placement(**raw["placement"]),
             provider=raw["provider"],
             binaries=raw["binaries"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import http
 import socket
+from dataclasses import replace
 
 from . import controlplane, node, processes, readiness, simulated
 from .apiclient import ApiClient
@@ -16,7 +17,12 @@ from .supervision import Supervisor
 
 
 def programs(directory: ClusterDirectory, record: Record) -> list[Program]:
-    """Everything that runs in this form."""
+    """Everything that runs in this form, each with the variables that the caller gave it."""
+    given = record.spec.environment
+    return [replace(program, environment=given.get(program.name, {})) for program in _programs(directory, record)]
+
+
+def _programs(directory: ClusterDirectory, record: Record) -> list[Program]:
     found = [controlplane.etcd(directory, record), controlplane.apiserver(directory, record)]
     if record.spec.form is Form.LIGHT:
         return found

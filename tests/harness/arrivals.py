@@ -9,7 +9,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,17 @@ async def arrivals(kubeconfig: Path, directory: Path, *collections: str) -> Asyn
         watches = [
             asyncio.create_task(found.follow(path, event)) for path, event in zip(collections, opened, strict=True)
         ]
-        for event in opened:
-            await event.wait()
-        yield found
-        for watch in watches:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+        try:
+            for event in opened:
+                await event.wait()
+            yield found
+        finally:
+            # While the watches hold their connections: those are closed, and waited for. One that a cancelled watch
+            # gives back is closed by whoever collects it.
+            await connector.close()
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
 
 
 def _read(kubeconfig: Path, directory: Path) -> tuple[str, ssl.SSLContext]:

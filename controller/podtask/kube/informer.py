@@ -234,17 +234,21 @@ class Informer(Generic[T]):
     def _take(self, event: client.WatchEvent) -> None:
         if event.type is client.EventType.BOOKMARK:
             self._position = max(self._position, int(_raw_object.decode(event.object).metadata.resource_version))
-            return
-        obj, meta = self._read(event.object)
-        self._position = max(self._position, meta.version)
-        known = self._store.version(meta.uid)
-        if event.type is client.EventType.DELETED:
-            self._undecodable.pop(meta.uid, None)
-            # What is newer than its own deletion has only left the selector, and come back by a `put`.
-            if 0 <= known <= meta.version:
-                self._report(self._store.remove(meta.uid), None)
-        elif obj is not None and known < meta.version:
-            self._hold(obj, meta, event.object)
+        elif event.type is client.EventType.DELETED:
+            self._forget(_raw_object.decode(event.object).metadata)
+        else:
+            obj, meta = self._read(event.object)
+            self._position = max(self._position, meta.version)
+            if obj is not None and self._store.version(meta.uid) < meta.version:
+                self._hold(obj, meta, event.object)
+
+    def _forget(self, gone: _RawMeta) -> None:
+        version = int(gone.resource_version)
+        self._position = max(self._position, version)
+        self._undecodable.pop(gone.uid, None)
+        # What is newer than its own deletion has only left the selector, and come back by a `put`.
+        if 0 <= self._store.version(gone.uid) <= version:
+            self._report(self._store.remove(gone.uid), None)
 
     def _hold(self, obj: T, meta: Meta, raw: bytes) -> None:
         try:

@@ -142,6 +142,20 @@ def test_a_launcher_passes_odd_words_on_unchanged_and_logs_both_streams(tmp_path
     assert log.read_text() == "a b|$HOME|it's|100%|error\n"
 
 
+def test_a_launcher_sets_variables_of_its_program_alone(tmp_path) -> None:
+    log, script = tmp_path / "log", tmp_path / "one.sh"
+    program = Program("one", ("/bin/sh", "-c", 'echo "$ODD"'), {"ODD": "it's $HOME"})
+    script.write_text(program.script(log))
+    subprocess.run(["/bin/sh", str(script)], check=True)
+    assert log.read_text() == "it's $HOME\n"
+
+
+def test_variables_reach_the_program_that_they_are_for(directory) -> None:
+    spec = Spec("one", Form.LIGHT, environment={"apiserver": {"GOGC": "400"}})
+    found = startup.programs(directory, Record(spec, LOOPBACK, "embedded", BINARIES))
+    assert {one.name: one.environment for one in found} == {"etcd": {}, "apiserver": {"GOGC": "400"}}
+
+
 def test_supervisords_file_can_be_read_by_its_parser_whatever_the_path(tmp_path) -> None:
     directory = ClusterDirectory(tmp_path / "a 100% odd" / "one")
     parser = configparser.ConfigParser()
@@ -165,7 +179,8 @@ def test_both_names_of_a_program_are_understood(name) -> None:
 
 
 def test_a_record_comes_back_as_it_was_written(directory) -> None:
-    want = make_record(Form.NODE, in_namespace(9), apiserver=("--v=2",))
+    spec = Spec("one", Form.NODE, 3, {"apiserver": ("--v=2",)}, {"apiserver": {"GOGC": "400"}})
+    want = Record(spec, in_namespace(9), "embedded", BINARIES)
     write_record(directory, want)
     assert read_record(directory) == want
 

@@ -109,6 +109,11 @@ def test_options_that_kind_cannot_pass_on_are_refused_not_lost() -> None:
         kind.render(Spec("one", Form.NODE, extra_args={"kubelet": ("--v=4",)}))
 
 
+def test_variables_are_refused_not_lost() -> None:
+    with pytest.raises(ClusterError, match="no variables on to apiserver"):
+        kind.render(Spec("one", Form.NODE, environment={"apiserver": {"GOGC": "400"}}))
+
+
 def test_without_options_nothing_is_patched() -> None:
     assert "kubeadmConfigPatchesJSON6902" not in json.loads(kind.render(SPEC))
 
