@@ -39,6 +39,11 @@ LINGER_SECONDS = 5.0
 RECONFIRM_SECONDS = 30.0
 """How often a task is looked at that exists and that the watch does not show, because somebody changed its labels."""
 LONGEST_DELAY = 30.0
+UNANSWERED_DELAY = 3.0
+"""The longest pause where nobody answers: asking costs the server nothing, and its first answer is what all wait for.
+
+Only here, where one thread asks for all tasks of a process; a worker's own watch (watch.py) is one of very many.
+"""
 SHORT_LIFE = 2.0
 """A watch that was cut sooner than this counts as a failure."""
 REQUEST_SECONDS = 10.0
@@ -418,7 +423,9 @@ class Reader:
                 self._tell(self._hub.trouble, error)
             self._tell(self._hub.unlisted)
             failures = 0 if time.monotonic() - began > LONGEST_DELAY else failures + 1
-            self._stop.wait(min(0.5 * 2.0**failures, LONGEST_DELAY) * random.uniform(0.5, 1.0))  # noqa: S311
+            is_unanswered = isinstance(error, errors.Unreachable) and not error.status
+            longest = UNANSWERED_DELAY if is_unanswered else LONGEST_DELAY
+            self._stop.wait(min(0.5 * 2.0**failures, longest) * random.uniform(0.5, 1.0))  # noqa: S311
             return failures
         return 0
 

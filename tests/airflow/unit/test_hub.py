@@ -439,6 +439,26 @@ async def test_the_pauses_grow(world: World, monkeypatch: pytest.MonkeyPatch) ->
     waiter.cancel()
 
 
+async def test_where_nobody_answers_the_pauses_stay_short(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "LONGEST_DELAY", 10.0)
+    world.server.put("a")
+    waiter = world.wait("a")
+    await world.until(lambda: world.server.watching == 1)
+    (shared,) = hub._hubs.values()
+    assert shared._reader is not None
+    shared._reader._stop = pauses = wire.Pauses(6)
+
+    def unanswered(*_: Any, **__: Any) -> Any:
+        raise errors.Unreachable("connection refused")
+
+    monkeypatch.setattr(shared.client, "watch", unanswered)
+    world.server.cut()
+    await world.until(lambda: len(pauses.asked) == 6)
+    for asked, longest in zip(pauses.asked, (1, 2, 3, 3, 3, 3), strict=True):
+        assert longest / 2 <= asked <= longest
+    waiter.cancel()
+
+
 async def test_a_call_gives_what_it_finds_or_raises() -> None:
     assert await hub.call(lambda x: x + 1, 1) == 2
     with pytest.raises(KeyError):
