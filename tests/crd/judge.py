@@ -88,11 +88,11 @@ def broken_by_cel(rule: Rule, obj: Json, old: Json = None) -> list[str]:
     if rule.is_transition and old is None:
         return []
     before = at(old, *rule.path.split(".")) if rule.is_transition and rule.path else old
-    return [path for path, value in places(obj, rule.path) if not holds_by_cel(rule, value, before)]
+    return [path for path, value in places(obj, rule) if not holds_by_cel(rule, value, before)]
 
 
 def broken_by_python(rule: Rule, obj: Json, old: Json = None) -> list[str]:
     if rule.is_transition and old is None:
         return []
     before = at(old, *rule.path.split(".")) if rule.is_transition and rule.path else old
-    return [path for path, value in places(obj, rule.path) if not rule.holds(value, before)]
+    return [path for path, value in places(obj, rule) if not rule.holds(value, before)]

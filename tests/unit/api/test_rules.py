@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podtask.api.v1alpha1 import rules, rules_change
-from podtask.api.v1alpha1.rule import at, is_same, places
+from podtask.api.v1alpha1.rule import Rule, at, is_same, places
 from podtask.api.v1alpha1.spec import PodTaskSpec
 
 JSON = st.recursive(
@@ -110,12 +110,17 @@ def test_sameness_is_jsons(one: Any, other: Any, want: bool) -> None:
     assert is_same(one, other) is want
 
 
+def _standing_at(path: str, of: type[dict[str, Any]] | type[str] = dict) -> Rule:
+    return Rule(id="any", path=path, of=of, cel="true", message="", holds=lambda _now, _old: True)
+
+
 def test_places() -> None:
-    obj = {"spec": {"rules": [{"match": {"x": 1}}, {"match": None}, 5, {"match": {"x": 2}}]}}
-    assert list(places(obj, "spec.rules[].match")) == [
+    obj = {"spec": {"rules": [{"match": {"x": 1}}, {"match": None}, 5, {"match": {"x": 2}}, {"match": "x"}]}}
+    assert list(places(obj, _standing_at("spec.rules[].match"))) == [
         ("spec.rules[0].match", {"x": 1}),
         ("spec.rules[3].match", {"x": 2}),
     ]
-    assert list(places(obj, "")) == [("", obj)]
-    assert list(places({"spec": {"rules": 5}}, "spec.rules[].match")) == []
+    assert list(places(obj, _standing_at("spec.rules[].match", str))) == [("spec.rules[4].match", "x")]
+    assert list(places(obj, _standing_at(""))) == [("", obj)]
+    assert list(places({"spec": {"rules": 5}}, _standing_at("spec.rules[].match"))) == []
     assert at(obj, "spec", "rules", "x") is None

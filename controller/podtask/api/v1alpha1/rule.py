@@ -25,8 +25,9 @@ class Refusal(enum.StrEnum):
 class Rule:
     """A rule over more than one field, or over a change.
 
-    `path` is where `self` stands, with `[]` behind a list, and empty for the object itself. `holds(self, old)` gets
-    plain JSON of any shape and never raises: types are judged elsewhere, and a value of a wrong type counts as absent.
+    `path` is where `self` stands, with `[]` behind a list, and empty for the object itself. `self` is an object, or a
+    string where `of` says so. `holds(self, old)` gets plain JSON of any shape and never raises: types are judged
+    elsewhere, and a value of a wrong type counts as absent.
     `field` is the part of `self` that the refusal points at.
     """
 
@@ -38,6 +39,7 @@ class Rule:
     field: str = ""
     refusal: Refusal = Refusal.INVALID
     is_transition: bool = False
+    of: type[dict[str, Json]] | type[str] = dict
 
 
 def at(value: Json, *keys: str) -> Json:
@@ -80,15 +82,16 @@ def is_same(one: Json, other: Json) -> bool:
     return bool(one == other)
 
 
-def places(value: Json, path: str) -> Iterator[tuple[str, Json]]:
+def places(value: Json, rule: Rule) -> Iterator[tuple[str, Json]]:
     """Yield each place that a rule's path names, with its concrete path (`spec.env[3]`)."""
-    yield from _descend(value, path.split(".") if path else [], "")
+    for walked, found in _descend(value, rule.path.split(".") if rule.path else [], ""):
+        if isinstance(found, rule.of):
+            yield walked, found
 
 
 def _descend(value: Json, steps: list[str], walked: str) -> Iterator[tuple[str, Json]]:
     if not steps:
-        if isinstance(value, dict):
-            yield walked, value
+        yield walked, value
         return
     name, rest = steps[0].removesuffix("[]"), steps[1:]
     child = at(value, name)

@@ -34,7 +34,7 @@ def _judged(rule: Rule, obj: Json, old: Json) -> list[Violation]:
         return []
     before = at(old, *rule.path.split(".")) if rule.is_transition and rule.path else old
     found = []
-    for path, value in places(obj, rule.path):
+    for path, value in places(obj, rule):
         if not rule.holds(value, before):
             where = f"{path}.{rule.field}".strip(".") if rule.field else path
             found.append(Violation(rule.id, where, rule.message))

@@ -33,9 +33,25 @@ def _has_image(spec: Json, _old: Json) -> bool:
     )
 
 
-def _leaves_the_result_name(spec: Json, _old: Json) -> bool:
-    containers = [at(entry, "name") for entry in objects(at(spec, "template", "spec", "containers"))]
-    return RESULT_CONTAINER not in [_task_container(spec), *containers, *_init_containers(spec)]
+_CONTAINER_NAMES = {
+    "result-name-reserved": "spec.containerName",
+    "result-name-reserved-init": "spec.initContainers[].name",
+    "result-name-reserved-sidecar": "spec.template.spec.containers[].name",
+    "result-name-reserved-template-init": "spec.template.spec.initContainers[].name",
+}
+"""Judged where each name stands: for each look into the spec the server copies the spec's schema (docs/adr/0013)."""
+
+
+def _leaves_the_result_name(rule: str, path: str) -> Rule:
+    return Rule(
+        id=rule,
+        path=path,
+        of=str,
+        cel=f"self != '{RESULT_CONTAINER}'",
+        message=f"{path} may not be {RESULT_CONTAINER}: that is the container that delivers the result",
+        holds=lambda name, _old: name != RESULT_CONTAINER,
+        refusal=Refusal.FORBIDDEN,
+    )
 
 
 def _one_of(value: Json, *fields: str) -> bool:
@@ -80,17 +96,7 @@ SPEC_RULES = (
         field="image",
         refusal=Refusal.REQUIRED,
     ),
-    Rule(
-        id="result-name-reserved",
-        path="spec",
-        cel=f"{_TASK} != '{RESULT_CONTAINER}'"
-        f" && (!({_TEMPLATE_CONTAINERS}) || self.template.spec.containers.all(c, c.name != '{RESULT_CONTAINER}'))"
-        f" && (!({_TEMPLATE_INIT}) || self.template.spec.initContainers.all(c, c.name != '{RESULT_CONTAINER}'))"
-        f" && (!has(self.initContainers) || self.initContainers.all(c, c.name != '{RESULT_CONTAINER}'))",
-        message=f"no container may be called {RESULT_CONTAINER}: the one that delivers the result is",
-        holds=_leaves_the_result_name,
-        refusal=Refusal.FORBIDDEN,
-    ),
+    *(_leaves_the_result_name(rule, path) for rule, path in _CONTAINER_NAMES.items()),
     Rule(
         id="container-name-clash",
         path="spec",

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ..types import (
     DISTINCT_NUMBERS,
@@ -104,6 +104,9 @@ class XComStatus(Model):
 
 class PodTaskStatus(Model):
     """The whole story of the task."""
+
+    # Only the controller writes it. Field by field, the server's note of who wrote what is a quarter of a finished task.
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
     observed_generation: Generation | None = None
     """observedGeneration is the newest spec that the controller has acted on."""
