@@ -45,7 +45,7 @@ def budget_table(figures: Figures) -> str:
 def load_table(figures: Figures) -> str:
     """What each load gave on each system."""
     head = ["load, system", "tasks", "tasks/s", "created → Pod p50, p99 ms", "ended → final p50, p99 ms"]
-    head += ["own CPU ms/task", "API server CPU ms/task", "requests/task"]
+    head += ["own CPU ms/task", "API server CPU ms/task", "API server garbage kB/task", "requests/task"]
     loads = [load for load in figures.loads() if load not in {"standing", "cleaning"}]
     return table(head, [_load_row(figures, load, system) for load in loads for system in figures.systems(load)])
 
@@ -59,6 +59,7 @@ def _load_row(figures: Figures, load: str, system: str) -> list[str]:
         _pair(figures, load, system, "ended_to_final_ms"),
         _number(figures.median(load, system, "cpu_ms_per_task", "system"), "{:.1f}"),
         _number(figures.median(load, system, "cpu_ms_per_task", "apiserver"), "{:.0f}"),
+        _number(figures.median(load, system, "server_allocated_kb_per_task"), "{:,.0f}"),
         _number(plots.requests_per_task(figures, load, system), "{:.1f}"),
     ]
 
@@ -202,7 +203,9 @@ def _failed(figures: Figures, load: str, system: str) -> str:
 
 def _pair(figures: Figures, load: str, system: str, key: str) -> str:
     low, high = (figures.median(load, system, key, quantile) for quantile in ("p50", "p99"))
-    return f"{_number(low, '{:,.0f}')}, {_number(high, '{:,.0f}')}"
+    ends = figures.spread(load, system, key, "p99")
+    more = f" ({ends[0]:,.0f}-{ends[1]:,.0f})" if ends and figures.rounds(load) > 1 else ""
+    return f"{_number(low, '{:,.0f}')}, {_number(high, '{:,.0f}')}{more}"
 
 
 def _with_spread(figures: Figures, load: str, system: str) -> str:
