@@ -32,10 +32,11 @@ def is_done(done: list[Record], profile: str, load: str, system: str, number: in
 
 async def measure(work: Work, profile: str, number: int) -> Record:
     """Run one load on one system."""
-    begun, busy = time.monotonic(), os.getloadavg()[0]
+    begun, busy, day = time.monotonic(), os.getloadavg()[0], time.strftime("%Y-%m-%d")
     run = asdict(await work.run())
     took = round(time.monotonic() - begun, 1)
-    return {**run, "profile": profile, "round": number, "took_seconds": took, "machine_load_before": round(busy, 2)}
+    told = {"profile": profile, "round": number, "day": day, "took_seconds": took}
+    return {**run, **told, "machine_load_before": round(busy, 2)}
 
 
 async def main(options: argparse.Namespace) -> int:

@@ -52,13 +52,19 @@ class Figures:
         for run in self.runs:
             sizes.setdefault(run["profile"], {})[run["scenario"]] = None
         played = {
-            size: ", ".join(f"{load} {self.rounds(load)}" for load in sizes[size]) for size in PROFILES if size in sizes
+            size: ", ".join(f"{load} {self.rounds(load)} on {self.days(load)}" for load in sizes[size])
+            for size in PROFILES
+            if size in sizes
         }
         return "; ".join(f"`{size}` ({loads})" for size, loads in played.items()) or "none"
 
     def rounds(self, load: str) -> int:
         """How often a load was played."""
         return len({r["round"] for r in self.runs if r["scenario"] == load})
+
+    def days(self, load: str) -> str:
+        """When a load was played."""
+        return " and ".join(sorted({r["day"] for r in self.runs if r["scenario"] == load}))
 
     def busy(self) -> str:
         """How much else ran on the machine: the load average before each run."""
@@ -87,6 +93,12 @@ class Figures:
         """The least and the greatest of one figure."""
         values = [v for r in self.of(load, system) if (v := _at(r["figures"], path)) is not None]
         return (min(values), max(values)) if values else None
+
+    def ratios(self, load: str, one: str, other: str, *path: str) -> list[float]:
+        """One system's figure in the other's, for each round that both played: the machine's speed drops out."""
+        theirs = {r["round"]: _at(r["figures"], path) for r in self.of(load, other)}
+        ours = [(_at(r["figures"], path), theirs.get(r["round"])) for r in self.of(load, one)]
+        return [mine / its for mine, its in ours if mine is not None and its]
 
     def paced(self) -> Iterator[tuple[float, str]]:
         """The paced loads by rate."""

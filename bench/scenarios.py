@@ -105,8 +105,8 @@ async def _make_known(cluster: Cluster) -> None:
     before = len(cluster.log("controller-manager"))
     await asyncio.to_thread(cluster.restart, "controller-manager")
     async with asyncio.timeout(120):
-        while _KIND_IS_KNOWN not in cluster.log("controller-manager")[before:]:
-            await asyncio.sleep(0.1)  # a file tells nobody of a line
+        while _KIND_IS_KNOWN not in cluster.log("controller-manager")[before:]:  # noqa: ASYNC110 - a file tells nobody
+            await asyncio.sleep(0.1)
 
 
 async def load(on: Bench, todo: list[Draw], *, rate: float = 0.0, ttl: int | None = None, attempts: int = 1) -> None:

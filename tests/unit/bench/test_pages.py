@@ -20,6 +20,7 @@ def run(load: str, system: str, number: int = 0, tasks: int = 100, profile: str 
         "tasks": tasks,
         "round": number,
         "profile": profile,
+        "day": "2026-11-28",
         "machine_load_before": 0.5,
     }
     return {**place, "figures": measured}
@@ -101,6 +102,23 @@ def test_throughput_names_what_bare_pods_reach() -> None:
     speeds = ((OURS, 30.0), (JOBS, 20.0), (BARE, 60.0))
     row = budget(make(*(run("burst", system, tasks_per_second=speed) for system, speed in speeds)), "throughput")
     assert row.measured.endswith("; Pods alone, with nothing around them: 60.0/s)")
+
+
+def test_throughput_is_compared_within_a_round_because_the_machine_changes_between_them() -> None:
+    rounds = ((30.0, 20.0), (12.0, 10.0), (60.0, 30.0))
+    both = [(number, *speeds) for number, speeds in enumerate(rounds)]
+    ours = [run("burst", OURS, number, tasks_per_second=mine) for number, mine, _ in both]
+    got = make(*ours, *(run("burst", JOBS, number, tasks_per_second=its) for number, _, its in both))
+    row = budget(got, "throughput")
+    assert row.measured == "1.50 times, 1.20-2.00 in 3 rounds (30.0/s against 20.0/s, a burst)"
+    assert row.verdict == "hit"
+    alone = run("burst", OURS, 3, tasks_per_second=99.0)
+    assert make(*got.runs, alone).ratios("burst", OURS, JOBS, "tasks_per_second") == [1.5, 1.2, 2.0]
+
+
+def test_the_page_says_when_each_load_was_played() -> None:
+    later = run("burst", OURS, 1) | {"day": "2026-11-29"}
+    assert make(run("burst", OURS), later).profile == "`machine` (burst 2 on 2026-11-28 and 2026-11-29)"
 
 
 def test_the_cpu_of_a_burst_adds_up_without_counting_the_job_controller_twice() -> None:

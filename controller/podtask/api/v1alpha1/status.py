@@ -105,7 +105,7 @@ class XComStatus(Model):
 class PodTaskStatus(Model):
     """The whole story of the task."""
 
-    # Only the controller writes it. Field by field, the server's note of who wrote what is a quarter of a finished task.
+    # Only the controller writes it, and a note of who wrote each single field is a quarter of a finished task.
     model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
     observed_generation: Generation | None = None
