@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import commands, progress
+from . import commands, lock, paths, progress
 from .errors import ClusterError
 from .progress import Report
 
@@ -41,8 +41,20 @@ def ensure(wanted: Mapping[str, str], report: Report) -> None:
         raise ClusterError(
             f"these packages are missing: {' '.join(names)}", "as root: apt-get install " + " ".join(names)
         )
+    # Two clusters that come up side by side on a new machine both want the same packages, and apt-get takes no second.
+    with lock.held(paths.cache_root() / "packages.lock", "the installation of packages", report):
+        _install(missing(wanted), report)
+    still = missing(wanted)
+    if still:
+        raise ClusterError(f"apt-get installed {' '.join(still)}, yet their programs are not found", INSTALL_HINT)
+
+
+def _install(names: list[str], report: Report) -> None:
+    if not names:
+        return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "--yes", "--no-install-recommends", *names]
+    # Somebody else's apt-get, such as the machine's own updates, is waited for as well.
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *names]
     with progress.heartbeat(f"apt-get install {' '.join(names)}", report):
         try:
             commands.run(install, env=environment)
@@ -50,9 +62,6 @@ def ensure(wanted: Mapping[str, str], report: Report) -> None:
             # The package lists of a fresh machine are empty or old; only then is it worth fetching them.
             commands.run(["apt-get", "update"], env=environment, hint=INSTALL_HINT)
             commands.run(install, env=environment, hint=INSTALL_HINT)
-    still = missing(wanted)
-    if still:
-        raise ClusterError(f"apt-get installed {' '.join(still)}, yet their programs are not found", INSTALL_HINT)
 
 
 def _is_there(proof: str) -> bool:

@@ -18,7 +18,7 @@ from bench.systems import Pods, PodTasks
 pytestmark = pytest.mark.apiserver
 
 TASKS = 150
-MOST_BYTES = 3200
+MOST_BYTES = 2300
 MOST_YARDSTICKS = 30.0
 MOST_PODS = 3.5
 MOST_ALLOCATED_KB = 2450

@@ -1,6 +1,8 @@
 """Cache keys and build commands, of binaries and of images."""
 
+import threading
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -153,7 +155,14 @@ def test_missing_packages_are_named_to_somebody_who_is_not_root(monkeypatch) -> 
         packages.ensure({"/no/such/file": "no-such-package"}, lambda _: None)
 
 
-def test_old_package_lists_are_fetched_only_when_an_installation_fails(monkeypatch) -> None:
+def as_root_with_apt(monkeypatch, tmp_path, run) -> None:
+    monkeypatch.setenv("PODTASK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(packages.commands, "run", run)
+    monkeypatch.setattr(packages.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(packages.shutil, "which", lambda *_, **__: "/usr/bin/apt-get")
+
+
+def test_old_package_lists_are_fetched_only_when_an_installation_fails(monkeypatch, tmp_path) -> None:
     ran: list[str] = []
 
     def run(argv: list[str], **_: object) -> str:
@@ -162,13 +171,32 @@ def test_old_package_lists_are_fetched_only_when_an_installation_fails(monkeypat
             raise ClusterError("not found")
         return ""
 
-    answers = iter([["x"], []])
+    answers = iter([["x"], ["x"], []])
     monkeypatch.setattr(packages, "missing", lambda _: next(answers))
-    monkeypatch.setattr(packages.commands, "run", run)
-    monkeypatch.setattr(packages.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(packages.shutil, "which", lambda _: "/usr/bin/apt-get")
+    as_root_with_apt(monkeypatch, tmp_path, run)
     packages.ensure({"/x": "x"}, lambda _: None)
     assert ran == ["install", "update", "install"]
+
+
+def test_two_who_want_the_same_packages_install_them_once(monkeypatch, tmp_path) -> None:
+    proof, second_waits = tmp_path / "proof", threading.Event()
+    ran: list[str] = []
+
+    def run(argv: list[str], **_: object) -> str:
+        ran.append(argv[1])
+        assert second_waits.wait(10), "both asked apt-get at once"
+        proof.touch()
+        return ""
+
+    def report(line: str) -> None:
+        if line.startswith("waiting for"):
+            second_waits.set()
+
+    as_root_with_apt(monkeypatch, tmp_path, run)
+    with ThreadPoolExecutor(2) as both:
+        asked = [both.submit(packages.ensure, {str(proof): "x"}, report) for _ in range(2)]
+    assert [one.result() for one in asked] == [None, None]
+    assert ran == ["install"]
 
 
 def test_the_go_modules_name_no_replacement_outside_kubernetes() -> None:
