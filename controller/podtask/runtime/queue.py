@@ -22,6 +22,12 @@ K = TypeVar("K", bound=Hashable)
 
 _DEFAULT_BACKOFF = backoff.Backoff(base_seconds=0.05, cap_seconds=60.0)
 
+_PATIENCE_SECONDS = 15.0
+"""A key that has waited this long behind more urgent ones has turns of its own."""
+
+_TURNS = 3
+"""One key in so many. An attempt is looked at twice while it is new and over, and once later, to tidy up after it."""
+
 
 class Priority(enum.IntEnum):
     """Which keys go first."""
@@ -90,6 +96,7 @@ class WorkQueue(Generic[K]):
         self._timer_at = 0.0
         self._failures: dict[K, int] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
+        self._turn = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -111,7 +118,7 @@ class WorkQueue(Generic[K]):
 
     def oldest_age(self) -> float:
         """Seconds that the longest-waiting key has waited in its present priority; 0 where none waits."""
-        heads = [next(iter(line.values())) for line in self._ready if line]
+        heads = [_first_joined(line) for line in self._ready if line]
         return self._timers.time() - min(heads) if heads else 0.0
 
     def stalled(self) -> float:
@@ -184,15 +191,31 @@ class WorkQueue(Generic[K]):
         while True:
             if self._closed:
                 raise Closed
-            for line in self._ready if len(self._processing) < self._most() else ():
-                if line:
-                    key, _ = line.popitem(last=False)
-                    del self._priorities[key]
-                    self._processing.add(key)
-                    self._idle.clear()
-                    self._taken_at = self._timers.time()
-                    return key
+            line = self._next_line() if len(self._processing) < self._most() else None
+            if line is not None:
+                key, _ = line.popitem(last=False)
+                del self._priorities[key]
+                self._processing.add(key)
+                self._idle.clear()
+                self._taken_at = self._timers.time()
+                return key
             await self._wait()
+
+    def _next_line(self) -> OrderedDict[K, float] | None:
+        """Give the line whose turn it is: the most urgent one, but in its turn one that has waited for too long.
+
+        A deadline, a retry or a time to live that falls into a long burst would else wait for the burst's end, and the
+        finished Pods of a load that never ends would pile up for ever.
+        """
+        lines = [line for line in self._ready if line]
+        if not lines:
+            return None
+        self._turn = (self._turn + 1) % _TURNS
+        if self._turn == 0 and len(lines) > 1:
+            waits_longest = min(lines[1:], key=_first_joined)
+            if _first_joined(waits_longest) + _PATIENCE_SECONDS <= self._timers.time():
+                return waits_longest
+        return lines[0]
 
     def done(self, key: K) -> None:
         """Give `key` back. If it was added meanwhile, it is queued again."""
@@ -284,3 +307,8 @@ class WorkQueue(Generic[K]):
     def _is_current(self, item: tuple[float, int, K]) -> bool:
         delay = self._delayed.get(item[2])
         return delay is not None and delay.when == item[0]
+
+
+def _first_joined(line: OrderedDict[K, float]) -> float:
+    """When the first key of a line joined it."""
+    return next(iter(line.values()))

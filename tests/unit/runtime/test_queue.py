@@ -88,6 +88,42 @@ def test_the_urgent_go_first_and_equals_in_the_order_of_asking() -> None:
     assert take_all(queue) == ["f1", "f2", "n1", "n2", "r"]
 
 
+def test_what_has_waited_too_long_has_turns_of_its_own() -> None:
+    queue, timers = make_queue()
+    for number in range(20):
+        queue.add(f"new {number}")
+    queue.add("deadline", Priority.RESYNC)
+    queue.add("tidy", Priority.RESYNC)
+    assert {take(queue) for _ in range(6)} == {f"new {number}" for number in range(6)}, "it has not waited for long"
+    timers.advance(15)
+    queue.add("result", Priority.FINISHED)
+    got = [take(queue) for _ in range(6)]
+    assert got.index("result") <= 1, "somebody waits for it"
+    # Of the two lines behind the most urgent one, that whose first key is the older: new 6 joined before the deadline.
+    for number in range(20, 60):
+        queue.add(f"new {number}")
+    got += [take(queue) for _ in range(20)]
+    assert got.index("deadline") < got.index("tidy") < got.index("new 20")
+
+
+@pytest.mark.parametrize("urgent", [(Priority.NEW,), (Priority.FINISHED,), (Priority.FINISHED, Priority.NEW)])
+def test_a_load_that_never_ends_keeps_nothing_from_its_turn(urgent: tuple[Priority, ...]) -> None:
+    queue, timers = make_queue()
+    queue.add("deadline", Priority.RESYNC)
+    served = []
+    for number in range(200):
+        for priority in urgent:
+            queue.add(f"{priority.name} {number}", priority)
+        timers.advance(1.0)
+        key = take(queue)
+        assert key is not None
+        queue.done(key)
+        served.append(key)
+    assert "deadline" in served[:20]
+    assert served.count("deadline") == 1
+    assert all(any(key.startswith(priority.name) for key in served) for priority in urgent)
+
+
 def test_a_key_is_queued_once() -> None:
     queue, _ = make_queue()
     for _ in range(3):
