@@ -96,7 +96,7 @@ class WorkQueue(Generic[K]):
         self._timer_at = 0.0
         self._failures: dict[K, int] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
-        self._turn = 0
+        self._taken = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -210,11 +210,13 @@ class WorkQueue(Generic[K]):
         lines = [line for line in self._ready if line]
         if not lines:
             return None
-        self._turn = (self._turn + 1) % _TURNS
-        if self._turn == 0 and len(lines) > 1:
-            waits_longest = min(lines[1:], key=_first_joined)
-            if _first_joined(waits_longest) + _PATIENCE_SECONDS <= self._timers.time():
-                return waits_longest
+        self._taken += 1
+        round_, turn = divmod(self._taken, _TURNS)
+        if turn == 0 and len(lines) > 1:
+            too_long = self._timers.time() - _PATIENCE_SECONDS
+            # These in turns as well: what is new in a long burst has always waited longer than what became due in it.
+            if overdue := [line for line in lines[1:] if _first_joined(line) <= too_long]:
+                return overdue[round_ % len(overdue)]
         return lines[0]
 
     def done(self, key: K) -> None:
