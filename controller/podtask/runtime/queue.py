@@ -25,9 +25,6 @@ _DEFAULT_BACKOFF = backoff.Backoff(base_seconds=0.05, cap_seconds=60.0)
 _PATIENCE_SECONDS = 15.0
 """A key that has waited this long behind more urgent ones has turns of its own."""
 
-_TURNS = 3
-"""One key in so many. An attempt is looked at twice while it is new and over, and once later, to tidy up after it."""
-
 
 class Priority(enum.IntEnum):
     """Which keys go first."""
@@ -38,6 +35,11 @@ class Priority(enum.IntEnum):
     """Something changed."""
     RESYNC = 2
     """Nothing is known to have changed."""
+
+
+_TURNS = {Priority.RESYNC: 3, Priority.NEW: 7}
+"""One key in so many, of a line that has waited too long. An attempt is looked at twice under load, as new and as over,
+and once later, to tidy up after it: with one in three, a load without end leaves nothing behind."""
 
 
 class Timers(Protocol):
@@ -211,12 +213,11 @@ class WorkQueue(Generic[K]):
         if not lines:
             return None
         self._taken += 1
-        round_, turn = divmod(self._taken, _TURNS)
-        if turn == 0 and len(lines) > 1:
-            too_long = self._timers.time() - _PATIENCE_SECONDS
-            # These in turns as well: what is new in a long burst has always waited longer than what became due in it.
-            if overdue := [line for line in lines[1:] if _first_joined(line) <= too_long]:
-                return overdue[round_ % len(overdue)]
+        too_long = self._timers.time() - _PATIENCE_SECONDS
+        for priority, turns in _TURNS.items():
+            line = self._ready[priority]
+            if self._taken % turns == 0 and line and _first_joined(line) <= too_long:
+                return line
         return lines[0]
 
     def done(self, key: K) -> None:
