@@ -98,7 +98,7 @@ class WorkQueue(Generic[K]):
         self._timer_at = 0.0
         self._failures: dict[K, int] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
-        self._taken = 0
+        self._handed_out = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -189,7 +189,7 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """Wait for the most urgent key, and take it; `Closed` once the queue is closed. Cancelling loses no key."""
+        """Wait for the key whose turn it is, and take it; `Closed` once the queue is closed. Cancelling loses no key."""
         while True:
             if self._closed:
                 raise Closed
@@ -212,11 +212,11 @@ class WorkQueue(Generic[K]):
         lines = [line for line in self._ready if line]
         if not lines:
             return None
-        self._taken += 1
+        self._handed_out += 1
         too_long = self._timers.time() - _PATIENCE_SECONDS
         for priority, turns in _TURNS.items():
             line = self._ready[priority]
-            if self._taken % turns == 0 and line and _first_joined(line) <= too_long:
+            if self._handed_out % turns == 0 and line and _first_joined(line) <= too_long:
                 return line
         return lines[0]
 
