@@ -189,7 +189,7 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """Wait for the key whose turn it is, and take it; `Closed` once the queue is closed. Cancelling loses no key."""
+        """Wait for the key whose turn it is, and take it; `Closed` once closed. Cancelling loses no key."""
         while True:
             if self._closed:
                 raise Closed
