@@ -145,7 +145,7 @@ async def finishing(
         await load(on, todo, rate=rate, attempts=2 if failing else 1)
         await on.seen.until(lambda seen: seen.over == count, _PATIENCE_SECONDS)
         spent = {who: (now - cpu[who]) / count * 1000 for who, now in on.cpu_seconds().items()}
-        asked, now = on.asked()
+        asked, allocated_now = on.asked()
         asked -= before
         figures = {
             "offered_per_second": rate or None,
@@ -153,7 +153,7 @@ async def finishing(
             "pods_per_task": on.seen.pods_made / count,
             "cpu_ms_per_task": spent,
             "controller_rss_mib": meter.rss_mib(on.pid),
-            "server_allocated_kb_per_task": (now - allocated) / count / 1000,
+            "server_allocated_kb_per_task": (allocated_now - allocated) / count / 1000,
             "object_bytes": await object_bytes(on),
             "failed": getattr(system, "failed", 0),
             "requests_per_task": {what: number / count for what, number in sorted(asked.items())},
