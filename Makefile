@@ -86,7 +86,7 @@ chaos-airflow: .venv/.ready  ## kill -9 of worker, triggerer, controller over 20
 	@$(RUN) -m tests.airflow.chaos --tasks 200 --operator ours original
 
 .PHONY: bench
-bench: .venv/.ready  ## Every load on PodTask and its peers, one round (35 min, goes on where it was); writes docs/performance.md
+bench: .venv/.ready  ## Every load on PodTask and its peers, one round (45 min, goes on where it was); writes docs/performance.md
 	@$(RUN) -m bench --profile machine --add
 	@$(RUN) -m bench.kubelet
 	@$(RUN) -m bench.pages

@@ -30,6 +30,17 @@ def is_done(done: list[Record], profile: str, load: str, system: str, number: in
     return any((d["profile"], d["scenario"], d["system"], d["round"]) == wanted for d in done)
 
 
+def in_order(done: list[Record]) -> list[Record]:
+    """Sort by profile, load and round, whatever was played first."""
+    loads = {name: [load for load, _ in plan(profile)] for name, profile in PROFILES.items()}
+    names = list(PROFILES)
+
+    def place(run: Record) -> tuple[int, int, int]:
+        return names.index(run["profile"]), loads[run["profile"]].index(run["scenario"]), run["round"]
+
+    return sorted(done, key=place)
+
+
 async def measure(work: Work, profile: str, number: int) -> Record:
     """Run one load on one system."""
     begun, busy, day = time.monotonic(), os.getloadavg()[0], time.strftime("%Y-%m-%d")
@@ -60,7 +71,7 @@ async def main(options: argparse.Namespace) -> int:
                     failed.append(f"{load} on {work.system}, round {number}")
                     continue
                 print(json.dumps(done[-1]), flush=True)
-                RUNS.write_text(json.dumps(done, indent=1) + "\n")
+                RUNS.write_text(json.dumps(in_order(done), indent=1) + "\n")
     for what in failed:
         print(f"failed: {what}; --add tries it again", file=sys.stderr)
     return 1 if failed else 0

@@ -72,7 +72,7 @@ class Figures:
         return f"{statistics.median(loads):.1f} ({loads[0]:.1f}-{loads[-1]:.1f})" if loads else "unknown"
 
     def loads(self) -> list[str]:
-        """The loads, in the order in which they were played."""
+        """The loads, in the order of the file."""
         return list(dict.fromkeys(r["scenario"] for r in self.runs))
 
     def systems(self, load: str) -> list[str]:

@@ -50,6 +50,8 @@ class _Container(msgspec.Struct, frozen=True):
 
 class _Status(msgspec.Struct, frozen=True, rename="camel"):
     phase: str = ""
+    ready: int = 0
+    """Of a Job: how many of its Pods are."""
     conditions: list[_Condition] = []
     container_statuses: list[_Container] = []
 
@@ -67,8 +69,8 @@ class Seen(msgspec.Struct):
 
     @property
     def runs(self) -> bool:
-        """Whether a PodTask is told to run."""
-        return self.status.phase == "Running"
+        """Whether a PodTask or Job is told to run."""
+        return self.status.phase == "Running" or self.status.ready > 0
 
     @property
     def is_over(self) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import budgets, plots
-from .figures import KEPT, ROOT, Figures, take
+from .figures import KEPT, OURS, ROOT, Figures, take
 
 PAGE = ROOT / "docs/performance.md"
 TEMPLATE = Path(__file__).with_name("page.md")
@@ -45,9 +45,16 @@ def budget_table(figures: Figures) -> str:
 def load_table(figures: Figures) -> str:
     """What each load gave on each system."""
     head = ["load, system", "tasks", "tasks/s", "created → Pod p50, p99 ms", "ended → final p50, p99 ms"]
-    head += ["own CPU ms/task", "API server CPU ms/task", "API server garbage kB/task", "requests/task"]
-    loads = [load for load in figures.loads() if load not in {"standing", "cleaning"}]
-    return table(head, [_load_row(figures, load, system) for load in loads for system in figures.systems(load)])
+    head += [
+        "own CPU ms/task",
+        "own memory MiB",
+        "API server CPU ms/task",
+        "API server garbage kB/task",
+        "requests/task",
+    ]
+    return table(
+        head, [_load_row(figures, load, system) for load in figures.loads() for system in figures.systems(load)]
+    )
 
 
 def _load_row(figures: Figures, load: str, system: str) -> list[str]:
@@ -58,6 +65,7 @@ def _load_row(figures: Figures, load: str, system: str) -> list[str]:
         _pair(figures, load, system, "created_to_pod_ms"),
         _pair(figures, load, system, "ended_to_final_ms"),
         _number(figures.median(load, system, "cpu_ms_per_task", "system"), "{:.1f}"),
+        _number(figures.median(load, system, "controller_rss_mib"), "{:.0f}"),
         _number(figures.median(load, system, "cpu_ms_per_task", "apiserver"), "{:.0f}"),
         _number(figures.median(load, system, "server_allocated_kb_per_task"), "{:,.0f}"),
         _number(plots.requests_per_task(figures, load, system), "{:.1f}"),
@@ -67,12 +75,21 @@ def _load_row(figures: Figures, load: str, system: str) -> list[str]:
 def request_table(figures: Figures) -> str:
     """Which requests a task is made of, in the load that all systems take part in."""
     systems = figures.systems(plots.COMMON)
-    kinds = sorted({k for s in systems for r in figures.of(plots.COMMON, s) for k in r["figures"]["requests_per_task"]})
+    return _requests(figures, {system: (plots.COMMON, system) for system in systems})
+
+
+def our_request_table(figures: Figures) -> str:
+    """Which requests a PodTask is made of, in each load."""
+    return _requests(figures, {load: (load, OURS) for load in figures.loads() if OURS in figures.systems(load)})
+
+
+def _requests(figures: Figures, columns: dict[str, tuple[str, str]]) -> str:
+    asked = [run["figures"].get("requests_per_task", {}) for place in columns.values() for run in figures.of(*place)]
     rows = [
-        [kind, *(_number(figures.median(plots.COMMON, s, "requests_per_task", kind), "{:.2f}") for s in systems)]
-        for kind in kinds
+        [kind, *(_number(figures.median(*place, "requests_per_task", kind), "{:.2f}") for place in columns.values())]
+        for kind in sorted({kind for run in asked for kind in run})
     ]
-    return table(["request", *systems], rows)
+    return table(["request", *columns], rows)
 
 
 def airflow_table(figures: Figures) -> str:
@@ -112,9 +129,8 @@ def seconds_table(figures: Figures) -> str:
 def other_table(figures: Figures) -> str:
     """What stands and what is cleaned away."""
     cases = (
-        ("standing", ("held_rss_mib",), "controller's memory, all tasks live", "{:.0f} MiB"),
-        ("standing", ("restart_ready_seconds",), "restarted controller ready", "{:.1f} s"),
-        ("standing", ("restart_first_task_seconds",), "restarted controller has ended a new task", "{:.1f} s"),
+        ("standing", ("held_rss_mib",), "own memory, all tasks live", "{:.0f} MiB"),
+        ("standing", ("restart_first_task_seconds",), "restarted, has ended a new task", "{:.1f} s"),
         ("standing", ("restart_cpu_seconds",), "CPU of that restart", "{:.1f} s"),
         ("cleaning", ("tasks_per_second",), "tasks with a TTL of 0, ended", "{:.1f}/s"),
         ("cleaning", ("last_gone_seconds_after_last_end",), "last object gone after last end", "{:.1f} s"),
@@ -152,6 +168,7 @@ PARTS: dict[str, Callable[[Figures], str]] = {
     "loads": load_table,
     "cpu": cpu_table,
     "requests": request_table,
+    "our-requests": our_request_table,
     "airflow": airflow_table,
     "seconds": seconds_table,
     "other": other_table,

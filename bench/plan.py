@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .peers import ExecutorPods, Original, OriginalDeferrable
-from .scenarios import ROOMY, Run, cleaning, finishing, standing
+from .scenarios import ROOMY, Run, finishing, standing
 from .systems import Jobs, Pods, PodTasks, System, UnthrottledJobs
 
 
@@ -29,8 +29,8 @@ class Profile:
 
 
 PROFILES = {
-    "full": Profile("issue 7's sizes, an hour", 5000, 500, 90, (20, 30, 50, 100), 20, 120, 1000, 20_000, 20_000),
-    "machine": Profile("what two cores do in 35 minutes", 2000, 150, 90, (10, 20, 30, 50), 20, 30, 400, 20_000, 1000),
+    "full": Profile("issue 7's sizes, 90 minutes", 5000, 500, 90, (20, 30, 50, 100), 20, 120, 1000, 20_000, 20_000),
+    "machine": Profile("what two cores do in 45 minutes", 2000, 150, 90, (10, 20, 30, 50), 20, 30, 400, 20_000, 1000),
     "short": Profile("whether it works, minutes", 250, 25, 18, (10, 20, 30, 50), 20, 6, 50, 1000, 500),
 }
 
@@ -61,10 +61,10 @@ def plan(size: Profile) -> Iterator[tuple[str, list[Work]]]:
     yield each("burst", [*fast, Pods], finishing, size.burst)
     yield each("burst-small", fast + slow, finishing, size.small)
     yield each("retries", fast, finishing, size.retries, failing=0.2)
-    yield each("standing", fast[:1], standing, size.standing)
+    yield each("standing", fast, standing, size.standing)
     yield each("paced-3", fast + slow, finishing, size.slow, rate=3)
     for rate in size.rates:
         yield each(f"paced-{rate}", fast, finishing, rate * size.paced_seconds, rate=rate)
     count = size.roomy * size.paced_seconds
     yield each(f"roomy-{size.roomy}", fast, finishing, count, rate=size.roomy, environment=ROOMY)
-    yield each("cleaning", fast, cleaning, size.cleaning)
+    yield each("cleaning", fast, finishing, size.cleaning, ttl=0)

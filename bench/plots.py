@@ -55,10 +55,19 @@ def latency(figures: Figures, key: str, title: str) -> str:
 
 def memory(figures: Figures) -> str:
     """Memory while tasks pile up, and the budget."""
-    points = [(float(n), float(m)) for n, m in figures.of("standing", OURS)[0]["figures"]["rss_mib_by_live_tasks"]]
-    budget = Series("budget", [(0, 120), (max(n for n, _ in points), 120)], 4, dashed=True)
-    series = [Series("PodTask's controller", points, 0), budget]
-    return lines("Memory against live tasks", "live tasks, each with a running Pod", "MiB resident", series)
+    names = {OURS: "PodTask's controller", JOBS: "controller manager, with Jobs"}
+    series = [
+        Series(
+            names[system],
+            [(float(n), float(mib)) for n, mib in run["figures"]["rss_mib_by_live_tasks"]],
+            COLOURS[system],
+        )
+        for system in figures.systems("standing")
+        for run in figures.of("standing", system)[:1]
+    ]
+    most = max(count for one in series for count, _ in one.points)
+    budget = Series("budget", [(0, 120), (most, 120)], 4, dashed=True)
+    return lines("Memory against live tasks", "live tasks, each with a running Pod", "MiB resident", [*series, budget])
 
 
 def requests(figures: Figures) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from cluster import Cluster, Form, up
 from podtask.kube.http import HttpClient, Limits
@@ -52,6 +52,16 @@ class Run:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
+class Taken(NamedTuple):
+    """What everything has taken so far."""
+
+    cpu_seconds: dict[str, float]
+    """By who took it. The Job controller is `system` and the controller-manager, which it lives in."""
+    requests: Counter[str]
+    allocated_bytes: float
+    """By the API server."""
+
+
 @dataclass
 class Bench:
     """One system on one fresh cluster."""
@@ -63,15 +73,29 @@ class Bench:
     """Of the process that does the work, if there is one."""
     seen: Onlooker
 
-    def cpu_seconds(self) -> dict[str, float]:
-        """CPU so far, by who took it. The Job controller is `system` and the controller-manager, which it lives in."""
-        around = {program: meter.cpu_seconds(self.cluster.pid(program)) for program in _PROGRAMS}
-        return {**around, "bench": time.process_time(), "system": meter.cpu_seconds(self.pid)}
-
-    def asked(self) -> tuple[Counter[str], float]:
-        """Requests by kind, and bytes that the API server has allocated, so far."""
+    def taken(self) -> Taken:
+        """Read the clocks and counters."""
+        cpu = {program: meter.cpu_seconds(self.cluster.pid(program)) for program in _PROGRAMS}
+        cpu |= {"bench": time.process_time(), "system": meter.cpu_seconds(self.pid)}
         metrics = self.cluster.kubectl("get", "--raw", "/metrics")
-        return meter.requests(metrics, _RESOURCES), meter.allocated_bytes(metrics)
+        return Taken(cpu, meter.requests(metrics, _RESOURCES), meter.allocated_bytes(metrics))
+
+    def costs(self, before: Taken, count: int) -> dict[str, Any]:
+        """Give what was taken since, for each of `count` tasks, and when a watch heard of what became of them."""
+        now = self.taken()
+        asked = now.requests - before.requests
+        return {
+            "pods_per_task": self.seen.pods_made / count,
+            "cpu_ms_per_task": {
+                who: (now.cpu_seconds[who] - was) / count * 1000 for who, was in before.cpu_seconds.items()
+            },
+            "controller_rss_mib": meter.rss_mib(self.pid),
+            "server_allocated_kb_per_task": (now.allocated_bytes - before.allocated_bytes) / count / 1000,
+            "requests_per_task": {what: number / count for what, number in sorted(asked.items())},
+            "created_to_pod_ms": quantiles(self.seen.between("task", "pod")),
+            "created_to_final_ms": quantiles(self.seen.between("task", "over")),
+            "ended_to_final_ms": quantiles(self.seen.between("ended", "over")),
+        }
 
 
 @asynccontextmanager
@@ -134,33 +158,28 @@ async def finishing(
     *,
     rate: float = 0.0,
     failing: float = 0.0,
+    ttl: int | None = None,
     seed: int = 1,
     cluster: str = "bench-load",
     environment: Environment | None = None,
 ) -> Run:
-    """Create `count` tasks that end, and measure until the last has ended."""
+    """Create `count` tasks that end, and measure until the last has ended; with a `ttl`, until the last is gone."""
     todo = list(draws(count, seed=seed, failing=failing))
     async with bench(system, cluster, environment) as on:
-        (before, allocated), cpu = on.asked(), on.cpu_seconds()
-        await load(on, todo, rate=rate, attempts=2 if failing else 1)
+        before = on.taken()
+        await load(on, todo, rate=rate, ttl=ttl, attempts=2 if failing else 1)
         await on.seen.until(lambda seen: seen.over == count, _PATIENCE_SECONDS)
-        spent = {who: (now - cpu[who]) / count * 1000 for who, now in on.cpu_seconds().items()}
-        asked, allocated_now = on.asked()
-        asked -= before
         figures = {
             "offered_per_second": rate or None,
             "tasks_per_second": count / on.seen.span(),
-            "pods_per_task": on.seen.pods_made / count,
-            "cpu_ms_per_task": spent,
-            "controller_rss_mib": meter.rss_mib(on.pid),
-            "server_allocated_kb_per_task": (allocated_now - allocated) / count / 1000,
-            "object_bytes": await object_bytes(on),
             "failed": getattr(system, "failed", 0),
-            "requests_per_task": {what: number / count for what, number in sorted(asked.items())},
-            "created_to_pod_ms": quantiles(on.seen.between("task", "pod")),
-            "created_to_final_ms": quantiles(on.seen.between("task", "over")),
-            "ended_to_final_ms": quantiles(on.seen.between("ended", "over")),
         }
+        if ttl is not None:
+            ended = time.monotonic()
+            await on.seen.until(lambda seen: seen.present == 0, _PATIENCE_SECONDS)
+            figures["last_gone_seconds_after_last_end"] = time.monotonic() - ended
+        figures |= on.costs(before, count)
+        figures["object_bytes"] = await object_bytes(on)
     return Run(scenario, system.name, count, figures)
 
 
@@ -169,7 +188,7 @@ async def standing(scenario: str, system: System, count: int, *, cluster: str = 
     todo = list(draws(count, seed=2, endless=True))
     async with bench(system, cluster) as on:
         curve = [(0, meter.rss_mib(on.pid))]
-        begin = time.monotonic()
+        before, begin = on.taken(), time.monotonic()
         async with asyncio.TaskGroup() as group:
             group.create_task(load(on, todo))
             for part in range(1, _MARKS + 1):
@@ -179,10 +198,10 @@ async def standing(scenario: str, system: System, count: int, *, cluster: str = 
         await on.seen.until(lambda seen: seen.running == count, _PATIENCE_SECONDS)
         settled = time.monotonic() - begin
         curve[-1] = (count, meter.rss_mib(on.pid))
+        costs = on.costs(before, count)
         await system.stop()
         begin = time.monotonic()
         on.pid = await system.start(on.cluster)
-        ready = time.monotonic() - begin
         await system.submit(on.api, Draw(count, 0.1, fails=False))
         await on.seen.until(lambda seen: seen.over == 1, _PATIENCE_SECONDS)
         figures = {
@@ -190,11 +209,12 @@ async def standing(scenario: str, system: System, count: int, *, cluster: str = 
             "held_rss_mib": curve[-1][1],
             "rss_mib_by_live_tasks": curve,
             "filled_per_second": count / filled,
-            "settled_per_second": count / settled,
-            "restart_ready_seconds": ready,
+            "tasks_per_second": count / settled,
             "restart_first_task_seconds": time.monotonic() - begin,
             "restart_cpu_seconds": meter.cpu_seconds(on.pid),
             "restart_rss_mib": meter.rss_mib(on.pid),
+            "object_bytes": await object_bytes(on),
+            **costs,
         }
     return Run(scenario, system.name, count, figures)
 
@@ -203,31 +223,12 @@ def _has_pods(count: int) -> Callable[[Onlooker], bool]:
     return lambda seen: seen.pods_made >= count
 
 
-async def cleaning(scenario: str, system: System, count: int, *, cluster: str = "bench-load") -> Run:
-    """Let `count` finished tasks reach their time to live."""
-    todo = list(draws(count, seed=3))
-    async with bench(system, cluster) as on:
-        (before, _), cpu = on.asked(), meter.cpu_seconds(on.pid)
-        await load(on, todo, ttl=0)
-        await on.seen.until(lambda seen: seen.over == count, _PATIENCE_SECONDS)
-        ended = time.monotonic()
-        await on.seen.until(lambda seen: seen.present == 0, _PATIENCE_SECONDS)
-        asked = on.asked()[0] - before
-        figures = {
-            "tasks_per_second": count / on.seen.span(),
-            "last_gone_seconds_after_last_end": time.monotonic() - ended,
-            "cpu_ms_per_task": {"system": (meter.cpu_seconds(on.pid) - cpu) / count * 1000},
-            "requests_per_task": {what: number / count for what, number in sorted(asked.items())},
-        }
-    return Run(scenario, system.name, count, figures)
-
-
 async def object_bytes(on: Bench) -> float | None:
-    """Give the mean size of a finished task's object as JSON, managed fields included."""
+    """Give the mean size of a task's object as JSON, managed fields included; None where there is none."""
     if on.system.kind is None:
         return None
     page = await on.api.list_page(on.system.kind, limit=100)
-    return statistics.mean(map(len, page.items))
+    return statistics.mean(map(len, page.items)) if page.items else None
 
 
 def quantiles(values: list[float]) -> dict[str, float]:

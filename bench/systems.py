@@ -139,10 +139,13 @@ class PodTasks(ObjectSystem):
 
 
 class Jobs(ObjectSystem):
-    """Kubernetes' own Job controller as it comes: 20 requests a second."""
+    """Kubernetes' own Job controller as it comes: 20 requests a second. It lives in the controller manager."""
 
     name = "Job"
     kind = JOBS
+
+    def __init__(self) -> None:
+        self._cluster: Cluster | None = None
 
     def task(self, draw: Draw, *, ttl: int | None, attempts: int) -> Object:
         pod = {"containers": [_CONTAINER], "restartPolicy": "Never"}
@@ -155,7 +158,13 @@ class Jobs(ObjectSystem):
         return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": f"load-{draw.index}"}, "spec": spec}
 
     async def start(self, cluster: Cluster) -> int:
+        self._cluster = cluster
+        await asyncio.to_thread(cluster.wait_ready)
         return cluster.pid("controller-manager")
+
+    async def stop(self) -> None:
+        if self._cluster is not None:
+            await asyncio.to_thread(self._cluster.stop, "controller-manager")
 
 
 class UnthrottledJobs(Jobs):

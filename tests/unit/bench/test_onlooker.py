@@ -63,6 +63,20 @@ def test_a_task_is_over_once(onlooker: Onlooker, clock: Clock) -> None:
     assert onlooker.span() == 3.0
 
 
+RUNNING: dict[str, dict[str, Any]] = {"a PodTask says so": {"phase": "Running"}, "a Job counts its Pods": {"ready": 1}}
+
+
+@pytest.mark.parametrize("status", RUNNING.values(), ids=RUNNING.keys())
+def test_tasks_that_run_are_counted(onlooker: Onlooker, status: dict[str, Any]) -> None:
+    waiting, ended = seen("task"), seen("task", condition="Finished")
+    runs = msgspec.structs.replace(waiting, status=msgspec.convert(status, type(waiting.status)))
+    counted = []
+    for old, new in ((None, waiting), (waiting, runs), (runs, ended)):
+        onlooker._task(old, new)
+        counted.append(onlooker.running)
+    assert counted == [0, 1, 0]
+
+
 def test_a_pod_without_owner_is_known_by_its_label(onlooker: Onlooker, clock: Clock) -> None:
     onlooker.told("7", "task", 1.0)
     clock[0] = 2.0

@@ -34,6 +34,11 @@ def budget(got: Figures, what: str) -> budgets.Row:
     return next(row for row in budgets.rows(got) if what in row.what)
 
 
+def words(plot: str) -> list[str | None]:
+    """What is written on a plot."""
+    return [text.text for text in ET.fromstring(plot).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314 - our own
+
+
 PACED = {"created_to_pod_ms": {"p50": 5.0, "p99": 20.0}, "ended_to_final_ms": {"p50": 5.0, "p99": 60.0}}
 
 CASES = {
@@ -155,6 +160,30 @@ def test_rounds_are_medians() -> None:
     assert got.spread("burst", OURS, "tasks_per_second") == (10.0, 30.0)
 
 
+def test_our_requests_are_told_for_each_load_that_we_took_part_in() -> None:
+    again = {"POST pods": 1.25, "DELETE podtasks": 1.0}
+    got = make(run("burst", OURS), run("cleaning", OURS, requests_per_task=again), run("odd", JOBS))
+    assert pages.our_request_table(got).splitlines() == [
+        "| request | burst | cleaning |",
+        "| --- | ---: | ---: |",
+        "| DELETE podtasks | - | 1.00 |",
+        "| POST pods | 1.00 | 1.25 |",
+    ]
+
+
+def test_every_load_has_its_line_with_cpu_and_memory() -> None:
+    spent = {"cpu_ms_per_task": {"system": 2.0, "apiserver": 24.0}, "controller_rss_mib": 57.0}
+    for load in ("burst", "standing", "cleaning"):
+        line = pages.load_table(make(run(load, OURS, **spent))).splitlines()[-1]
+        assert line == f"| {load}, PodTask | 100 | 10.0 | -, - | -, - | 2.0 | 57 | 24 | - | 1.0 |"
+
+
+def test_memory_is_drawn_beside_the_peers() -> None:
+    curve = [[0, 60.0], [20_000, 130.0]]
+    both = [run("standing", system, rss_mib_by_live_tasks=curve) for system in (OURS, JOBS)]
+    assert {"PodTask's controller", "controller manager, with Jobs", "budget"} <= set(words(plots.memory(make(*both))))
+
+
 def everything() -> Figures:
     systems = (OURS, JOBS, "KubernetesPodOperator")
     paced = [run(f"paced-{rate}", s, **PACED, tasks_per_second=float(rate)) for rate in (3, 20) for s in systems[:2]]
@@ -180,8 +209,7 @@ def test_every_plot_is_well_formed_and_within_its_frame() -> None:
 
 
 def test_a_name_cannot_break_a_plot() -> None:
-    text = svg.bars("<&>", [("a < b & c", 1.0, 0)])
-    assert "a < b & c" in [t.text for t in ET.fromstring(text).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314
+    assert "a < b & c" in words(svg.bars("<&>", [("a < b & c", 1.0, 0)]))
 
 
 SCALES = {

@@ -1,6 +1,6 @@
 """What is played, and what is not played again."""
 
-from bench.__main__ import is_done
+from bench.__main__ import in_order, is_done
 from bench.figures import PROFILES as SHOWN
 from bench.plan import PROFILES, plan
 from bench.plots import COMMON
@@ -18,6 +18,17 @@ def test_only_the_very_same_run_is_done() -> None:
         ("short", "burst", "PodTask", 0),
     ):
         assert not is_done(DONE, *other)
+
+
+def test_runs_are_kept_in_the_order_of_the_plan() -> None:
+    played = [("machine", "burst", 0), ("full", "cleaning", 0), ("full", "burst", 1), ("full", "burst", 0)]
+    done = [{"profile": profile, "scenario": load, "round": number} for profile, load, number in played]
+    assert [tuple(run.values()) for run in in_order(done)] == [
+        ("full", "burst", 0),
+        ("full", "burst", 1),
+        ("full", "cleaning", 0),
+        ("machine", "burst", 0),
+    ]
 
 
 def test_ours_takes_part_in_every_load() -> None:
