@@ -1,5 +1,6 @@
 """Everything that was ever made in a namespace: what is deleted again leaves no other trace to count."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -48,7 +49,8 @@ class Recorder:
         """End the watches."""
         self._is_stopping = True
         for stream in list(self._streams.values()):
-            stream.shutdown()
+            with contextlib.suppress(OSError):  # a stream that just ended has no socket any more
+                stream.shutdown()
         for thread in self._threads:
             thread.join(10)
 

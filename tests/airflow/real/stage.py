@@ -1,6 +1,7 @@
 """A run of one test DAG and what it leaves on both sides: Airflow's states, and the cluster's Pods and PodTasks."""
 
 import os
+import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,15 @@ class Run:
     def end(self, seconds: float = 120) -> str:
         """The run's last state."""
         return self.airflow.api.wait_run(self.dag_id, self.run_id, seconds).state
+
+    def wait_told(self, seconds: float = 60) -> None:
+        """Return once the scheduler has its executor's word of the end, of which only its log tells.
+
+        The word names no more than the run's id and the try: a new run of the same id would be taken for ended by it.
+        """
+        ended = re.compile(rf"TaskInstance Finished: dag_id={self.dag_id}, .*run_id={self.run_id}, .* state=success, exec")
+        log = self.airflow.components["scheduler"].log
+        self.airflow.api.until(lambda: {"found": ended.search(log.read_text())}, lambda has: bool(has["found"]), seconds)
 
     def xcom(self, key: str = "return_value") -> Any:
         """What the task left."""

@@ -49,6 +49,7 @@ def test_a_retry_after_a_failure_of_the_task_itself_begins_anew(stage: Stage, mo
 def test_a_run_made_again_under_its_old_id_takes_nothing_over(stage: Stage, mode: str) -> None:
     first = stage.start(f"{mode}_once", result(1), run_id="again")
     assert first.end() == "success", first.log()
+    first.wait_told()
     stage.airflow.api.delete_run(first.dag_id, "again")
     second = stage.start(f"{mode}_once", result(2), run_id="again")
     assert second.end() == "success", second.log()
