@@ -98,9 +98,9 @@ class Run:
 
         The word names no more than the run's id and the try: a new run of the same id would be taken for ended by it.
         """
-        ended = re.compile(rf"TaskInstance Finished: dag_id={self.dag_id}, .*run_id={self.run_id}, .* state=success, exec")
+        end = re.compile(rf"TaskInstance Finished: dag_id={self.dag_id}, .*run_id={self.run_id}, .* state=success, ")
         log = self.airflow.components["scheduler"].log
-        self.airflow.api.until(lambda: {"found": ended.search(log.read_text())}, lambda has: bool(has["found"]), seconds)
+        self.airflow.api.until(lambda: {"is": end.search(log.read_text())}, lambda told: bool(told["is"]), seconds)
 
     def xcom(self, key: str = "return_value") -> Any:
         """What the task left."""
