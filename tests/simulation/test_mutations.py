@@ -40,10 +40,23 @@ def _late_and_deleted(seed: int) -> dict[str, Any]:
     return {"script": script, "given": Faults(until=30.0, reply_lost_late=0.7)}
 
 
+def _late_news(seed: int) -> dict[str, Any]:
+    """A deadline that strikes about when the container ends, of which the watch tells late; another one runs on."""
+    rng = random.Random(f"{seed}/late news")
+    spec = {
+        "image": "x",
+        "deadlines": {"runSeconds": 2},
+        "template": {"spec": {"containers": [{"name": "mesh", "image": "envoy"}]}},
+    }
+    script = Script((TaskScript("stopped", spec, Habits(run=rng.uniform(0.5, 4))),))
+    return {"script": script, "given": Faults(until=30.0, lag={"pods": 3.0}, lag_often=0.7)}
+
+
 FOCUS = {
     "skip_live_read": _cut_off,
     "ignore_conflict": _beside_stranger,
     "adopt_by_name": _beside_stranger,
+    "stop_unversioned": _late_news,
     "forget_doubt": _late_and_deleted,
 }
 """Where the mistake shows only under a rare fault, worlds that have it."""

@@ -5,6 +5,7 @@ this process or another, meets the Pod that the first one made.
 """
 
 import base64
+import functools
 import hashlib
 from typing import Any
 
@@ -35,10 +36,14 @@ _NAME_LIMIT = 63
 
 def pod_name(task_name: str, task_uid: str, attempt: int) -> str:
     """Name the Pod of an attempt: readable stem, hash of the uid, number; a DNS label of at most 63 characters."""
-    digest = base64.b32encode(hashlib.sha256(task_uid.encode()).digest()[:_HASH_BYTES]).decode().lower()
-    ending = f"-{digest}-{attempt}"
+    ending = f"-{_short_hash(task_uid)}-{attempt}"
     stem = task_name.replace(".", "-")[: _NAME_LIMIT - len(ending)].rstrip("-")
     return f"{stem}{ending}"
+
+
+@functools.lru_cache(maxsize=256)  # a task is looked at some six times within a second or two
+def _short_hash(uid: str) -> str:
+    return base64.b32encode(hashlib.sha256(uid.encode()).digest()[:_HASH_BYTES]).decode().lower()
 
 
 def spec_hash(spec: dict[str, Any]) -> str:

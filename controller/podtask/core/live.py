@@ -49,13 +49,17 @@ def follow(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> P
 
 
 def stop_others(pod: Pod, container: str) -> tuple[Step, ...]:
-    """Stop a Pod whose main container has ended while others run on. Native sidecars are for the kubelet to end."""
+    """Stop a Pod whose main container has ended while others run on. Native sidecars are for the kubelet to end.
+
+    A stop that is noted already keeps its reason: the attempt was judged by it, and is judged again with every change.
+    """
     if pod.is_terminal or pod.is_stopping:
         return ()
     others = [s for s in pod.status.container_statuses if s.name != container and s.state.terminated is None]
     if not others:
         return ()
-    return (StopPod(name=pod.metadata.name, uid=pod.metadata.uid, reason=Reason.MAIN_CONTAINER_ENDED),)
+    reason = pod.stop_reason or Reason.MAIN_CONTAINER_ENDED
+    return (StopPod(name=pod.metadata.name, uid=pod.metadata.uid, reason=reason),)
 
 
 def force_delete(task: Task, pod: Pod, now: datetime) -> Plan:

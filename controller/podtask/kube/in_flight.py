@@ -4,7 +4,8 @@ Two signs tell that there are too many. API Priority and Fairness answers 429 wh
 of 429s halves the number. And long before that, answers to writes take longer than the quickest of late: what is added
 is time in a queue, of the server or of its machine. A queue there is first come, first served; here what somebody waits
 for goes first, and what is over by its turn is never sent. So the number is kept where the queue is short, as TCP Vegas
-keeps a window (Brakmo, Peterson 1995). Each round of quick answers adds one.
+keeps a window (Brakmo, Peterson 1995). Each round of quick answers adds one. A round in which not all were under way
+takes none off, as in TCP (RFC 7661): a queue that is not ours does not become shorter by what we hold back.
 """
 
 import asyncio
@@ -37,6 +38,8 @@ class InFlight:
         self._quickest_before: dict[str, float] = {}
         self._window_at = time_source.monotonic()
         self._used = 0
+        self._most_used = 0
+        """In this round."""
         self._clock = time_source
         self._shrunk_at = float("-inf")
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -55,7 +58,7 @@ class InFlight:
         """Take a slot if one is free and nobody waits for it."""
         if self._waiters or self._used >= self.size:
             return False
-        self._used += 1
+        self._use()
         return True
 
     async def acquire(self) -> None:
@@ -79,7 +82,7 @@ class InFlight:
         while self._waiters and self._used < self.size:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                self._used += 1
+                self._use()
                 waiter.set_result(None)
 
     def answered(self, kind: str, seconds: float) -> None:
@@ -89,7 +92,8 @@ class InFlight:
         if self._answers < self._size:
             return
         mean, self._answers, self._queued = self._queued / self._answers, 0, 0.0
-        if mean > _QUEUED_SECONDS:
+        is_full, self._most_used = self._most_used >= self.size, self._used
+        if mean > _QUEUED_SECONDS and is_full:
             self._size = max(min(self._least, self._size), self._size * max(0.5, _QUEUED_SECONDS / mean))
         elif mean < _QUEUED_SECONDS / 2:
             self._size = min(float(self._most), self._size + 1)
@@ -100,6 +104,10 @@ class InFlight:
         if now - self._shrunk_at >= _WAVE_SECONDS:
             self._shrunk_at = now
             self._size = max(1.0, self._size / 2)
+
+    def _use(self) -> None:
+        self._used += 1
+        self._most_used = max(self._most_used, self._used)
 
     def _base(self, kind: str, seconds: float) -> float:
         """Give the least that a write of this kind has taken of late: a webhook's time is no queue."""

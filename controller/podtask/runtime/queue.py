@@ -60,6 +60,7 @@ class Closed(Exception):
 
 class _Delay(NamedTuple):
     when: float
+    serial: int
     priority: Priority
 
 
@@ -153,7 +154,7 @@ class WorkQueue(Generic[K]):
         """`add` at `when`, in the loop's own seconds.
 
         A key waits for one moment only, the earliest asked for, with the most urgent priority asked for: whoever
-        works on it then asks for the next moment. An `add` in between takes nothing off.
+        works on it then asks for the next moment. An `add` in between takes nothing off; `caught_up` does.
         """
         if self._closed:
             return
@@ -164,10 +165,10 @@ class WorkQueue(Generic[K]):
         if known is not None:
             priority = min(priority, known.priority)
             if known.when <= when:
-                self._delayed[key] = _Delay(known.when, priority)
+                self._delayed[key] = known._replace(priority=priority)
                 return
-        self._delayed[key] = _Delay(when, priority)
         self._serial += 1  # keys need not be comparable
+        self._delayed[key] = _Delay(when, self._serial, priority)
         heapq.heappush(self._heap, (when, self._serial, key))
         self._sweep_heap()
         self._set_timer()
@@ -235,9 +236,11 @@ class WorkQueue(Generic[K]):
         """Note that whoever works on `key` looks at everything anew in this turn: what was asked for is being done.
 
         Every write of our own puts its reply into the cache, which asks for its key. Without this each task would be
-        judged once more for each of its writes, to find nothing.
+        judged once more for each of its writes, to find nothing. So it would be at a moment that was asked for while
+        the task stood otherwise: whoever looks asks for the next one.
         """
         self._again.pop(key, None)
+        self._delayed.pop(key, None)
 
     def open(self) -> None:
         """Take keys again. What was added while it was closed is forgotten: ask for every key anew."""
@@ -309,7 +312,7 @@ class WorkQueue(Generic[K]):
 
     def _is_current(self, item: tuple[float, int, K]) -> bool:
         delay = self._delayed.get(item[2])
-        return delay is not None and delay.when == item[0]
+        return delay is not None and delay.serial == item[1]
 
 
 def _first_joined(line: OrderedDict[K, float]) -> float:

@@ -176,6 +176,14 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         [stop("MainContainerEnded")],
         None,
     ),
+    "and keep the reason by which the attempt was judged": (
+        running(suspend=True, xcom={"onFailure": "Keep"}).observe(
+            LIVE.noted("Suspended").exit(42).with_result().with_container("side").running(name="side")
+        ),
+        12,
+        [stop("Suspended")],
+        None,
+    ),
     "the sidecar's time begins when the others have ended": (
         running(xcom={}).observe(ENDED.with_result().with_container("side").exit(0, 500, name="side")),
         520,

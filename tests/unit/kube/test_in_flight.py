@@ -108,10 +108,19 @@ async def test_a_smaller_size_lets_those_under_way_finish() -> None:
     assert slots.used == 2
 
 
-def _rounds(slots: InFlight, number: int, seconds: float, kind: str = "patch podtasks") -> None:
+def _rounds(
+    slots: InFlight, number: int, seconds: float, kind: str = "patch podtasks", *, used: int | None = None
+) -> None:
     for _ in range(number):
-        for _ in range(slots.size):
+        under_way = used or slots.size
+        for _ in range(under_way):
+            assert slots.take()
+        for _ in range(slots.size - 1):
             slots.answered(kind, seconds)
+        for _ in range(under_way - 1):
+            slots.release()
+        slots.answered(kind, seconds)
+        slots.release()
 
 
 def test_slow_answers_shorten_the_queue_and_quick_ones_let_it_grow() -> None:
@@ -125,6 +134,19 @@ def test_slow_answers_shorten_the_queue_and_quick_ones_let_it_grow() -> None:
     assert slots.size == 8, "long enough, and not too long"
     _rounds(slots, 60, 0.01)
     assert slots.size == 64
+
+
+def test_who_keeps_few_under_way_gives_none_up_for_a_queue_of_others() -> None:
+    slots = InFlight(64, least=8, time_source=JumpingClock())
+    _rounds(slots, 1, 0.005)
+    _rounds(slots, 5, 0.3, used=10)
+    assert slots.size == 64
+    _rounds(slots, 1, 0.3)
+    assert slots.size == 32, "all were under way in this round"
+    _rounds(slots, 1, 0.3, used=10)
+    assert slots.size == 32, "and not in this one"
+    _rounds(slots, 2, 0.01, used=10)
+    assert slots.size == 34, "quick answers give back in any case"
 
 
 def test_what_takes_long_by_itself_is_no_queue() -> None:
