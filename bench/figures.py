@@ -15,7 +15,7 @@ NAMES = ("runs.json", "airflow.json", "kubelet.json")
 PROFILES = ("full", "machine", "short")
 """From large to small. Of each load the page shows the largest that was played."""
 
-OURS, JOBS, BARE = "PodTask", "Job, unthrottled", "Pod alone"
+OURS, JOBS, BARE, FLOOR = "PodTask", "Job, unthrottled", "Pod alone", "Loop without decisions"
 
 
 def take() -> list[str]:

@@ -1,13 +1,7 @@
-"""What a run cost: CPU and memory of processes by /proc, requests by the API server's own counters.
+"""What a run cost: CPU and memory of processes by /proc, requests by the API server's own counters."""
 
-CPU time of a shared machine means little by itself, so there is a yardstick: the same work, measured beside it.
-"""
-
-import hashlib
-import json
 import os
 import re
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,17 +20,6 @@ def cpu_seconds(pid: int | None) -> float:
         return 0.0
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS + sum(map(cpu_seconds, _children(pid)))
-
-
-def yardstick_ms() -> float:
-    """Give the CPU time of a fixed piece of Python work now: JSON, hashing and calls, as a controller does them."""
-    document = {"items": [{"name": f"n{i}", "labels": {"a": str(i), "b": "x" * 20}, "n": i} for i in range(200)]}
-    begin = time.process_time()
-    for _ in range(20):
-        text = json.dumps(document, sort_keys=True)
-        hashlib.sha256(text.encode()).hexdigest()
-        json.loads(text)
-    return (time.process_time() - begin) * 1000 / 20
 
 
 def rss_mib(pid: int | None) -> float:

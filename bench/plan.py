@@ -6,7 +6,7 @@ from functools import partial
 
 from .peers import ExecutorPods, Original, OriginalDeferrable
 from .scenarios import ROOMY, Run, finishing, standing
-from .systems import Jobs, Pods, PodTasks, System, UnthrottledJobs
+from .systems import Jobs, Loop, Pods, PodTasks, System, UnthrottledJobs
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,14 @@ def plan(size: Profile) -> Iterator[tuple[str, list[Work]]]:
         systems = [kind() for kind in kinds]
         return name, [Work(system.name, partial(work, name, system, *given, **more)) for system in systems]
 
-    yield each("burst", [*fast, Pods], finishing, size.burst)
+    yield each("burst", [*fast, Loop, Pods], finishing, size.burst)
     yield each("burst-small", fast + slow, finishing, size.small)
     yield each("retries", fast, finishing, size.retries, failing=0.2)
     yield each("standing", fast, standing, size.standing)
     yield each("paced-3", fast + slow, finishing, size.slow, rate=3)
     for rate in size.rates:
-        yield each(f"paced-{rate}", fast, finishing, rate * size.paced_seconds, rate=rate)
+        kinds = [*fast, Loop] if rate == size.roomy else fast
+        yield each(f"paced-{rate}", kinds, finishing, rate * size.paced_seconds, rate=rate)
     count = size.roomy * size.paced_seconds
     yield each(f"roomy-{size.roomy}", fast, finishing, count, rate=size.roomy, environment=ROOMY)
     yield each("cleaning", fast, finishing, size.cleaning, ttl=0)

@@ -159,12 +159,11 @@ async def finishing(
     rate: float = 0.0,
     failing: float = 0.0,
     ttl: int | None = None,
-    seed: int = 1,
     cluster: str = "bench-load",
     environment: Environment | None = None,
 ) -> Run:
     """Create `count` tasks that end, and measure until the last has ended; with a `ttl`, until the last is gone."""
-    todo = list(draws(count, seed=seed, failing=failing))
+    todo = list(draws(count, seed=1, failing=failing))
     async with bench(system, cluster, environment) as on:
         before = on.taken()
         await load(on, todo, rate=rate, ttl=ttl, attempts=2 if failing else 1)

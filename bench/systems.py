@@ -91,6 +91,7 @@ class PodTasks(ObjectSystem):
 
     name = "PodTask"
     kind = PODTASKS
+    program: Sequence[str] = ("-c", _AS_IN_THE_IMAGE, "--live-read-seconds=0", "--http-port=0")
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -119,11 +120,11 @@ class PodTasks(ObjectSystem):
         environment = {
             **os.environ,
             "KUBECONFIG": str(self._kubeconfig),
-            "PYTHONPATH": str(ROOT / "controller"),
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "controller", ROOT))),
             "MALLOC_TRIM_THRESHOLD_": "131072",
         }
         log = Path(tempfile.mkdtemp()) / "controller.log"
-        command = [sys.executable, "-c", _AS_IN_THE_IMAGE, "--live-read-seconds=0", "--http-port=0"]
+        command = [sys.executable, *self.program]
         with log.open("wb") as out:
             self._process = subprocess.Popen(command, env=environment, stderr=out)  # noqa: ASYNC220 - nothing runs yet
         async with asyncio.timeout(120):
@@ -136,6 +137,18 @@ class PodTasks(ObjectSystem):
             self._process.terminate()
             await asyncio.to_thread(self._process.wait, 20)
             self._process = None
+
+
+class Loop(PodTasks):
+    """PodTask's writes without its decisions (`bench.bare`): the floor under any controller's CPU and latency."""
+
+    name = "Loop without decisions"
+    program = ("-m", "bench.bare")
+
+    def task(self, draw: Draw, *, ttl: int | None, attempts: int) -> Object:
+        assert ttl is None
+        assert attempts == 1, "it makes no second Pod"
+        return super().task(draw, ttl=ttl, attempts=attempts)
 
 
 class Jobs(ObjectSystem):

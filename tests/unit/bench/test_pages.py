@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import budgets, figures, pages, plots, svg
-from bench.figures import BARE, JOBS, OURS, Figures
+from bench.figures import BARE, FLOOR, JOBS, OURS, Figures
 
 Runs = list[dict[str, Any]]
 
@@ -107,6 +107,17 @@ def test_throughput_names_what_bare_pods_reach() -> None:
     speeds = ((OURS, 30.0), (JOBS, 20.0), (BARE, 60.0))
     row = budget(make(*(run("burst", system, tasks_per_second=speed) for system, speed in speeds)), "throughput")
     assert row.measured.endswith("; Pods alone, with nothing around them: 60.0/s)")
+
+
+def test_what_the_same_writes_take_without_decisions_stands_beside_ours() -> None:
+    cpu = {OURS: 3.0, JOBS: 6.0, FLOOR: 1.75}
+    burst = [run("burst", system, cpu_ms_per_task={"system": took}) for system, took in cpu.items()]
+    got = make(*burst, run("paced-10", OURS, **PACED), run("paced-10", FLOOR, **PACED))
+    assert budget(got, "controller CPU").measured == (
+        "3.00 ms; the Job controller 6.00 ms; our three writes without any decision 1.75 ms"
+    )
+    assert "our three writes without any decision: 10.0/s" in budget(got, "throughput").measured
+    assert budget(got, "Pod terminal").measured.endswith(": 60 ms (without decisions 60)")
 
 
 def test_throughput_is_compared_within_a_round_because_the_machine_changes_between_them() -> None:

@@ -1,0 +1,187 @@
+"""A controller that decides nothing: a Pod for each PodTask, and at the Pod's end a status and its release.
+
+It makes PodTask's three writes over PodTask's own client and follows the same two kinds, and that is all. What it takes
+is the floor under PodTask's figures: no controller that talks like this can take less. It is no controller to run: it
+knows no retry and no deadline, and holds nothing.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+import orjson
+import uvloop
+
+from podtask.api import names
+from podtask.kube.client import PODS, EventType, PatchType, Resource
+from podtask.kube.http import HttpClient
+from podtask.runtime.decode import PODTASKS
+from podtask.runtime.handlers import connection
+
+_AT_ONCE = 16
+_NOW = "2026-01-01T00:00:00Z"
+_ENDED = frozenset({"Succeeded", "Failed"})
+_UNTOUCHED = frozenset({"", "Pending"})
+
+
+class _Metadata(msgspec.Struct):
+    name: str
+    uid: str
+    namespace: str
+    labels: dict[str, str] = {}
+
+
+class _Status(msgspec.Struct):
+    phase: str = ""
+
+
+class _Task(msgspec.Struct):
+    metadata: _Metadata
+    spec: dict[str, Any]
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+class _Pod(msgspec.Struct):
+    metadata: _Metadata
+    status: _Status
+
+
+_task = msgspec.json.Decoder(_Task)
+_pod = msgspec.json.Decoder(_Pod)
+
+
+class Loop:
+    """Begins what is new, and ends what has ended, each once."""
+
+    def __init__(self, api: HttpClient) -> None:
+        """Nothing is sent before `run`."""
+        self._api = api
+        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._known: set[str] = set()
+        self._group = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        """Follow both kinds until cancelled."""
+        async with self._group as group:
+            group.create_task(self._follow(PODTASKS, "", self._see_task))
+            group.create_task(self._follow(PODS, names.LABEL_TASK_UID, self._see_pod))
+            print('{"msg": "ready"}', file=sys.stderr, flush=True)
+
+    async def _follow(self, kind: Resource, selector: str, see: Callable[[bytes], None]) -> None:
+        while True:
+            page = await self._api.list_page(kind, selector=selector, limit=0)
+            for item in page.items:
+                see(item)
+            stream = self._api.watch(kind, selector=selector, resource_version=page.resource_version)
+            async for event in stream:
+                if event.type in {EventType.ADDED, EventType.MODIFIED}:
+                    see(event.object)
+
+    def _see_task(self, raw: bytes) -> None:
+        task = _task.decode(raw)
+        if task.status.phase in _UNTOUCHED:
+            self._once(task.metadata, self._begin(task))
+
+    def _see_pod(self, raw: bytes) -> None:
+        pod = _pod.decode(raw)
+        if pod.status.phase in _ENDED:
+            self._once(pod.metadata, self._end(pod))
+
+    def _once(self, about: _Metadata, work: Coroutine[Any, Any, None]) -> None:
+        if about.uid in self._known:
+            work.close()
+            return
+        self._known.add(about.uid)
+        self._group.create_task(self._in_turn(work))
+
+    async def _in_turn(self, work: Coroutine[Any, Any, None]) -> None:
+        async with self._free:
+            await work
+
+    async def _begin(self, task: _Task) -> None:
+        await self._api.create(PODS, task.metadata.namespace, orjson.dumps(pod_of(task.metadata, task.spec)))
+
+    async def _end(self, pod: _Pod) -> None:
+        meta = pod.metadata
+        name, uid = meta.labels[names.LABEL_TASK_NAME], meta.labels[names.LABEL_TASK_UID]
+        body = {"metadata": {"uid": uid}, "status": status_of(meta, pod.status.phase)}
+        await self._api.patch(PODTASKS, meta.namespace, name, orjson.dumps(body), PatchType.MERGE, subresource="status")
+        released = {"metadata": {"uid": meta.uid, "$deleteFromPrimitiveList/finalizers": [names.FINALIZER]}}
+        await self._api.patch(PODS, meta.namespace, meta.name, orjson.dumps(released), PatchType.STRATEGIC)
+
+
+def pod_of(task: _Metadata, spec: dict[str, Any]) -> dict[str, Any]:
+    """Give the Pod of the bench's own tasks, as large as PodTask's."""
+    owner = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": task.name,
+        "uid": task.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    metadata = {
+        "name": f"{task.name}-1",
+        "labels": {names.LABEL_TASK_UID: task.uid, names.LABEL_ATTEMPT: "1", names.LABEL_TASK_NAME: task.name},
+        "annotations": spec["template"]["metadata"]["annotations"],
+        "finalizers": [names.FINALIZER],
+        "ownerReferences": [owner],
+    }
+    container = {"name": spec["containerName"], "image": spec["image"], "resources": spec["resources"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    }
+
+
+def status_of(pod: _Metadata, phase: str) -> dict[str, Any]:
+    """Give a final status as large as PodTask's."""
+    reason = "Completed" if phase == "Succeeded" else "NonZeroExit"
+    succeeded = "True" if phase == "Succeeded" else "False"
+    conditions = [
+        {"type": kind, "status": value, "reason": reason, "lastTransitionTime": _NOW, "observedGeneration": 1}
+        for kind, value in ((names.CONDITION_FINISHED, "True"), (names.CONDITION_SUCCEEDED, succeeded))
+    ]
+    attempt = {
+        "number": 1,
+        "podName": pod.name,
+        "podUID": pod.uid,
+        "nodeName": "node-1",
+        "imageID": "simulated/simulated",
+        "outcome": phase,
+        "reason": reason,
+        "exitCode": 0,
+        "createTime": _NOW,
+        "startTime": _NOW,
+        "finishTime": _NOW,
+    }
+    return {
+        "phase": phase,
+        "reason": reason,
+        "message": "The task's container has ended.",
+        "observedGeneration": 1,
+        "specHash": "0" * 64,
+        "startTime": _NOW,
+        "completionTime": _NOW,
+        "exitCode": 0,
+        "attemptCount": 1,
+        "attempts": [attempt],
+        "conditions": conditions,
+    }
+
+
+async def _main() -> None:
+    api = HttpClient(connection())
+    try:
+        await Loop(api).run()
+    finally:
+        await api.close()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main())
