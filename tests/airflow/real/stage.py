@@ -98,7 +98,8 @@ class Run:
 
         The word names no more than the run's id and the try: a new run of the same id would be taken for ended by it.
         """
-        end = re.compile(rf"TaskInstance Finished: dag_id={self.dag_id}, .*run_id={self.run_id}, .* state=success, ")
+        run = f"dag_id={re.escape(self.dag_id)}, .*run_id={re.escape(self.run_id)}"
+        end = re.compile(f"TaskInstance Finished: {run}, .* state=success, ")
         log = self.airflow.components["scheduler"].log
         self.airflow.api.until(lambda: {"is": end.search(log.read_text())}, lambda told: bool(told["is"]), seconds)
 
