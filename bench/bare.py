@@ -2,7 +2,7 @@
 
 It makes PodTask's three writes over PodTask's own client and follows the same two kinds, and that is all. What it takes
 is about the floor under PodTask's figures. It is no controller to run: it holds nothing, knows no retry and no
-deadline, and takes every Pod to succeed. Where the server ends a watch it lists anew, which in a burst is in its figures.
+deadline, and takes every Pod to succeed. Where the server ends a watch it lists anew, which is in its figures.
 """
 
 import asyncio
