@@ -35,7 +35,7 @@ _LONGEST_REFUSAL_WAIT_SECONDS = 60
 
 def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     """Say what to do about a task now, and when to look again if nothing happens before."""
-    decided = _decide(_with_defaults(observed, settings), now, settings)
+    decided = _decide(_with_defaults(_in_namespace(observed), settings), now, settings)
     doubt = observed.create_in_doubt_until
     if settings.policy.max_running_pods is None or doubt is None or doubt <= now:
         return decided
@@ -72,6 +72,13 @@ def _decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         return _join(_conclude(observed, current, ended, settings, now), tidy)
     # 6. The attempt lives: stop it where that is wanted, else tell how it stands.
     return _join(live.follow(observed, current, settings, now), tidy)
+
+
+def _in_namespace(observed: Observed) -> Observed:
+    """Drop Pods of other namespaces: whatever labels and owner they have, they are not this task's."""
+    namespace = observed.task.metadata.namespace
+    pods = tuple(p for p in observed.pods if p.metadata.namespace == namespace)
+    return observed if len(pods) == len(observed.pods) else msgspec.structs.replace(observed, pods=pods)
 
 
 def decide_orphans(pods: tuple[Pod, ...]) -> Plan:

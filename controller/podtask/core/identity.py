@@ -34,6 +34,21 @@ _NAME_LIMIT = 63
 """A Pod's name is also its hostname, which is a DNS label."""
 
 
+def task_key(namespace: str, uid: str) -> str:
+    """Give the key of a task, "namespace/uid", by which the queue, the Pods' index and the slots know it.
+
+    The uid alone would do among tasks. But it also stands in a label, which anyone may put on a Pod of their own
+    namespace; with the namespace in the key such a Pod is not found among the task's.
+    """
+    return f"{namespace}/{uid}"
+
+
+def split_task_key(key: str) -> tuple[str, str]:
+    """Give namespace and uid of a task's key."""
+    namespace, _, uid = key.partition("/")
+    return namespace, uid
+
+
 def pod_name(task_name: str, task_uid: str, attempt: int) -> str:
     """Name the Pod of an attempt: readable stem, hash of the uid, number; a DNS label of at most 63 characters."""
     ending = f"-{_short_hash(task_uid)}-{attempt}"

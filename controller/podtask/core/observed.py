@@ -10,6 +10,7 @@ import msgspec
 
 from ..api import names
 from ..api.v1alpha1.values import TERMINAL
+from . import identity
 from .pod import Condition, ContainerStatus, Metadata, Pod, Terminated, View
 
 __all__ = ["Condition", "ContainerStatus", "Metadata", "Pod", "Terminated"]
@@ -200,6 +201,11 @@ class Task(View, frozen=True):
     """The whole spec as JSON. Empty once the task is terminal: nothing is built from it any more."""
     problem: str = ""
     """Why the object could not be understood, where it could not; spec and status are then the defaults."""
+
+    @property
+    def key(self) -> str:
+        """Its key: see `identity.task_key`."""
+        return identity.task_key(self.metadata.namespace, self.metadata.uid)
 
     @property
     def exact_pod_name(self) -> str | None:

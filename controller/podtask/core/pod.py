@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from ..api import names
+from . import identity
 
 STOP_DEADLINE_SECONDS = 1
 """activeDeadlineSeconds of a Pod that is to stop."""
@@ -185,6 +186,15 @@ class Pod(View, frozen=True):
         """The number of the attempt, or 0 where the label is not a number."""
         text = self.metadata.labels.get(names.LABEL_ATTEMPT, "")
         return int(text) if text.isascii() and text.isdigit() and len(text) <= _ATTEMPT_DIGITS else 0
+
+    @property
+    def task_key(self) -> str | None:
+        """The key (`identity.task_key`) of the PodTask that its label names, None without the label.
+
+        A PodTask and its Pods share a namespace, so a label cannot name a PodTask of another one.
+        """
+        uid = self.metadata.labels.get(names.LABEL_TASK_UID)
+        return None if uid is None else identity.task_key(self.metadata.namespace, uid)
 
     @property
     def task_name(self) -> str:

@@ -1,4 +1,4 @@
-"""The live copy of the cluster: the informers of PodTasks and Pods, joined by the task's uid.
+"""The live copy of the cluster: the informers of PodTasks and Pods, joined by namespace and the task's uid.
 
 A change of either wakes the task it belongs to. What has ended comes first, so that results are delivered before new
 work is begun.
@@ -10,6 +10,7 @@ import random
 from typing import Protocol
 
 from ..api import names
+from ..core import identity
 from ..core.ending import classify
 from ..core.observed import Pod, Task
 from ..kube import backoff, clock
@@ -59,7 +60,7 @@ class Cluster:
             decode=decode.decode_pod,
             codec=decode.PODS_HELD,
             meta=decode.pod_meta,
-            index=decode.pod_task_uid,
+            index=decode.pod_task_key,
             on_change=self._pod_changed,
             on_undecodable=_report_undecodable,
             namespace=namespace,
@@ -98,7 +99,7 @@ class Cluster:
     def wake_all(self) -> None:
         """Have every task looked at that there is, or of which a Pod is left: first what has ended or not begun."""
         for task in self.tasks.objects():
-            self._queue.add(task.metadata.uid, Priority.RESYNC if task.status.reason else Priority.NEW)
+            self._queue.add(task.key, Priority.RESYNC if task.status.reason else Priority.NEW)
         for pod in self.pods.objects():
             self._wake_for(pod, pod, Priority.RESYNC)
 
@@ -106,13 +107,21 @@ class Cluster:
         """Put every task in line that waits for a place, so that the oldest is next whichever is looked at first."""
         self.places.line_up(self.tasks.objects())
 
-    def task(self, uid: str) -> Task | None:
-        """Give the task of this uid."""
-        return self.tasks.get(uid)
+    def task(self, key: str) -> Task | None:
+        """Give the task of this key (`identity.task_key`)."""
+        namespace, uid = identity.split_task_key(key)
+        found = self.tasks.get(uid)
+        return found if found is not None and found.metadata.namespace == namespace else None
 
-    def pods_of(self, uid: str) -> tuple[Pod, ...]:
-        """Give the Pods that say they belong to the task of this uid."""
-        return self.pods.by_index(uid)
+    def is_elsewhere(self, key: str) -> bool:
+        """Whether the task of this uid lives in another namespace than the key says."""
+        namespace, uid = identity.split_task_key(key)
+        found = self.tasks.get(uid)
+        return found is not None and found.metadata.namespace != namespace
+
+    def pods_of(self, key: str) -> tuple[Pod, ...]:
+        """Give the Pods in the task's namespace that say they belong to it."""
+        return self.pods.by_index(key)
 
     def put_task(self, task: Task) -> None:
         """Take in the reply to a write of our own."""
@@ -125,24 +134,26 @@ class Cluster:
     def _task_changed(self, old: Task | None, new: Task | None) -> None:
         task = new or old
         if task is not None:
-            self._queue.add(task.metadata.uid, Priority.NEW)
+            self._queue.add(task.key, Priority.NEW)
             if self._observer is not None:
                 self._observer.task_changed(old, new)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         pod = new or old
-        if pod is not None and decode.pod_task_uid(pod) is not None:
+        if pod is not None and pod.task_key is not None:
             self.places.pod_changed(old, new)
             self._wake_for(pod, new, Priority.NEW)
 
     def _wake_for(self, pod: Pod, new: Pod | None, unended: Priority) -> None:
-        uid = decode.pod_task_uid(pod) or ""
-        task = self.tasks.get(uid)
+        key = pod.task_key or ""
+        task = self.tasks.get(pod.metadata.labels[names.LABEL_TASK_UID])
+        if task is not None and task.key != key:
+            return  # it names a task of another namespace, and is none of its Pods
         container = task.spec.container_name if task else names.DEFAULT_CONTAINER
         ended = new is None or classify(new, container) is not None
         if ended and self._observer is not None and task is not None and not task.status.phase_is_terminal:
-            self._observer.main_ended(uid)
-        self._queue.add(uid, Priority.FINISHED if ended else unended)
+            self._observer.main_ended(task.metadata.uid)
+        self._queue.add(key, Priority.FINISHED if ended else unended)
 
 
 def _report_undecodable(raw: bytes, error: Exception) -> None:

@@ -105,14 +105,9 @@ def task_meta(task: Task) -> Meta:
     return _meta(task.metadata)
 
 
-def pod_task_uid(pod: Pod) -> str | None:
-    """Give the uid of the task that a Pod says it belongs to."""
-    return pod.metadata.labels.get(names.LABEL_TASK_UID)
-
-
-def task_uid(task: Task) -> str:
-    """Give the key of a task."""
-    return task.metadata.uid
+def pod_task_key(pod: Pod) -> str | None:
+    """Give the key of the task that a Pod says it belongs to."""
+    return pod.task_key
 
 
 def status_to_wire(status: TaskStatus) -> dict[str, Any]:

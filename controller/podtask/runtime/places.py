@@ -24,7 +24,8 @@ class _Turn(NamedTuple):
 
     created: datetime
     name: str
-    uid: str
+    key: str
+    """The task's (`identity.task_key`)."""
     namespace: str
 
 
@@ -35,7 +36,7 @@ class _Namespace:
         self.live: set[str] = set()
         """Uids of live Pods."""
         self.creating: set[str] = set()
-        """Uids of tasks whose Pod is being created, or may have been."""
+        """Keys of tasks whose Pod is being created, or may have been."""
         self.waiting: list[_Turn] = []
         """In order."""
 
@@ -49,19 +50,19 @@ class Places:
     """The places of every namespace. Without a limit nothing is kept."""
 
     def __init__(self, limit: int | None, wake: Callable[[str], None]) -> None:
-        """`wake` is given the uid of a task that may have a place now."""
+        """`wake` is given the key of a task that may have a place now."""
         self._limit = limit
         self._wake = wake
         self._namespaces: dict[str, _Namespace] = {}
         self._turns: dict[str, _Turn] = {}
-        """Of every task that creates or waits, by uid."""
+        """Of every task that creates or waits, by key."""
 
     def taken(self, task: Task) -> int:
         """Count the places that this task cannot have: those in use, and those that older tasks wait for."""
         here = self._namespaces.get(task.metadata.namespace)
         if here is None:
             return 0
-        if task.metadata.uid in here.creating:
+        if task.key in here.creating:
             # Who has a place keeps it, whoever lines up before them: their Pod may be there, and not known of yet.
             return len(here.live) + len(here.creating) - 1
         return len(here.live) + len(here.creating) + bisect_left(here.waiting, _turn(task))
@@ -96,46 +97,46 @@ class Places:
         if self._limit is None:
             return
         turn = _turn(task)
-        if decided.keeps_place and self._is_creating(turn.uid):
+        if decided.keeps_place and self._is_creating(turn.key):
             return
         if any(isinstance(step, plan.CreatePod) for step in decided.steps):
             self._step_out(turn)
-            self._at(turn.namespace).creating.add(turn.uid)
-            self._turns[turn.uid] = turn
+            self._at(turn.namespace).creating.add(turn.key)
+            self._turns[turn.key] = turn
         elif decided.waits_for_place:
             self._stand_in_line(turn)
         else:
-            self.leave(turn.uid)
+            self.leave(turn.key)
 
-    def leave(self, uid: str) -> None:
+    def leave(self, key: str) -> None:
         """Give back what a task has taken or waited for; the next in line is woken."""
-        turn = self._turns.pop(uid, None)
+        turn = self._turns.pop(key, None)
         if turn is not None:
             self._step_out(turn)
             self._call(turn.namespace)
 
     def _arrived(self, pod: Pod) -> None:
         """What was being created is there: it has its place by itself while it lives, and its name is taken."""
-        uid = pod.metadata.labels[names.LABEL_TASK_UID]
-        if self._is_creating(uid) and pod.is_owned_by(uid):
-            self._step_out(self._turns.pop(uid))
+        key = pod.task_key or ""
+        if self._is_creating(key) and pod.is_owned_by(pod.metadata.labels[names.LABEL_TASK_UID]):
+            self._step_out(self._turns.pop(key))
 
-    def _is_creating(self, uid: str) -> bool:
-        turn = self._turns.get(uid)
-        return turn is not None and uid in self._at(turn.namespace).creating
+    def _is_creating(self, key: str) -> bool:
+        turn = self._turns.get(key)
+        return turn is not None and key in self._at(turn.namespace).creating
 
     def _stand_in_line(self, turn: _Turn) -> None:
         here = self._at(turn.namespace)
-        gives_back = turn.uid in here.creating
+        gives_back = turn.key in here.creating
         self._step_out(turn)
         insort(here.waiting, turn)
-        self._turns[turn.uid] = turn
+        self._turns[turn.key] = turn
         if gives_back:
             self._call(turn.namespace)
 
     def _step_out(self, turn: _Turn) -> None:
         here = self._at(turn.namespace)
-        here.creating.discard(turn.uid)
+        here.creating.discard(turn.key)
         place = bisect_left(here.waiting, turn)
         if here.waiting[place : place + 1] == [turn]:
             del here.waiting[place]
@@ -145,7 +146,7 @@ class Places:
         here = self._at(namespace)
         free = (self._limit or 0) - len(here.live) - len(here.creating)
         for turn in here.waiting[: max(0, free)]:
-            self._wake(turn.uid)
+            self._wake(turn.key)
         if here.is_empty:
             del self._namespaces[namespace]
 
@@ -155,4 +156,4 @@ class Places:
 
 def _turn(task: Task) -> _Turn:
     meta = task.metadata
-    return _Turn(meta.creation_timestamp or _NO_TIME, meta.name, meta.uid, meta.namespace)
+    return _Turn(meta.creation_timestamp or _NO_TIME, meta.name, task.key, meta.namespace)

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from ..api import names
-from ..core import plan
+from ..core import identity, plan
 from ..core.decide import decide, decide_orphans
 from ..core.observed import Observed, Pod, Task, TaskStatus
 from ..kube import errors
@@ -37,12 +36,16 @@ class Unsettled(Exception):
 class Cache(Protocol):
     """The live copy of the cluster, as far as reading concerns it."""
 
-    def task(self, uid: str) -> Task | None:
-        """Give the task of this uid."""
+    def task(self, key: str) -> Task | None:
+        """Give the task of this key (`identity.task_key`)."""
         ...
 
-    def pods_of(self, uid: str) -> tuple[Pod, ...]:
-        """Give the Pods that say they belong to the task of this uid."""
+    def is_elsewhere(self, key: str) -> bool:
+        """Whether the task of this uid lives in another namespace than the key says."""
+        ...
+
+    def pods_of(self, key: str) -> tuple[Pod, ...]:
+        """Give the Pods in the task's namespace that say they belong to it."""
         ...
 
 
@@ -103,47 +106,47 @@ class Reconciler:
         """Take keys from the queue until it is closed."""
         while True:
             try:
-                uid = await self._queue.get()
+                key = await self._queue.get()
             except Closed:
                 return
             begun = time.perf_counter()
             outcome = "error"
             try:
-                await self.reconcile(uid)
-                self._queue.forget(uid)
+                await self.reconcile(key)
+                self._queue.forget(key)
                 outcome = "done"
             except (CacheBehind, Unsettled):
-                self._queue.retry(uid)
+                self._queue.retry(key)
                 outcome = "retry"
             except errors.NotLeader:
-                self._queue.retry(uid)  # where we lead again before it comes round; else all workers are about to end
+                self._queue.retry(key)  # where we lead again before it comes round; else all workers are about to end
                 outcome = "retry"
             except errors.ApiError as error:
-                delay = self._queue.retry(uid)
+                delay = self._queue.retry(key)
                 _log.warning(
-                    "request failed", extra={**self._name(uid), "error": repr(error), "retry_seconds": round(delay, 2)}
+                    "request failed", extra={**self._name(key), "error": repr(error), "retry_seconds": round(delay, 2)}
                 )
             except Exception:  # noqa: BLE001 - one poisonous object must not stop the others
-                delay = self._queue.retry(uid)
-                _log.exception("reconcile failed", extra={**self._name(uid), "retry_seconds": round(delay, 2)})
+                delay = self._queue.retry(key)
+                _log.exception("reconcile failed", extra={**self._name(key), "retry_seconds": round(delay, 2)})
             finally:
-                self._queue.done(uid)
+                self._queue.done(key)
                 if self._observer is not None:
                     self._observer.reconciled(outcome, time.perf_counter() - begun)
 
-    async def reconcile(self, uid: str) -> None:
+    async def reconcile(self, key: str) -> None:
         """Do everything for one task that can be done now. Raises `errors.ApiError`, `CacheBehind` or `Unsettled`."""
         for _ in range(_DECISIONS_AT_ONCE):
-            self._queue.caught_up(uid)
-            observed = self._observe(uid)
+            self._queue.caught_up(key)
+            observed = self._observe(key)
             if observed is None:
-                await self._release_orphans(uid)
+                await self._release_orphans(key)
                 return
             decided = decide(observed, self._now(), self._settings)
             # Before the first await, so that no other worker counts the same place as free.
             self._places.settle(observed.task, decided)
             if not decided.steps:
-                self._wake(uid, decided)
+                self._wake(key, decided)
                 return
             try:
                 await self._carry_out(observed, decided)
@@ -151,21 +154,22 @@ class Reconciler:
                 continue
             if any(isinstance(step, plan.DeletePod | plan.DeleteTask) for step in decided.steps):
                 # The reply to a DELETE is not kept; the watch tells how it went, and wakes this task.
-                self._wake(uid, decided)
+                self._wake(key, decided)
                 return
         raise Unsettled
 
-    def _observe(self, uid: str) -> Observed | None:
-        task = self._cache.task(uid)
+    def _observe(self, key: str) -> Observed | None:
+        task = self._cache.task(key)
         if task is None:
             return None
+        uid = task.metadata.uid
         if task.status.phase_is_terminal:
             self._memories.end(uid)
         memory = self._memories.peek(uid)
         memory.begin(task.status.attempt_count)
         return Observed(
             task=task,
-            pods=self._cache.pods_of(uid),
+            pods=self._cache.pods_of(key),
             refusal=memory.refusal,
             foreign_pod=memory.foreign_pod,
             foreign_task=self._owner_of(memory.foreign_pod),
@@ -181,7 +185,8 @@ class Reconciler:
         )
 
     def _owner_of(self, pod: Pod | None) -> Task | None:
-        return self._cache.task(pod.metadata.labels.get(names.LABEL_TASK_UID, "")) if pod is not None else None
+        key = pod.task_key if pod is not None else None
+        return self._cache.task(key) if key is not None else None
 
     async def _carry_out(self, observed: Observed, decided: plan.Plan) -> None:
         for step in decided.steps:
@@ -218,26 +223,30 @@ class Reconciler:
         if pod is not None and pod.metadata.uid == last.pod_uid and not pod.is_terminal:
             raise Outdated
 
-    async def _release_orphans(self, uid: str) -> None:
-        """Let go of Pods whose task is not in the cache, once a live read has shown that it is not there at all."""
-        if self._is_in_doubt(uid):
+    async def _release_orphans(self, key: str) -> None:
+        """Release Pods whose task is not in the cache, once a live read has shown that it does not exist.
+
+        A Pod that names a task of another namespace is not an orphan of ours: it is left alone, without a request.
+        """
+        namespace, uid = identity.split_task_key(key)
+        if self._cache.is_elsewhere(key) or self._is_in_doubt(key):
             return
-        self._places.leave(uid)
+        self._places.leave(key)
         self._memories.forget(uid)
-        held = tuple(pod for pod in self._cache.pods_of(uid) if pod.is_held)
+        held = tuple(pod for pod in self._cache.pods_of(key) if pod.is_held)
         if not held or await self._exists(held[0], uid):
             return
         for step in decide_orphans(held).steps:
             if isinstance(step, plan.ReleasePod):
-                await self._applier.release_pod(held[0].metadata.namespace, step)
+                await self._applier.release_pod(namespace, step)
         _log.info("released the Pods of a task that is gone", extra={"uid": uid, "pods": len(held)})
 
-    def _is_in_doubt(self, uid: str) -> bool:
+    def _is_in_doubt(self, key: str) -> bool:
         """Whether a create of ours may still arrive: the Pod that has its name holds it off, and is kept for that."""
-        until = self._memories.peek(uid).in_doubt_until
+        until = self._memories.peek(identity.split_task_key(key)[1]).in_doubt_until
         if until is None or until <= self._now():
             return False
-        self._wake(uid, plan.Plan(wake_at=until))
+        self._wake(key, plan.Plan(wake_at=until))
         return True
 
     async def _exists(self, pod: Pod, uid: str) -> bool:
@@ -247,10 +256,10 @@ class Reconciler:
         live = await self._applier.read_task(pod.metadata.namespace, name)
         return live is not None and live.metadata.uid == uid
 
-    def _wake(self, uid: str, decided: plan.Plan) -> None:
+    def _wake(self, key: str, decided: plan.Plan) -> None:
         if decided.wake_at is not None:
             wait = (decided.wake_at - self._now()).total_seconds()
-            self._queue.add_after(uid, max(_SHORTEST_WAIT_SECONDS, wait))
+            self._queue.add_after(key, max(_SHORTEST_WAIT_SECONDS, wait))
 
     def _report(self, task: Task, step: plan.WriteStatus) -> None:
         """Log one line for each attempt's end, and none for what only moves inside one."""
@@ -273,9 +282,9 @@ class Reconciler:
                 },
             )
 
-    def _name(self, uid: str) -> dict[str, str]:
-        task = self._cache.task(uid)
-        return _names(task) if task is not None else {"uid": uid}
+    def _name(self, key: str) -> dict[str, str]:
+        task = self._cache.task(key)
+        return _names(task) if task is not None else {"uid": identity.split_task_key(key)[1]}
 
 
 def _names(task: Task) -> dict[str, str]:

@@ -998,3 +998,33 @@ def test_a_pod_tells_its_task_and_takes_no_number_that_is_none() -> None:
     assert LIVE.build().task_name == "etl"
     for label in ("", "x", "-1", "²", "9" * 60):
         assert make_pod().metadata(labels={names.LABEL_ATTEMPT: label}).build().attempt == 0
+
+
+# ---- Pods of another namespace ----
+
+
+def forged(number: int = 1) -> MadePod:
+    """A Pod with the task's labels, owner and the attempt's name, in a namespace of another tenant."""
+    return make_pod(number).running().exit(0, message='{"return_value":"FORGED"}').phase("Succeeded").metadata(
+        namespace="attacker"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "task",
+    [make_task(), make_task(suspend=True).suspended(), retrying(), make_task().attempts(make_live_attempt()), done()],
+    ids=["new", "suspended", "between two attempts", "running", "finished"],
+)
+def test_a_pod_of_another_namespace_changes_no_plan(task: MadeTask) -> None:
+    for number in (1, 2):
+        assert decide(task.observe(forged(number)), at(40), SETTINGS) == decide(task.observe(), at(40), SETTINGS)
+
+
+def test_a_pod_of_another_namespace_is_no_name_conflict() -> None:
+    foreign = forged().metadata(owner_references=())
+    assert decide(make_task().observe(foreign), at(1), SETTINGS).steps == (CREATE,)
+
+
+def test_the_tasks_own_pod_counts_beside_one_of_another_namespace() -> None:
+    plan_made = decide(make_task().observe(forged(), make_pod().running().exit(3)), at(20), SETTINGS)
+    assert brief(plan_made.steps[0]) == ("Failed", "NonZeroExit")

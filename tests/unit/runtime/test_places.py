@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from podtask.api import names
-from podtask.core import plan
+from podtask.core import identity, plan
 from podtask.core.observed import Pod, Task
 from podtask.runtime.places import Places
 from tests.builders import ORIGIN, make_pod, make_task
@@ -37,6 +37,10 @@ def owned(number: int, phase: str) -> Pod:
     owner = msgspec.structs.replace(made.pod.metadata.owner_references[0], uid=uid)
     labels = made.pod.metadata.labels | {names.LABEL_TASK_UID: uid}
     return made.metadata(uid=f"pod-{uid}", labels=labels, owner_references=(owner,)).phase(phase).build()
+
+
+def key(number: int, namespace: str = "default") -> str:
+    return identity.task_key(namespace, f"u{number}")
 
 
 class Woken(list[str]):
@@ -73,10 +77,10 @@ def test_those_who_wait_are_woken_oldest_first_and_only_as_many_as_there_are_pla
     places.pod_changed(pod(8), pod(8))
     assert woken.take() == [], "nothing has changed"
     places.pod_changed(pod(8), None)
-    assert woken.take() == ["u3"]
+    assert woken.take() == [key(3)]
     places.settle(task(3), CREATE)
     places.pod_changed(pod(9), pod(9, "Failed"))
-    assert woken.take() == ["u4"]
+    assert woken.take() == [key(4)]
 
 
 def test_a_younger_task_does_not_overtake_one_that_waits(woken: Woken) -> None:
@@ -91,9 +95,9 @@ def test_who_leaves_the_line_makes_way(woken: Woken) -> None:
     places.settle(task(1), WAIT)
     places.settle(task(2), WAIT)
     places.settle(task(1), NOTHING)
-    assert woken.take() == ["u2"]
-    places.leave("u2")
-    places.leave("u2")
+    assert woken.take() == [key(2)]
+    places.leave(key(2))
+    places.leave(key(2))
     assert (woken.take(), places.taken(task(3))) == ([], 0)
 
 
@@ -102,7 +106,7 @@ def test_a_create_that_came_to_nothing_gives_its_place_back(woken: Woken) -> Non
     places.settle(task(2), CREATE)
     places.settle(task(1), WAIT)
     places.settle(task(2), WAIT)
-    assert woken.take() == ["u1"]
+    assert woken.take() == [key(1)]
 
 
 def test_a_refusal_does_not_free_the_place_of_an_earlier_create_that_may_still_arrive(woken: Woken) -> None:
@@ -112,7 +116,7 @@ def test_a_refusal_does_not_free_the_place_of_an_earlier_create_that_may_still_a
     places.settle(task(1), IN_DOUBT)
     assert (woken.take(), places.taken(task(2))) == ([], 1)
     places.settle(task(1), NOTHING)
-    assert (woken.take(), places.taken(task(2))) == (["u2"], 0)
+    assert (woken.take(), places.taken(task(2))) == ([key(2)], 0)
 
 
 @pytest.mark.parametrize("phase", ["Running", "Succeeded"])
@@ -149,7 +153,7 @@ def test_an_orphaned_pod_has_no_place(woken: Woken) -> None:
         pod(1), metadata=msgspec.structs.replace(pod(1).metadata, owner_references=(), resource_version="9")
     )
     places.pod_changed(pod(1), orphan)
-    assert (woken.take(), places.taken(task(2))) == (["u2"], 0)
+    assert (woken.take(), places.taken(task(2))) == ([key(2)], 0)
 
 
 def test_namespaces_do_not_share(woken: Woken) -> None:
@@ -201,14 +205,13 @@ class AnyOrder(RuleBasedStateMachine):
     def submit(self, number: int) -> None:
         if number not in self.seen:
             self.seen.add(number)
-            self.queue.add(f"u{number}")
+            self.queue.add(key(number))
 
     @rule(number=numbers, works=st.booleans())
     def reconcile(self, number: int, works: bool) -> None:
-        uid = f"u{number}"
-        if uid not in self.queue:
+        if key(number) not in self.queue:
             return
-        self.queue.discard(uid)
+        self.queue.discard(key(number))
         if number in self.live | self.done:
             self.places.settle(task(number), NOTHING)
         elif self.places.taken(task(number)) >= self.limit:
@@ -218,14 +221,14 @@ class AnyOrder(RuleBasedStateMachine):
             if works:
                 self.live.add(number)
                 self.places.pod_changed(None, pod(number))
-            self.queue.add(uid)  # after a create, or its failure, the task is looked at again
+            self.queue.add(key(number))  # after a create, or its failure, the task is looked at again
 
     @rule(number=numbers, vanishes=st.booleans())
     def end(self, number: int, vanishes: bool) -> None:
         if number in self.live:
             self.live.remove(number)
             self.done.add(number)
-            self.queue.add(f"u{number}")
+            self.queue.add(key(number))
             self.places.pod_changed(pod(number), None if vanishes else pod(number, "Succeeded"))
 
     @invariant()
@@ -236,7 +239,7 @@ class AnyOrder(RuleBasedStateMachine):
         """Whatever was left: once everything woken is looked at, and Pods end, every task has had its Pod."""
         for _ in range(200):
             if self.queue:
-                self.reconcile(int(min(self.queue)[1:]), works=True)
+                self.reconcile(int(min(self.queue).rpartition("u")[2]), works=True)
             elif self.live:
                 self.end(min(self.live), vanishes=False)
         assert getattr(self, "done", set()) == getattr(self, "seen", set())
@@ -245,6 +248,18 @@ class AnyOrder(RuleBasedStateMachine):
 
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_a_pod_of_another_namespace_does_not_take_the_place_of_a_create(woken: Woken) -> None:
+    """It has the task's uid as label and owner, so only the namespace tells it from the Pod that was created."""
+    places = Places(1, woken.append)
+    places.settle(task(1), CREATE)
+    forged = owned(1, "Running")
+    forged = msgspec.structs.replace(forged, metadata=msgspec.structs.replace(forged.metadata, namespace="attacker"))
+    places.pod_changed(None, forged)
+    places.pod_changed(forged, None)
+    assert places.taken(task(2)) == 1, "the create is still under way"
+    assert woken.take() == []
 
 
 def test_the_message_of_a_turn_is_its_order() -> None:

@@ -3,15 +3,17 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from podtask.core import plan
+from podtask.core import identity, plan
 from podtask.core.observed import Metadata, Observed, Pod, Task
 from podtask.core.plan import Plan
 from podtask.runtime import reconciler
 from podtask.runtime.memory import Memories
 from podtask.runtime.places import Places
 from podtask.runtime.queue import WorkQueue
+from tests.builders import UID, make_pod
 
 TASK = Task(metadata=Metadata(name="t", namespace="n", uid="u", resource_version="1"))
 
@@ -25,17 +27,20 @@ class World:
         self.found: Task | None = TASK
         self.queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop())
 
-    def task(self, uid: str) -> Task | None:
+    def task(self, key: str) -> Task | None:
         return self.found
 
-    def pods_of(self, uid: str) -> tuple[Pod, ...]:
+    def is_elsewhere(self, key: str) -> bool:
+        return False
+
+    def pods_of(self, key: str) -> tuple[Pod, ...]:
         return ()
 
     def record(self, task: Task, note: plan.Note) -> None:
         return
 
     async def apply(self, observed: Observed, step: plan.Step) -> None:
-        self.queue.add("u")
+        self.queue.add(TASK.key)
 
     def decide(self, *_: object) -> Plan:
         self.judged += 1
@@ -55,7 +60,7 @@ async def run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
         reads_live=lambda: False,
     )
-    world.queue.add("u")
+    world.queue.add(TASK.key)
     working = asyncio.create_task(made.work())
     while len(world.queue) or world.queue.processing or not world.judged:  # noqa: ASYNC110 - turns of the loop
         await asyncio.sleep(0)
@@ -104,8 +109,54 @@ async def test_a_task_that_is_gone_keeps_its_place_while_its_create_is_in_doubt(
     places.settle(TASK, Plan(steps=(plan.CreatePod(attempt=1, name="p"),)))
     memories.of("u").in_doubt_until = now[0] + timedelta(seconds=60)
     other = Task(metadata=Metadata(name="o", namespace="n", uid="o", resource_version="1"))
-    await made.reconcile("u")
+    await made.reconcile(TASK.key)
     assert places.taken(other) == 1
     now[0] += timedelta(seconds=61)
-    await made.reconcile("u")
+    await made.reconcile(TASK.key)
     assert places.taken(other) == 0
+
+
+class Orphans(World):
+    """Pods whose task is not in the cache; notes each request."""
+
+    def __init__(self, *, elsewhere: bool) -> None:
+        super().__init__()
+        self.found = None
+        self.elsewhere = elsewhere
+        self.requests: list[tuple[str, str]] = []
+
+    def is_elsewhere(self, key: str) -> bool:
+        return self.elsewhere
+
+    def pods_of(self, key: str) -> tuple[Pod, ...]:
+        made = make_pod().build()
+        return (msgspec.structs.replace(made, metadata=msgspec.structs.replace(made.metadata, namespace="n")),)
+
+    async def read_task(self, namespace: str, name: str) -> Task | None:
+        self.requests.append(("read", namespace))
+        return None
+
+    async def release_pod(self, namespace: str, step: plan.ReleasePod) -> None:
+        self.requests.append(("release", namespace))
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "requests"), [(False, [("read", "n"), ("release", "n")]), (True, [])], ids=["orphan", "foreign"]
+)
+async def test_an_orphan_is_released_in_its_namespace_and_a_foreign_pod_costs_no_request(
+    elsewhere: bool, requests: list[tuple[str, str]]
+) -> None:
+    world = Orphans(elsewhere=elsewhere)
+    made = reconciler.Reconciler(
+        cache=world,
+        applier=world,  # type: ignore[arg-type]
+        memories=Memories(),
+        places=Places(None, world.queue.add),
+        queue=world.queue,
+        recorder=world,
+        settings=plan.Settings(),
+        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+        reads_live=lambda: False,
+    )
+    await made.reconcile(identity.task_key("n", UID))
+    assert world.requests == requests

@@ -1,0 +1,90 @@
+"""Which Pods the live copy counts to a task, and which changes wake it."""
+
+import asyncio
+
+import msgspec
+
+from podtask.core import identity
+from podtask.core.observed import Pod, Task
+from podtask.runtime.cluster import Cluster
+from podtask.runtime.queue import WorkQueue
+from tests.builders import UID, make_pod, make_task
+
+KEY = identity.task_key("default", UID)
+FORGED_KEY = identity.task_key("attacker", UID)
+
+
+class Ends:
+    """Notes whose main container was reported as ended."""
+
+    def __init__(self) -> None:
+        self.uids: list[str] = []
+
+    def task_changed(self, old: Task | None, new: Task | None) -> None: ...
+
+    def main_ended(self, uid: str) -> None:
+        self.uids.append(uid)
+
+
+class World:
+    """A cluster that knows one task, and an empty queue."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop())
+        self.ends = Ends()
+        self.cluster = Cluster(
+            None,  # type: ignore[arg-type]
+            self.queue,
+            namespace="",
+            relist_seconds=60,
+            running_pods_limit=limit,
+            observer=self.ends,
+        )
+        self.cluster.put_task(make_task().build())
+
+    async def woken(self) -> list[str]:
+        """Take every key that is due."""
+        found = []
+        while len(self.queue):
+            key = await self.queue.get()
+            self.queue.done(key)
+            found.append(key)
+        return found
+
+
+def pod(namespace: str = "default", uid: str = "pod-1") -> Pod:
+    made = make_pod().running().exit(0).phase("Succeeded").build()
+    meta = msgspec.structs.replace(made.metadata, namespace=namespace, uid=uid, resource_version="7")
+    return msgspec.structs.replace(made, metadata=meta)
+
+
+async def test_a_pod_wakes_the_task_of_its_namespace() -> None:
+    world = World()
+    assert await world.woken() == [KEY]
+    world.cluster.put_pod(pod())
+    assert await world.woken() == [KEY]
+    assert world.ends.uids == [UID]
+    assert [p.metadata.uid for p in world.cluster.pods_of(KEY)] == ["pod-1"]
+
+
+async def test_a_pod_that_names_a_task_of_another_namespace_wakes_and_reports_nothing() -> None:
+    world = World()
+    await world.woken()
+    world.cluster.put_pod(pod("attacker", "pod-2"))
+    assert await world.woken() == []
+    assert world.ends.uids == []
+    assert world.cluster.pods_of(KEY) == ()
+    assert world.cluster.task(FORGED_KEY) is None
+    assert world.cluster.is_elsewhere(FORGED_KEY)
+    assert not world.cluster.is_elsewhere(KEY)
+
+
+async def test_a_pod_whose_task_is_not_there_wakes_for_its_release() -> None:
+    world = World()
+    await world.woken()
+    orphan = pod("elsewhere", "pod-3")
+    meta = msgspec.structs.replace(orphan.metadata, labels={**orphan.metadata.labels, "podtask.dev/task-uid": "gone"})
+    world.cluster.put_pod(msgspec.structs.replace(orphan, metadata=meta))
+    key = identity.task_key("elsewhere", "gone")
+    assert await world.woken() == [key]
+    assert not world.cluster.is_elsewhere(key)
