@@ -3,6 +3,8 @@
 import random
 from dataclasses import dataclass, field, replace
 
+from . import attacker, users
+from .attacker import Attack
 from .etcd import Object
 from .fate import DISASTERS, Habits
 from .users import Act, draw_acts
@@ -18,6 +20,8 @@ class TaskScript:
     spec: Object
     habits: Habits = CALM
     acts: tuple[Act, ...] = ()
+    namespace: str = users.NAMESPACE
+    attacks: tuple[Attack, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,28 @@ class Script:
         """Name what is asked for."""
         limit = f"limit={self.running_pods_limit} " if self.running_pods_limit else ""
         return limit + "; ".join(
-            f"{t.name} {t.spec} codes={t.habits.exit_codes} acts={[(round(a.at, 1), a.kind) for a in t.acts]}"
+            f"{t.namespace}/{t.name} {t.spec} codes={t.habits.exit_codes} "
+            f"acts={[(round(a.at, 1), a.kind) for a in t.acts]} attacks={[(round(a.at, 1), a.kind) for a in t.attacks]}"
             for t in self.tasks
         )
+
+
+def attack(script: Script, rng: random.Random) -> Script:
+    """Put the tasks of some lives under attack, and some tasks into a second namespace.
+
+    Drawn beside the script, so that a seed keeps its life where nothing is attacked.
+    """
+    if rng.random() > 0.3:
+        return script
+    tasks = (
+        replace(
+            task,
+            namespace=rng.choice((users.NAMESPACE, users.NAMESPACE, users.SECOND_NAMESPACE)),
+            attacks=attacker.draw(rng) if rng.random() < 0.8 else (),
+        )
+        for task in script.tasks
+    )
+    return replace(script, tasks=tuple(tasks))
 
 
 def draw(rng: random.Random) -> Script:

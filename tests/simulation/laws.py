@@ -3,11 +3,13 @@
 Each law names what breaks it in one sentence, which becomes the headline of a failing seed.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from podtask.api import names
 from podtask.api.v1alpha1.values import TERMINAL
 
+from . import attacker
 from .etcd import Change, Etcd, Object
 from .truth import Run, Truth
 
@@ -29,6 +31,8 @@ class Laws:
         self.broken: list[str] = []
         self.requests = 0
         self.running_pods_limit: int | None = None
+        self.sender: Callable[[], str] = lambda: ""
+        """Which controller sent the request that is carried out; empty where no controller did."""
         self._recent: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._over: dict[str, float] = {}
         """When each task became terminal, by uid."""
@@ -83,6 +87,9 @@ class Laws:
     def _judge_pod(self, change: Change) -> None:
         pod = change.after or change.before
         assert pod is not None
+        if self._truth.runs[pod["metadata"]["uid"]].is_foreign:
+            self._judge_foreign(change)
+            return
         if change.before is None:
             self._judge_birth(pod)
         released = _held(change.before) and not _held(change.after)
@@ -93,15 +100,14 @@ class Laws:
 
     def _judge_birth(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
-        task_uid = pod["metadata"].get("labels", {}).get(names.LABEL_TASK_UID)
+        run = self._truth.runs[uid]
         others = [
             other
             for other in self._etcd.scan("pods")
-            if other["metadata"].get("labels", {}).get(names.LABEL_TASK_UID) == task_uid
+            if self._truth.runs[other["metadata"]["uid"]].task_uid == run.task_uid
             and other["metadata"]["uid"] != uid
             and _is_live(other)
         ]
-        run = self._truth.runs[uid]
         run.overtaken = self._is_overtaken(run)
         if run.overtaken or any(self._truth.runs[other["metadata"]["uid"]].overtaken for other in others):
             return
@@ -109,18 +115,29 @@ class Laws:
             self.breach(f"two live Pods: {pod['metadata']['name']} beside {others[0]['metadata']['name']}")
         if run.task_uid in self._over and not self._is_name_free(run):
             self.breach(f"Pod {pod['metadata']['name']} was created for a task that was over")
-        self._judge_places(run)
+        self._judge_places(run, pod["metadata"]["namespace"])
 
     def _is_name_free(self, born: Run) -> bool:
         """Whether somebody deleted the attempt's finished Pod, whose name would have held off a late create."""
         same = [run for run in self._truth.of(born.task_uid) if run is not born and run.attempt == born.attempt]
         return any("user-delete" in run.disrupted and run.sent_by != born.sent_by for run in same)
 
-    def _judge_places(self, born: Run) -> None:
+    def _judge_foreign(self, change: Change) -> None:
+        """A controller stops nothing in a namespace that has none of its tasks; a release is harmless."""
+        if not self.sender() or change.key[1] != attacker.NAMESPACE or change.after is None:
+            return
+        after = change.after
+        stopped = "deletionTimestamp" in after["metadata"] or "activeDeadlineSeconds" in after["spec"]
+        if stopped and change.before is not None and change.before["spec"] == after["spec"]:
+            stopped = "deletionTimestamp" not in change.before["metadata"]
+        if stopped:
+            self.breach(f"foreign Pod {change.key[1]}/{change.key[2]} was stopped")
+
+    def _judge_places(self, born: Run, namespace: str) -> None:
         """No more Pods at once than the platform allows, as far as the one controller there is could know."""
-        pods = [pod for pod in self._etcd.scan("pods") if names.LABEL_TASK_UID in pod["metadata"].get("labels", {})]
-        runs = [self._truth.runs[pod["metadata"]["uid"]] for pod in pods if _is_live(pod)]
-        known = [run for run in runs if not self._is_unknown(run, born)]
+        pods = [pod for pod in self._etcd.scan("pods", namespace) if _is_live(pod)]
+        runs = [self._truth.runs[pod["metadata"]["uid"]] for pod in pods]
+        known = [run for run in runs if not (run.is_foreign or self._is_unknown(run, born))]
         if self.running_pods_limit is not None and len(known) > self.running_pods_limit:
             self.breach(f"{len(known)} Pods live, the limit is {self.running_pods_limit}: {[r.name for r in known]}")
 
@@ -141,21 +158,16 @@ class Laws:
 
     def _judge_end(self, pod: Object) -> None:
         meta = pod["metadata"]
-        ours = names.LABEL_TASK_UID in meta.get("labels", {}) and not self._truth.runs[meta["uid"]].stripped
-        if ours and not self._may_release(pod):
+        if not self._truth.runs[meta["uid"]].stripped and not self._may_release(pod):
             self.breach(f"Pod {meta['name']} vanished before its outcome was recorded")
 
     def _may_release(self, pod: Object) -> bool:
-        task = self._task_of(pod)
-        if task is None or "deletionTimestamp" in task["metadata"] or self._truth.runs[pod["metadata"]["uid"]].stripped:
+        run = self._truth.runs[pod["metadata"]["uid"]]
+        task = next((task for task in self._etcd.scan("podtasks") if task["metadata"]["uid"] == run.task_uid), None)
+        if task is None or "deletionTimestamp" in task["metadata"] or run.stripped:
             return True
         status = task.get("status", {})
-        attempt = int(pod["metadata"]["labels"].get(names.LABEL_ATTEMPT, 0))
-        return bool(status.get("attemptCount", 0) >= attempt or status.get("phase") in TERMINAL)
-
-    def _task_of(self, pod: Object) -> Object | None:
-        uid = pod["metadata"].get("labels", {}).get(names.LABEL_TASK_UID)
-        return next((task for task in self._etcd.scan("podtasks") if task["metadata"]["uid"] == uid), None)
+        return bool(status.get("attemptCount", 0) >= run.attempt or status.get("phase") in TERMINAL)
 
 
 class Watcher:
@@ -167,6 +179,8 @@ class Watcher:
 
     def judge(self, run: Run) -> None:
         """A main container is about to run."""
+        if run.is_foreign:
+            return
         same = [other for other in self._truth.of(run.task_uid) if other is not run]
         beside = next((other for other in same if other.runs), None)
         # A node that is silent may begin or go on with what was given up by force.

@@ -8,13 +8,16 @@ from unittest import mock
 
 import orjson
 
-from podtask.core import attempts, decide, live, plan, podspec, retention, status
+from podtask.core import attempts, decide, identity, live, plan, podspec, retention, status
+from podtask.core.pod import Pod
 from podtask.kube import errors
 from podtask.kube.client import PODS
 from podtask.runtime import apply, reconciler
 from podtask.runtime.decode import PODTASKS, decode_pod, decode_task, status_to_wire
 from podtask.runtime.places import Places
 from podtask.runtime.queue import WorkQueue
+
+from . import users
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -198,6 +201,41 @@ def forget_who_waits() -> AbstractContextManager[Any]:
     return mock.patch.object(Places, "_call", return_value=None)
 
 
+def index_by_uid() -> AbstractContextManager[Any]:
+    """Pods, slots and orphans are found by the task's uid alone; all tasks of the world are in one namespace."""
+    return mock.patch.object(identity, "task_key", lambda _namespace, uid: f"{users.NAMESPACE}/{uid}")
+
+
+def judge_by_uid() -> AbstractContextManager[Any]:
+    """And a Pod of another namespace that is found so is judged like the task's own."""
+    return _all_of(index_by_uid(), mock.patch.object(decide, "_in_namespace", lambda observed: observed))
+
+
+def believe_labels() -> AbstractContextManager[Any]:
+    """Whichever Pod has the task's labels and owner is its attempt, whatever its name."""
+    return mock.patch.object(decide, "_own_pods", lambda _task, owned: tuple(p for p in owned if p.attempt))
+
+
+def believe_names() -> AbstractContextManager[Any]:
+    """Whichever Pod is labelled is owned."""
+    return _all_of(
+        mock.patch.object(Pod, "is_owned_by", lambda _pod, _uid: True),
+        mock.patch.object(decide, "_own_pods", lambda _task, owned: tuple(p for p in owned if p.attempt)),
+    )
+
+
+def release_once() -> AbstractContextManager[Any]:
+    """A finalizer that is put back after the outcome was recorded stays."""
+    real = retention.tidy
+
+    def tidy(*args: Any) -> plan.Plan:
+        found = real(*args)
+        steps = tuple(step for step in found.steps if not isinstance(step, plan.ReleasePod))
+        return plan.Plan(steps=steps, wake_at=found.wake_at)
+
+    return mock.patch.object(retention, "tidy", tidy)
+
+
 def overlap() -> AbstractContextManager[Any]:
     """The next attempt does not wait for the last one's Pod."""
     return mock.patch.object(decide, "_linger", _begin_anyway)
@@ -228,5 +266,10 @@ MUTATIONS: dict[str, Mutation] = {
         overlap,
         forget_creates,
         forget_who_waits,
+        index_by_uid,
+        judge_by_uid,
+        believe_labels,
+        believe_names,
+        release_once,
     )
 }

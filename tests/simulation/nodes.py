@@ -9,7 +9,7 @@ from podtask.kube import errors
 from podtask.kube.client import PODS
 from podtask.runtime.decode import PODTASKS
 
-from . import fate
+from . import attacker, fate
 from .conditions import mark
 from .etcd import Change, Key, Object
 from .fate import Habits
@@ -64,6 +64,8 @@ class Nodes:
             self._truth.runs[found["metadata"]["uid"]].log_failures += 1
 
     def _admit(self, plural: str, obj: Object) -> None:
+        if not self._server.sender:
+            return
         habits = self._habits(obj["metadata"].get("labels", {}).get(names.LABEL_TASK_UID, ""))
         name = obj["metadata"]["name"]
         if plural == "pods" and habits.denied:
@@ -77,7 +79,9 @@ class Nodes:
     def _changed(self, change: Change) -> None:
         if change.key[0] == "podtasks":
             if change.after is None and change.before is not None:
-                self._loop.call_later(self._rng.uniform(0.05, 2), self._collect, change.before["metadata"]["uid"])
+                self._loop.call_later(
+                    self._rng.uniform(0.05, 2), self._collect, change.key[1], change.before["metadata"]["uid"]
+                )
                 return
             if change.after is not None and "deletionTimestamp" in change.after["metadata"]:
                 self._loop.call_later(self._rng.uniform(0.05, 2), self._propagate, change.key)
@@ -90,6 +94,8 @@ class Nodes:
         if change.after is None:
             run.gone_at = change.at
         else:
+            if _owner(change.before or {"metadata": {}}) != _owner(change.after):
+                self._look_for_owner(change.key[1], change.after)
             _note_stop(run, change.after, change.at)
             if _is_held(change.before) and not _is_held(change.after):
                 run.released_by = self._server.sender
@@ -101,11 +107,13 @@ class Nodes:
     def _born(self, key: Key, pod: Object) -> None:
         meta = pod["metadata"]
         labels = meta.get("labels", {})
-        task_uid = labels.get(names.LABEL_TASK_UID, "")
-        run = Run(meta["uid"], meta["name"], task_uid, int(labels.get(names.LABEL_ATTEMPT, 0)), self._server.now())
+        foreign = not self._server.sender
+        task_uid = "" if foreign else labels[names.LABEL_TASK_UID]
+        number = 0 if foreign else int(labels[names.LABEL_ATTEMPT])
+        run = Run(meta["uid"], meta["name"], task_uid, number, self._server.now(), foreign)
         run.sent_at, run.sent_by = self._server.sent_at, self._server.sender
         self._truth.runs[run.uid] = run
-        habits = self._habits(task_uid)
+        habits = attacker.HABITS if foreign else self._habits(task_uid)
         calm = self._server.now() >= self._until
         drawn = fate.draw(self._rng, habits, run.attempt, calm=calm)
         task = self._server.find(PODTASKS, key[1], meta.get("annotations", {}).get(names.ANNOTATION_TASK, ""))
@@ -115,8 +123,7 @@ class Nodes:
         life.begin()
         if drawn.disaster:
             self._loop.call_later(drawn.disaster_at, self._strike, key, run.uid, drawn.disaster)
-        if task is None or task["metadata"]["uid"] != _owner(pod):
-            self._loop.call_later(self._rng.uniform(0.5, 3), self._collect, _owner(pod))
+        self._look_for_owner(key[1], pod)
 
     # ---- disasters ----
 
@@ -178,9 +185,16 @@ class Nodes:
 
     # ---- garbage collection ----
 
-    def _collect(self, owner: str) -> None:
-        """Delete the Pods whose owner is gone."""
-        for pod in self._server.etcd.scan("pods"):
+    def _look_for_owner(self, namespace: str, pod: Object) -> None:
+        """A Pod whose owner does not exist in its namespace is collected, whether or not it exists in another."""
+        owner = _owner(pod)
+        tasks = self._server.etcd.scan("podtasks", namespace)
+        if owner and all(task["metadata"]["uid"] != owner for task in tasks):
+            self._loop.call_later(self._rng.uniform(0.5, 3), self._collect, namespace, owner)
+
+    def _collect(self, namespace: str, owner: str) -> None:
+        """Delete the Pods of a namespace whose owner is not there, be it gone or in another namespace."""
+        for pod in self._server.etcd.scan("pods", namespace):
             if _owner(pod) == owner:
                 meta = pod["metadata"]
                 self._delete(("pods", meta["namespace"], meta["name"]), meta["uid"], None)
@@ -192,7 +206,7 @@ class Nodes:
             return
         meta = task["metadata"]
         finalizers = meta.get("finalizers", [])
-        mine = [pod for pod in self._server.etcd.scan("pods") if _owner(pod) == meta["uid"]]
+        mine = [pod for pod in self._server.etcd.scan("pods", key[1]) if _owner(pod) == meta["uid"]]
         for pod in mine:
             where = ("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
             if "orphan" in finalizers:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from . import draws, faults
+from . import attacker, draws, faults
 from .draws import Script, TaskScript
 from .fate import Habits
 from .faults import Faults
@@ -52,7 +52,23 @@ def _late_news(seed: int) -> dict[str, Any]:
     return {"script": script, "given": Faults(until=30.0, lag={"pods": 3.0}, lag_often=0.7)}
 
 
+def _under_attack(seed: int) -> dict[str, Any]:
+    """Foreign Pods with the marks of every task, and nothing else that goes wrong."""
+    rng = random.Random(f"{seed}/under attack")
+    drawn = draws.draw(random.Random(f"{seed}/script"))
+    tasks = tuple(dataclasses.replace(task, attacks=attacker.draw(rng)) for task in drawn.tasks)
+    return {
+        "script": dataclasses.replace(drawn, tasks=tasks),
+        "given": Faults(until=30.0, deaths=((rng.randrange(1, 9), True),)),
+    }
+
+
 FOCUS = {
+    "index_by_uid": _under_attack,
+    "judge_by_uid": _under_attack,
+    "believe_labels": _under_attack,
+    "believe_names": _under_attack,
+    "release_once": _under_attack,
     "skip_live_read": _cut_off,
     "ignore_conflict": _beside_stranger,
     "adopt_by_name": _beside_stranger,

@@ -15,6 +15,8 @@ class Run:
     task_uid: str
     attempt: int
     created_at: float
+    is_foreign: bool = False
+    """Not the controller made it but a user, whatever marks it has; it belongs to no task."""
     node: str = ""
     started_at: float | None = None
     """When the main container began to run."""

@@ -15,6 +15,7 @@ from .model import Server
 from .truth import Truth
 
 NAMESPACE = "ns"
+SECOND_NAMESPACE = "second"
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class Users:
         self._truth = truth
         self._loop = asyncio.get_running_loop()
 
-    def submit(self, name: str, spec: Object) -> str:
+    def submit(self, name: str, spec: Object, namespace: str = NAMESPACE) -> str:
         """Create a task; gives its uid."""
         body = {"metadata": {"name": name}, "spec": spec}
-        raw = self._server.create(PODTASKS, NAMESPACE, orjson.dumps(body))
+        raw = self._server.create(PODTASKS, namespace, orjson.dumps(body))
         uid: str = orjson.loads(raw)["metadata"]["uid"]
         return uid
 
@@ -46,64 +47,64 @@ class Users:
         body = {"metadata": {"name": name}, "spec": {"containers": [{"name": "base", "image": "x"}]}}
         self._server.create(PODS, NAMESPACE, orjson.dumps(body))
 
-    def plan(self, name: str, acts: tuple[Act, ...]) -> None:
+    def plan(self, name: str, acts: tuple[Act, ...], namespace: str = NAMESPACE) -> None:
         """Do each act at its time."""
         for act in acts:
-            self._loop.call_at(act.at, self._do, name, act.kind)
+            self._loop.call_at(act.at, self._do, namespace, name, act.kind)
 
-    def _do(self, name: str, kind: str) -> None:
-        task = self._server.find(PODTASKS, NAMESPACE, name)
+    def _do(self, namespace: str, name: str, kind: str) -> None:
+        task = self._server.find(PODTASKS, namespace, name)
         if task is None:
             return
         uid = task["metadata"]["uid"]
         try:
-            self._carry_out(name, uid, kind)
+            self._carry_out(namespace, name, uid, kind)
         except errors.ApiError:
             return
 
-    def _carry_out(self, name: str, uid: str, kind: str) -> None:
+    def _carry_out(self, namespace: str, name: str, uid: str, kind: str) -> None:
         match kind:
             case "cancel":
                 self._truth.cancels.setdefault(uid, self._loop.time())
-                self._patch(name, cancel=True)
+                self._patch(namespace, name, cancel=True)
             case "suspend":
                 self._truth.suspends.add(uid)
-                self._patch(name, suspend=True)
+                self._patch(namespace, name, suspend=True)
             case "resume":
-                self._patch(name, suspend=False)
+                self._patch(namespace, name, suspend=False)
             case "edit-ttl":
-                self._patch(name, podTTLSecondsAfterFinished=90)
+                self._patch(namespace, name, podTTLSecondsAfterFinished=90)
             case "delete" | "delete-foreground" | "delete-orphan":
                 self._truth.deletes.setdefault(uid, self._loop.time())
                 finalizer = {"delete-foreground": "foregroundDeletion", "delete-orphan": "orphan"}.get(kind, "")
-                self._server.delete(PODTASKS, NAMESPACE, name, uid=uid, finalizer=finalizer)
+                self._server.delete(PODTASKS, namespace, name, uid=uid, finalizer=finalizer)
             case "delete-pods":
-                self._delete_pods(uid)
+                self._delete_pods(namespace, uid)
             case "strip":
-                self._strip(uid)
+                self._strip(namespace, uid)
 
-    def _patch(self, name: str, **spec: object) -> None:
-        self._server.patch(PODTASKS, NAMESPACE, name, orjson.dumps({"spec": spec}), PatchType.MERGE)
+    def _patch(self, namespace: str, name: str, **spec: object) -> None:
+        self._server.patch(PODTASKS, namespace, name, orjson.dumps({"spec": spec}), PatchType.MERGE)
 
-    def _delete_pods(self, task_uid: str) -> None:
+    def _delete_pods(self, namespace: str, task_uid: str) -> None:
         for run in self._truth.of(task_uid):
-            pod = self._server.find(PODS, NAMESPACE, run.name)
+            pod = self._server.find(PODS, namespace, run.name)
             if pod is None or pod["metadata"]["uid"] != run.uid:
                 continue
             run.disrupted.setdefault("user-delete", self._loop.time())
-            self._server.delete(PODS, NAMESPACE, run.name, uid=run.uid)
+            self._server.delete(PODS, namespace, run.name, uid=run.uid)
 
-    def _strip(self, task_uid: str) -> None:
+    def _strip(self, namespace: str, task_uid: str) -> None:
         """Take all finalizers off and delete without grace, as people do with what will not go."""
         for run in self._truth.of(task_uid):
-            pod = self._server.find(PODS, NAMESPACE, run.name)
+            pod = self._server.find(PODS, namespace, run.name)
             if pod is None or pod["metadata"]["uid"] != run.uid:
                 continue
             run.forced = run.stripped = True
             run.disrupted.setdefault("user-delete", self._loop.time())
             body = orjson.dumps({"metadata": {"finalizers": None}})
-            self._server.patch(PODS, NAMESPACE, run.name, body, PatchType.MERGE)
-            self._server.delete(PODS, NAMESPACE, run.name, uid=run.uid, grace_seconds=0)
+            self._server.patch(PODS, namespace, run.name, body, PatchType.MERGE)
+            self._server.delete(PODS, namespace, run.name, uid=run.uid, grace_seconds=0)
 
 
 def draw_acts(rng: random.Random) -> tuple[Act, ...]:

@@ -95,7 +95,7 @@ class Verdict:
 
     def _judge_entry(self, entry: Object) -> None:
         run = self._truth.runs.get(entry.get("podUID", ""))
-        if run is None:
+        if run is None or run.is_foreign:
             self._breach(f"tells of attempt {entry['number']}, which had no Pod")
             return
         allowed = oracle.by_policy(oracle.outcomes(run, skewed=self._skewed), entry, self._spec)
@@ -181,6 +181,8 @@ def judge_life(
         Verdict(laws, truth, faults, script, task).judge(exists=exists)
     for pod in server.etcd.scan("pods"):
         meta = pod["metadata"]
+        if truth.runs[meta["uid"]].is_foreign:
+            continue
         if meta.get("finalizers"):
             laws.breach(f"Pod {meta['name']} was never let go")
         elif pod["status"]["phase"] not in {"Succeeded", "Failed"} and "ownerReferences" in meta:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import draws, faults, history, verdict
+from .attacker import Attacker
 from .client import ModelClient
 from .controller import Complaints, Controller
 from .draws import Script
@@ -53,7 +54,10 @@ class World:
         self._seed = seed
         self._trace = trace
         self.faults = given if given is not None else faults.draw(random.Random(f"{seed}/faults"))
-        self.script = script if script is not None else draws.draw(random.Random(f"{seed}/script"))
+        if script is None:
+            script = draws.draw(random.Random(f"{seed}/script"))
+            script = draws.attack(script, random.Random(f"{seed}/attack"))
+        self.script = script
         self._rng = random.Random(f"{seed}/life")
         self._controllers: dict[str, Controller] = {}
         self._births = 0
@@ -112,6 +116,7 @@ class World:
         self.server = Server(loop.time)
         self.truth = Truth()
         self.laws = Laws(self.server.etcd, self.truth)
+        self.laws.sender = lambda: self.server.sender
         if self.faults.controllers == 1:
             # Two that do not know of each other cannot keep a limit together: a Lease sees to it that there is one.
             self.laws.running_pods_limit = self.script.running_pods_limit
@@ -129,13 +134,14 @@ class World:
             Watcher(self.truth, self.laws).judge,
         )
         self.server.etcd.observers.append(self.laws.judge)
-        users = Users(self.server, self.truth)
+        users, attacker = Users(self.server, self.truth), Attacker(self.server)
         self.uids: dict[str, str] = {}
         for task in self.script.tasks:
-            uid = users.submit(task.name, task.spec)
+            uid = users.submit(task.name, task.spec, task.namespace)
             self.uids[task.name] = uid
             habits[uid] = task.habits
-            users.plan(task.name, task.acts)
+            users.plan(task.name, task.acts, task.namespace)
+            attacker.plan(task.namespace, task.name, uid, task.attacks)
         if self.script.has_stranger:
             users.run_stranger("exact")
         for number in range(self.faults.controllers):
@@ -214,7 +220,7 @@ class World:
 
     def _note(self, text: str) -> None:
         if self._trace:
-            self.outcome.history.append(f"{asyncio.get_running_loop().time():9.3f} {text}")
+            self.outcome.history.append(f"{self.server.now():9.3f} {text}")
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.problems.append(context)
