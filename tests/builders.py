@@ -130,9 +130,11 @@ class MadePod:
     def annotated(self, **annotations: str) -> "MadePod":
         return self.metadata(annotations={**self.pod.metadata.annotations, **annotations})
 
-    def stopped(self, reason: str) -> "MadePod":
-        """Stopped by us, by deadline."""
+    def stopped(self, reason: str, seconds: float | None = 0) -> "MadePod":
+        """Asked to stop by us, by deadline; at None by a controller that does not note when."""
         noted = {**self.pod.metadata.annotations, names.ANNOTATION_STOP: reason}
+        if seconds is not None:
+            noted[names.ANNOTATION_STOP_TIME] = at(seconds).isoformat()
         return self.metadata(annotations=noted).spec(active_deadline_seconds=1)
 
     def noted(self, reason: str) -> "MadePod":

@@ -14,6 +14,7 @@ from podtask.core.observed import (
     PodEvent,
     PodEvents,
     Refusal,
+    Relabelled,
     ResultLog,
     Task,
     TaskCondition,
@@ -95,13 +96,17 @@ stop_reasons = st.sampled_from(
     ["", "", Reason.CANCELLED, Reason.SUSPENDED, Reason.RUN_DEADLINE_EXCEEDED, Reason.MAIN_CONTAINER_ENDED, "Nonsense"]
 )
 
+stop_times = st.sampled_from(
+    [{}] + [{names.ANNOTATION_STOP_TIME: text} for text in ("", "soon", "2026-01-01T00:00:09", "2026-01-01T00:00:09Z")]
+)
+
 
 @st.composite
 def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
     number = draw(st.integers(1, 4))
     stop = draw(stop_reasons)
     annotations = {names.ANNOTATION_TASK: NAME, names.ANNOTATION_SPEC_HASH: "h"} | (
-        {names.ANNOTATION_STOP: str(stop)} if stop else {}
+        {names.ANNOTATION_STOP: str(stop)} | draw(stop_times) if stop else {}
     )
     deleted = draw(st.booleans())
     meta = pod.PodMetadata(
@@ -112,7 +117,7 @@ def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
         deletion_timestamp=draw(times) if deleted else None,
         deletion_grace_period_seconds=draw(st.sampled_from([None, 0, 30, 2**62])) if deleted else None,
         labels=identity.pod_labels(NAME, UID, number)
-        | draw(st.sampled_from([{}] * 5 + [{names.LABEL_ATTEMPT: "9" * 60}])),
+        | draw(st.sampled_from([{}] * 5 + [{names.LABEL_ATTEMPT: "9" * 60}, {names.LABEL_TASK_UID: "other"}])),
         annotations=annotations,
         finalizers=draw(st.sampled_from([(names.FINALIZER,), ()])),
         owner_references=draw(
@@ -288,6 +293,13 @@ def observations(draw: st.DrawFn) -> Observed:
         ),
         foreign_pod=draw(st.none() | st.none() | pods(task.exact_pod_name)),
         foreign_task=draw(st.none() | st.just(task)),
+        unlabelled_pod=draw(st.none() | st.none() | pods(task.exact_pod_name)),
+        relabelled=draw(
+            st.none()
+            | st.builds(
+                Relabelled, pod_uid=st.sampled_from(["pod-1", "pod-2"]), at=near, count=st.sampled_from([1, 6, 10**9])
+            )
+        ),
         live_version=draw(st.sampled_from(["", "0"])),
         create_in_doubt_until=draw(st.none() | near),
         pod_events=draw(

@@ -32,13 +32,15 @@ def _settle_step(observed: Observed, step: plan.Step, now: datetime) -> Observed
         case plan.WriteStatus():
             return _replace(observed, task=_replace(observed.task, status=over_the_wire(step.status)), diagnosed_at=now)
         case plan.StopPod():
-            return _change(observed, step.uid, lambda found: _stopped(found, step.reason))
+            return _change(observed, step.uid, lambda found: _stopped(found, step.reason, now))
         case plan.DeletePod():
             if step.reason:
                 observed = _change(observed, step.uid, lambda found: _noted(found, step.reason))
             return _change(observed, step.uid, lambda found: _deleted(found, step.grace_seconds, now))
         case plan.ReleasePod():
             return _change(observed, step.uid, _released)
+        case plan.RestoreLabels():
+            return _relabelled(observed, step)
         case plan.DeleteTask():
             raise Gone
     return _learnt(observed, step, now)
@@ -88,6 +90,16 @@ def new_pod(task: Task, step: plan.CreatePod, now: datetime) -> Pod:
     )
 
 
+def _relabelled(observed: Observed, step: plan.RestoreLabels) -> Observed:
+    """Of a Pod that was read live: from then on the watch follows it."""
+    stray, meta = observed.unlabelled_pod, observed.task.metadata
+    if stray is not None and stray.metadata.uid == step.uid and step.uid not in {p.metadata.uid for p in observed.pods}:
+        observed = _replace(observed, pods=(*observed.pods, stray))
+    labels = identity.pod_labels(meta.name, meta.uid, step.attempt)
+    observed = _replace(observed, unlabelled_pod=None)
+    return _change(observed, step.uid, lambda p: _replace(p, metadata=_replace(p.metadata, labels=labels)))
+
+
 def _created(observed: Observed, step: plan.CreatePod, now: datetime) -> Observed:
     if any(p.metadata.name == step.name for p in observed.pods):
         return observed
@@ -104,8 +116,11 @@ def _noted(found: Pod, reason: str) -> Pod:
     return _replace(found, metadata=_replace(found.metadata, annotations=annotations))
 
 
-def _stopped(found: Pod, reason: str) -> Pod:
-    return _replace(_noted(found, reason), spec=_replace(found.spec, active_deadline_seconds=1))
+def _stopped(found: Pod, reason: str, now: datetime) -> Pod:
+    noted = _noted(found, reason)
+    annotations = {**noted.metadata.annotations, names.ANNOTATION_STOP_TIME: now.isoformat()}
+    metadata = _replace(noted.metadata, annotations=annotations)
+    return _replace(noted, metadata=metadata, spec=_replace(found.spec, active_deadline_seconds=1))
 
 
 def _deleted(found: Pod, grace: int | None, now: datetime) -> Pod | None:

@@ -138,6 +138,7 @@ def test_no_pod_goes_before_its_outcome_is_written(observed: Observed, now: obje
     for step in decide(observed, now, SETTINGS).steps:
         if isinstance(step, plan.WriteStatus):
             counted = step.status.attempt_count
+            over = step.status.phase_is_terminal
         if isinstance(step, plan.ReleasePod) or (isinstance(step, plan.DeletePod) and not step.reason):
             assert over or by_uid[step.uid].attempt <= counted
 

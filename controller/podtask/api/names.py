@@ -27,6 +27,8 @@ LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 
 ANNOTATION_STOP = f"{GROUP}/stop-reason"
 """On a Pod: why the controller stopped it. Written by the PATCH that stops it, so the reason survives a restart."""
+ANNOTATION_STOP_TIME = f"{GROUP}/stop-time"
+"""On a Pod: when the controller asked the kubelet to stop it. A Pod that does not stop is deleted by this time."""
 ANNOTATION_TASK = f"{GROUP}/task"
 """On a Pod: the whole name of its PodTask, by which it is looked up when nothing else is left."""
 ANNOTATION_SPEC_HASH = f"{GROUP}/spec-hash"

@@ -173,8 +173,8 @@ REASONS: dict[Reason, ReasonDoc] = {
         "Remove the field that the message names, or upgrade the controller.",
     ),
     Reason.NAME_CONFLICT: ReasonDoc(
-        "A Pod has the attempt's name, is not this task's, and does not go by itself.",
-        "Remove that Pod, or change template.metadata.name.",
+        "A Pod has the attempt's name, is not this task's (any more), and does not go by itself.",
+        "Remove that Pod, or change template.metadata.name. Leave owner and podtask.dev labels on the task's own Pod.",
     ),
     Reason.SPEC_CHANGED: ReasonDoc(
         "The spec is not the one the first attempt was made from.", "Create a new PodTask instead of editing one."

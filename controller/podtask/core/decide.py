@@ -18,6 +18,7 @@ from . import (
     deadlines,
     diagnosis,
     identity,
+    labels,
     live,
     namesake,
     podspec,
@@ -28,9 +29,12 @@ from . import (
 )
 from .ending import Ending, classify
 from .observed import Attempt, Observed, Pod, Refusal, Task, TaskStatus
-from .plan import ConfirmGone, CreatePod, Note, Plan, ReleasePod, Settings, Step, WriteStatus
+from .plan import ConfirmGone, CreatePod, DeletePod, Note, Plan, ReleasePod, RestoreLabels, Settings, Step, WriteStatus
 
 _LONGEST_REFUSAL_WAIT_SECONDS = 60
+
+_MOST_RELABELLINGS = 6
+"""With twice the pause after each, a Pod has a minute in which its labels do not stay on."""
 
 
 def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
@@ -99,6 +103,10 @@ def pod_name(task: Task, attempt: int) -> str:
 def _without_pod(observed: Observed, others: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:
     """No Pod of the attempt that is due: it vanished, or may not begin yet, or is created now."""
     task = observed.task
+    number = status.number_of_next(task)
+    unlabelled = labels.lost(observed, pod_name(task, number))
+    if unlabelled is not None and labels.attempt_of(task, unlabelled) == number:
+        return _relabel(observed, unlabelled, now)
     vanished = status.live_entry(task)
     if vanished is not None:
         return _vanished(observed, vanished, now)
@@ -135,6 +143,10 @@ def _begin(observed: Observed, others: tuple[Pod, ...], settings: Settings, now:
         return _finish(task, Phase.FAILED, Reason.SPEC_CHANGED, message, now)
     number = status.number_of_next(task)
     name = pod_name(task, number)
+    past = labels.lost(observed, name)
+    if past is not None:
+        # The Pod of an earlier attempt has the name that the user fixed. With its labels on, it is tidied away.
+        return _restore_labels(observed, past, now)
     if taken := _why_name_is_taken(observed, name):
         return _finish(task, Phase.FAILED, Reason.NAME_CONFLICT, taken, now)
     create = _create(observed, number, name, settings, now)
@@ -216,23 +228,72 @@ def _linger(task: Task, pod: Pod, now: datetime) -> Plan:
     )
 
 
+def _relabel(observed: Observed, pod: Pod, now: datetime) -> Plan:
+    """Give the attempt's Pod its labels back. Where they do not stay on, the task ends when it is to, or for that."""
+    task, before = observed.task, observed.relabelled
+    if before is None or before.pod_uid != pod.metadata.uid:
+        return _restore_labels(observed, pod, now)
+    total = deadlines.total(task, now)
+    reason = live.end_wanted(task, total, now)
+    message = deadlines.words(task, reason or "")
+    if reason is None and before.count >= _MOST_RELABELLINGS:
+        reason = Reason.NAME_CONFLICT
+        message = f"Pod {pod.metadata.name} lacks the labels by which it is known; they were put back in vain"
+    if reason is not None:
+        return _give_up(task, pod, reason, message, now)
+    alarm = _join(Plan(wake_at=task.spec.cancel_after), Plan(wake_at=total.at if total else None))
+    return _join(_restore_labels(observed, pod, now), alarm)
+
+
+def _restore_labels(observed: Observed, pod: Pod, now: datetime) -> Plan:
+    """Put our labels back, with twice the pause after each time."""
+    before, uid = observed.relabelled, pod.metadata.uid
+    if before is not None and before.pod_uid == uid:
+        again = clock.later(before.at, min(2 ** min(before.count, 6), _LONGEST_REFUSAL_WAIT_SECONDS))
+        if again > now:
+            return Plan(wake_at=again)
+    number = labels.attempt_of(observed.task, pod)
+    return Plan(steps=(RestoreLabels(attempt=number, name=pod.metadata.name, uid=uid),))
+
+
+def _give_up(task: Task, pod: Pod, reason: Reason, message: str, now: datetime) -> Plan:
+    """End the task, and its Pod first: once the task is over, no watch brings that Pod again."""
+    name, uid = pod.metadata.name, pod.metadata.uid
+    entry = status.live_entry(task) or status.entry(task, pod)
+    written = _stopped(task, msgspec.structs.replace(entry, number=status.number_of_next(task)), reason, message, now)
+    steps = (DeletePod(name=name, uid=uid, reason=reason), WriteStatus(status=written), ReleasePod(name=name, uid=uid))
+    return Plan(steps=steps, notes=_notes(written))
+
+
+def _stopped(task: Task, entry: Attempt, reason: Reason, message: str, now: datetime) -> TaskStatus:
+    """Give the status that records an attempt as stopped, which ends the task."""
+    ended = Ending(outcome=AttemptOutcome.STOPPED, reason=reason, message=message, started_at=entry.start_time)
+    return attempts.conclude(task, entry, ended, None, None, now)
+
+
 def _vanished(observed: Observed, entry: Attempt, now: datetime) -> Plan:
     """A recorded Pod is not in the cache: make sure, then count it. Its finalizer was taken by force."""
-    if any(p.metadata.uid == entry.pod_uid for p in observed.pods):
-        message = f"Pod {entry.pod_name} has lost its owner or its attempt's number, by which it is known"
-        return _finish(observed.task, Phase.FAILED, Reason.NAME_CONFLICT, message, now)
+    task = observed.task
+    reason = live.end_wanted(task, deadlines.total(task, now), now)
+    message = deadlines.words(task, reason or "")
+    known = observed.pods if observed.unlabelled_pod is None else (*observed.pods, observed.unlabelled_pod)
+    found = next((p for p in known if p.metadata.uid == entry.pod_uid), None)
+    if found is not None:
+        # It was taken from the task: it is let be, and what is ours on it is taken off.
+        message = message or f"Pod {entry.pod_name} has lost its owner, by which it is known"
+        written = _stopped(task, entry, reason or Reason.NAME_CONFLICT, message, now)
+        released = (ReleasePod(name=entry.pod_name, uid=entry.pod_uid),) if found.is_held else ()
+        return Plan(steps=(WriteStatus(status=written), *released), notes=_notes(written))
     if entry.pod_uid not in observed.gone_pods:
         return Plan(steps=(ConfirmGone(name=entry.pod_name, uid=entry.pod_uid),))
-    task = observed.task
+    if reason is not None:
+        return _write(_stopped(task, entry, reason, message, now))
     ended = Ending(
         outcome=AttemptOutcome.DISRUPTED,
         reason=Reason.POD_DELETED,
         message=f"Pod {entry.pod_name} is gone without a trace: somebody deleted it and took its finalizer off",
         started_at=entry.start_time,
     )
-    if task.spec.cancel:
-        message = deadlines.words(task, Reason.CANCELLED)
-        ended = msgspec.structs.replace(ended, outcome=AttemptOutcome.STOPPED, reason=Reason.CANCELLED, message=message)
     return _write(attempts.conclude(task, entry, ended, None, None, now))
 
 

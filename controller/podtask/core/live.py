@@ -16,6 +16,9 @@ from .plan import DeletePod, Plan, ReadPodEvents, Settings, Step, StopPod, Write
 _UNREACHABLE_SECONDS = 30
 """A Pod that is still there so long after its grace has a node that does not answer."""
 
+_UNHEEDED_SECONDS = 60
+"""A Pod that is asked to stop, and still runs so long after its grace, has a kubelet that does not do it."""
+
 _EVENTS_AFTER_SECONDS = 10
 """A Pod that its node has for so long and has not begun to start is asked after in its Events."""
 
@@ -26,8 +29,7 @@ def follow(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> P
     if pod.metadata.deletion_timestamp is not None:
         return _terminating(observed, pod, settings, now)
     if pod.is_stopping:
-        # The kubelet's events wake this task; a node that is gone shows as a deletion. No clock runs any more.
-        return _tell_stopping(observed, pod, settings, now)
+        return _stopping(observed, pod, settings, now)
     if pod.stop_reason:
         # The reason was noted and the DELETE did not follow (a restart in between).
         return Plan(steps=(DeletePod(name=pod.metadata.name, uid=pod.metadata.uid, reason=pod.stop_reason),))
@@ -62,6 +64,19 @@ def stop_others(pod: Pod, container: str) -> tuple[Step, ...]:
     return (StopPod(name=pod.metadata.name, uid=pod.metadata.uid, reason=reason),)
 
 
+def escalate(pod: Pod, now: datetime) -> Plan:
+    """Delete a Pod that was asked to stop and does not, a minute after its grace; the noted reason stays on it.
+
+    The time of the request stands on the Pod, where any controller reads it. A Pod that an older one has stopped is
+    without it, and gets it now.
+    """
+    name, uid, reason = pod.metadata.name, pod.metadata.uid, pod.stop_reason
+    if pod.stop_time is None:
+        return Plan(steps=(StopPod(name=name, uid=uid, reason=reason),))
+    at = clock.later(pod.stop_time, pod.spec.termination_grace_period_seconds + _UNHEEDED_SECONDS)
+    return Plan(steps=(DeletePod(name=name, uid=uid, reason=reason),)) if at <= now else Plan(wake_at=at)
+
+
 def force_delete(task: Task, pod: Pod, now: datetime) -> Plan:
     """Give up a Pod on an unreachable node after the time that the user allowed for it, and not before."""
     gone_at, patience = pod.metadata.deletion_timestamp, task.spec.force_delete_pod_after_seconds
@@ -91,6 +106,15 @@ def tell(
     return Plan(steps=(WriteStatus(status=told),))
 
 
+def end_wanted(task: Task, total: deadlines.Deadline | None, now: datetime) -> Reason | None:
+    """Give the wish or limit of the spec that ends the whole task now. To suspend comes before the total time."""
+    if task.spec.cancel:
+        return Reason.CANCELLED
+    if task.spec.cancel_after is not None and task.spec.cancel_after <= now:
+        return Reason.CANCEL_AFTER_REACHED
+    return total.reason if total is not None and total.at <= now and not task.spec.suspend else None
+
+
 def spec_hash(task: Task) -> str:
     """Digest the spec as it stands."""
     return identity.spec_hash(spec_as_dict(task))
@@ -99,15 +123,13 @@ def spec_hash(task: Task) -> str:
 def _stop_reason(
     task: Task, pod: Pod, now: datetime, deadline: deadlines.Deadline | None, total: deadlines.Deadline | None
 ) -> Reason | None:
-    if task.spec.cancel:
-        return Reason.CANCELLED
-    if task.spec.cancel_after is not None and task.spec.cancel_after <= now:
-        return Reason.CANCEL_AFTER_REACHED
+    wanted = end_wanted(task, total, now)
+    if wanted is not None:
+        return wanted
     if task.spec.suspend:
         return Reason.SUSPENDED
-    for due in (total, deadline):
-        if due is not None and due.at <= now:
-            return due.reason
+    if deadline is not None and deadline.at <= now:
+        return deadline.reason
     found = diagnosis.diagnose(pod)
     return found.reason if found is not None and found.is_fatal else None
 
@@ -169,6 +191,24 @@ def _events_due_at(observed: Observed, pod: Pod, now: datetime) -> datetime | No
     if read is not None and read.pod_uid == pod.metadata.uid:
         return read.again_at
     return clock.later(scheduled, _EVENTS_AFTER_SECONDS)
+
+
+def _stopping(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:
+    """Asked to stop, and not deleted: the kubelet is at work on it, or does not do it."""
+    escalated = escalate(pod, now)
+    if escalated.wake_at is not None:
+        stopping = _tell_stopping(observed, pod, settings, now)
+        return Plan(steps=stopping.steps, wake_at=min(stopping.wake_at or escalated.wake_at, escalated.wake_at))
+    task = observed.task
+    if pod.stop_time is None or task.status.reason == Reason.NODE_UNREACHABLE:
+        return escalated
+    message = (
+        f"Pod {pod.metadata.name} was asked to stop at {pod.stop_time:%Y-%m-%dT%H:%M:%SZ} and runs on after its grace"
+        f" of {pod.spec.termination_grace_period_seconds} s: it is deleted; node {pod.spec.node_name} may be"
+        " unreachable"
+    )
+    told = status.told(task, task.status.phase, Reason.NODE_UNREACHABLE, message, pod)
+    return Plan(steps=(WriteStatus(status=told), *escalated.steps))
 
 
 def _tell_stopping(observed: Observed, pod: Pod, settings: Settings, now: datetime) -> Plan:

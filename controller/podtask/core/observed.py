@@ -229,6 +229,14 @@ class Refusal(View, frozen=True):
     """How many creates in a row were refused."""
 
 
+class Relabelled(View, frozen=True):
+    """How often a Pod was given our labels back, and when last."""
+
+    pod_uid: str
+    at: datetime
+    count: int
+
+
 class ResultLog(View, frozen=True):
     """What reading the sidecar's log gave: the log, or why it could not be had."""
 
@@ -266,6 +274,9 @@ class Observed(View, frozen=True):
     """The PodTask that it says it belongs to, where that is known."""
     gone_pods: frozenset[str] = frozenset()
     """Uids of Pods that a live read has shown to be gone."""
+    unlabelled_pod: Pod | None = None
+    """What a live read has found under the attempt's name, and the watch does not follow: it lacks our labels."""
+    relabelled: Relabelled | None = None
     live_version: str = ""
     """The resourceVersion that the last live read of a Pod has given."""
     pod_events: PodEvents | None = None

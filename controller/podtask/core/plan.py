@@ -54,6 +54,14 @@ class ReleasePod(Step, frozen=True):
     uid: str
 
 
+class RestoreLabels(Step, frozen=True):
+    """Put our labels back on the Pod of an attempt: the watch follows only what has them."""
+
+    attempt: int
+    name: str
+    uid: str
+
+
 class ConfirmGone(Step, frozen=True):
     """Read a Pod live: a cache that does not have it is no proof that it is gone."""
 
@@ -129,7 +137,15 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def json_merge_patch(status: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
-    """Give the smallest merge patch (RFC 7386) that turns `current` into `status`, on the first level."""
-    changed = {key: value for key, value in status.items() if current.get(key) != value}
-    changed.update({key: None for key in current if key not in status})
-    return changed
+    """Give the smallest merge patch (RFC 7386) that turns `current` into `status`; neither has nulls."""
+    changes: dict[str, Any] = {key: None for key in current if key not in status}
+    for key, value in status.items():
+        before = current.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            # An object in a patch is merged into what is there, not put in its place.
+            inner = json_merge_patch(value, before)
+            if inner:
+                changes[key] = inner
+        elif value != before:
+            changes[key] = value
+    return changes

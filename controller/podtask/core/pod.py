@@ -207,6 +207,15 @@ class Pod(View, frozen=True):
         return self.metadata.annotations.get(names.ANNOTATION_STOP, "")
 
     @property
+    def stop_time(self) -> datetime | None:
+        """When the kubelet was asked to stop this Pod, by the controller's clock; None where no such time is noted."""
+        try:
+            noted = datetime.fromisoformat(self.metadata.annotations.get(names.ANNOTATION_STOP_TIME, ""))
+        except ValueError:
+            return None
+        return noted if noted.tzinfo is not None else None
+
+    @property
     def is_stopping(self) -> bool:
         """Whether a request to stop it has arrived. The reason alone is no request: a DELETE notes it beforehand."""
         if self.metadata.deletion_timestamp is not None:

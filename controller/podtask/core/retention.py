@@ -9,7 +9,7 @@ from datetime import datetime
 from ..api import names
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import Phase, PodRetention
-from . import clock, ending, status
+from . import clock, ending, live, status
 from .observed import Attempt, Observed, Pod, Task
 from .plan import DeletePod, DeleteTask, Plan, ReleasePod, Settings, Step, StopPod
 
@@ -19,7 +19,9 @@ def tidy(observed: Observed, pods: tuple[Pod, ...], settings: Settings, now: dat
     steps: list[Step] = []
     wakes: list[datetime] = []
     for pod in pods:
-        steps += _stop(observed.task, pod)
+        stopped = _stop(observed.task, pod, now)
+        steps += stopped.steps
+        wakes += [stopped.wake_at] if stopped.wake_at else []
         if pod.is_held:
             steps.append(ReleasePod(name=pod.metadata.name, uid=pod.metadata.uid))
         at = _delete_at(observed.task, pod, settings, now)
@@ -65,17 +67,20 @@ def release_with_task(observed: Observed, pods: tuple[Pod, ...], now: datetime) 
     return Plan(wake_at=until) if until is not None and until > now else release_all(pods)
 
 
-def _stop(task: Task, pod: Pod) -> list[Step]:
+def _stop(task: Task, pod: Pod, now: datetime) -> Plan:
     """Stop what still runs in a Pod whose attempt is over: its other containers, or a second life nobody asked for."""
-    if pod.is_terminal or pod.is_stopping:
-        return []
+    if pod.is_terminal or pod.metadata.deletion_timestamp is not None:
+        return Plan()
+    if pod.is_stopping:
+        return live.escalate(pod, now)
     statuses = {s.name: s for s in pod.status.container_statuses}
     running = [c.name for c in pod.spec.containers if (s := statuses.get(c.name)) is None or s.state.terminated is None]
     if not running:
-        return []
+        return Plan()
+    name, uid, reason = pod.metadata.name, pod.metadata.uid, Reason.MAIN_CONTAINER_ENDED
     if ending.has_started(pod, task.spec.container_name):
-        return [StopPod(name=pod.metadata.name, uid=pod.metadata.uid, reason=Reason.MAIN_CONTAINER_ENDED)]
-    return [DeletePod(name=pod.metadata.name, uid=pod.metadata.uid, reason=Reason.MAIN_CONTAINER_ENDED)]
+        return Plan(steps=(StopPod(name=name, uid=uid, reason=reason),))
+    return Plan(steps=(DeletePod(name=name, uid=uid, reason=reason),))
 
 
 def keeps(task: Task, pod: Pod) -> bool:

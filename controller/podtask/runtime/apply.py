@@ -15,8 +15,8 @@ import orjson
 
 from ..api import names
 from ..api.reasons import Reason
-from ..core import clock, plan, podspec
-from ..core.observed import Observed, Pod, PodEvent, PodEvents, Refusal, ResultLog, Task
+from ..core import clock, identity, plan, podspec
+from ..core.observed import Observed, Pod, PodEvent, PodEvents, Refusal, Relabelled, ResultLog, Task
 from ..kube import backoff, errors
 from ..kube import clock as kube_clock
 from ..kube.client import POD_EVENTS, PODS, Client, PatchType
@@ -30,6 +30,9 @@ _LOG_LIMIT_BYTES = 4 * 1024 * 1024
 """A result of 512 kB that does not compress is 700 kB in the log; a sidecar that was restarted may write it twice."""
 
 _MOST_EVENTS = 100
+
+_RELABELLING_COUNTS_SECONDS = 600
+"""Labels that stayed on for so long were taken off anew, and not by what takes them off each time."""
 
 _EVENTS_AGAIN_SECONDS = 60.0
 
@@ -80,7 +83,14 @@ class Applier:
         self._event_reads = Ration(time_source)
 
     async def apply(self, observed: Observed, step: plan.Step) -> None:
-        """Carry out one step. Raises `Outdated` or `errors.ApiError`."""
+        """Carry out one step. Raises `Outdated`, `CacheBehind` or `errors.ApiError`."""
+        try:
+            await self._apply(observed, step)
+        except CacheBehind:
+            self._memories.peek(observed.task.metadata.uid).unlabelled_pod = None  # read before, and no news any more
+            raise
+
+    async def _apply(self, observed: Observed, step: plan.Step) -> None:
         task = observed.task
         match step:
             case plan.CreatePod():
@@ -93,6 +103,8 @@ class Applier:
                 await self._delete_pod(observed, step)
             case plan.ReleasePod():
                 await self.release_pod(task.metadata.namespace, step)
+            case plan.RestoreLabels():
+                await self._restore_labels(task, step)
             case plan.ConfirmGone() | plan.ReadPod() | plan.ReadPodEvents() | plan.ReadResultLog():
                 await self._learn(task, step)
             case plan.DeleteTask():
@@ -130,9 +142,13 @@ class Applier:
             pod = decode_pod(await self._api.get(PODS, namespace, name))
         except errors.NotFound:
             return None
+        self._take_in(pod)
+        return pod
+
+    def _take_in(self, pod: Pod) -> None:
+        """Put a Pod into the cache where the watch follows it too: another would stay there as it is now."""
         if names.LABEL_TASK_UID in pod.metadata.labels:
             self._objects.put_pod(pod)
-        return pod
 
     async def release_pod(self, namespace: str, step: plan.ReleasePod) -> None:
         """Take our finalizer off, wherever the Pod stands. A wrong uid is a Conflict: that Pod is another one."""
@@ -172,7 +188,7 @@ class Applier:
             )
             return
         memory.refusal = memory.foreign_pod = None
-        self._objects.put_pod(decode_pod(reply))
+        self._take_in_ours(task, decode_pod(reply))
 
     def _end_of_doubt(self) -> datetime:
         """Give the time by which a create without an answer is carried out, or never will be."""
@@ -183,13 +199,39 @@ class Applier:
         pod = await self.read_pod(task.metadata.namespace, step.name)
         if pod is None:
             raise Outdated
-        if pod.is_owned_by(task.metadata.uid) and pod.attempt == step.attempt:
-            self._memories.of(task.metadata.uid).refusal = None
-        elif not pod.is_owned_by(task.metadata.uid):
-            memory = self._memories.of(task.metadata.uid)
+        memory = self._memories.of(task.metadata.uid)
+        if pod.is_owned_by(task.metadata.uid):
+            memory.refusal = None
+            self._take_in_ours(task, pod)
+        else:
             memory.foreign_pod = pod
             words = f"Pod {step.name} of PodTask {pod.task_name} still has the name"
             memory.refusal = _refusal(memory.refusal, step.attempt, 409, "AlreadyExists", words, self._now())
+
+    async def _restore_labels(self, task: Task, step: plan.RestoreLabels) -> None:
+        """Whoever takes them off may do it again, and a webhook at once: it is counted, and tried ever less often."""
+        meta, memory = task.metadata, self._memories.of(task.metadata.uid)
+        labels = identity.pod_labels(meta.name, meta.uid, step.attempt)
+        refused: errors.ApiError | None = None
+        try:
+            pod = await self._patch_pod(
+                meta.namespace, step.name, {"metadata": {"uid": step.uid, "labels": labels}}, PatchType.MERGE
+            )
+        except errors.ApiError as error:
+            if not _is_refusal(error):
+                raise
+            refused = error
+        else:
+            self._take_in_ours(task, pod)
+        memory.relabelled = _relabelled(memory.relabelled, step.uid, self._now())
+        about = {"task": f"{meta.namespace}/{meta.name}", "pod": step.name, "times": memory.relabelled.count}
+        _log.warning("a Pod has lost our labels; put back", extra={**about, "error": repr(refused) if refused else ""})
+
+    def _take_in_ours(self, task: Task, pod: Pod) -> None:
+        """Take in the Pod of a task: into the cache where the watch follows it, else beside it."""
+        self._take_in(pod)
+        is_followed = pod.metadata.labels.get(names.LABEL_TASK_UID) == task.metadata.uid
+        self._memories.of(task.metadata.uid).unlabelled_pod = None if is_followed else pod
 
     async def _write_status(self, task: Task, step: plan.WriteStatus) -> None:
         meta = task.metadata
@@ -222,7 +264,9 @@ class Applier:
         self._objects.put_task(written)
 
     async def _stop_pod(self, observed: Observed, step: plan.StopPod) -> None:
-        body = {"metadata": _stop_note(observed, step.uid, step.reason), "spec": {"activeDeadlineSeconds": 1}}
+        note = _stop_note(observed, step.uid, step.reason)
+        note["annotations"][names.ANNOTATION_STOP_TIME] = f"{self._now():%Y-%m-%dT%H:%M:%SZ}"
+        body = {"metadata": note, "spec": {"activeDeadlineSeconds": 1}}
         await self._patch_pod(observed.task.metadata.namespace, step.name, body, PatchType.MERGE)
 
     async def _delete_pod(self, observed: Observed, step: plan.DeletePod) -> None:
@@ -234,7 +278,7 @@ class Applier:
             self._api.delete(PODS, namespace, step.name, uid=step.uid, grace_seconds=step.grace_seconds)
         )
 
-    async def _patch_pod(self, namespace: str, name: str, body: dict[str, Any], patch_type: PatchType) -> None:
+    async def _patch_pod(self, namespace: str, name: str, body: dict[str, Any], patch_type: PatchType) -> Pod:
         try:
             reply = await self._api.patch(PODS, namespace, name, orjson.dumps(body), patch_type)
         except errors.NotFound as error:
@@ -249,13 +293,18 @@ class Applier:
             if pod is None or pod.metadata.uid != body["metadata"]["uid"]:
                 raise CacheBehind from error
             raise Outdated from error
-        self._objects.put_pod(decode_pod(reply))
+        patched = decode_pod(reply)
+        self._take_in(patched)
+        return patched
 
     async def _confirm_gone(self, task: Task, step: plan.ConfirmGone) -> None:
         pod = await self.read_pod(task.metadata.namespace, step.name)
         if pod is not None and pod.metadata.uid == step.uid:
-            raise Outdated
-        self._memories.of(task.metadata.uid).gone_pods |= {step.uid}
+            self._take_in_ours(task, pod)
+            return
+        memory = self._memories.of(task.metadata.uid)
+        memory.gone_pods |= {step.uid}
+        memory.unlabelled_pod = None
 
     async def _read_live(self, task: Task, step: plan.ReadPod) -> None:
         pod = await self.read_pod(task.metadata.namespace, step.name)
@@ -318,6 +367,12 @@ def _stop_note(observed: Observed, uid: str, reason: str) -> dict[str, Any]:
 def _refusal(before: Refusal | None, attempt: int, code: int, reason: str, message: str, at: datetime) -> Refusal:
     count = before.count + 1 if before is not None and before.attempt == attempt else 1
     return Refusal(attempt=attempt, code=code, reason=reason, message=message, at=at, count=count)
+
+
+def _relabelled(before: Relabelled | None, uid: str, at: datetime) -> Relabelled:
+    """Count once more; a time long ago is another story."""
+    counts = before is not None and before.pod_uid == uid and clock.later(before.at, _RELABELLING_COUNTS_SECONDS) > at
+    return Relabelled(pod_uid=uid, at=at, count=before.count + 1 if before is not None and counts else 1)
 
 
 async def _await_deletion(request: Awaitable[None]) -> None:

@@ -7,7 +7,7 @@ task runs or is over: of those that run there may be very many, for very long.
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..core.observed import Pod, PodEvents, Refusal, ResultLog
+from ..core.observed import Pod, PodEvents, Refusal, Relabelled, ResultLog
 
 
 @dataclass(slots=True)
@@ -17,6 +17,8 @@ class Memory:
     refusal: Refusal | None = None
     foreign_pod: Pod | None = None
     gone_pods: frozenset[str] = frozenset()
+    unlabelled_pod: Pod | None = None
+    relabelled: Relabelled | None = None
     live_version: str = ""
     pod_events: PodEvents | None = None
     result_log: ResultLog | None = None

@@ -174,6 +174,8 @@ class Reconciler:
             foreign_pod=memory.foreign_pod,
             foreign_task=self._owner_of(memory.foreign_pod),
             gone_pods=memory.gone_pods,
+            unlabelled_pod=memory.unlabelled_pod,
+            relabelled=memory.relabelled,
             live_version=memory.live_version,
             pod_events=memory.pod_events,
             result_log=memory.result_log,

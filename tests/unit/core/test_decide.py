@@ -8,7 +8,7 @@ import pytest
 from podtask.api import names
 from podtask.core import clock, plan
 from podtask.core.decide import decide, decide_orphans
-from podtask.core.observed import Observed, PodEvent, PodEvents, Refusal
+from podtask.core.observed import Observed, PodEvent, PodEvents, Refusal, Relabelled
 from podtask.core.pod import OwnerReference, Written
 from tests.builders import (
     MadePod,
@@ -40,6 +40,10 @@ def refused(message: str = "exceeded quota: q", code: int = 403, seconds: float 
     return Refusal(attempt=1, code=code, reason="", message=message, at=at(seconds), count=count)
 
 
+def relabelled(count: int, uid: str = "pod-1", seconds: float = 5) -> Relabelled:
+    return Relabelled(pod_uid=uid, at=at(seconds), count=count)
+
+
 def brief(step: plan.Step) -> object:
     """A status write as (phase, reason); any other step as itself."""
     return (str(step.status.phase), str(step.status.reason)) if isinstance(step, plan.WriteStatus) else step
@@ -65,11 +69,20 @@ def running(**fields: Any) -> MadeTask:
     )
 
 
+def fixed() -> MadeTask:
+    """A second attempt is due, and has the first one's name."""
+    template = {"metadata": {"name": "fixed"}}
+    return retrying(template=template).attempts(make_attempt(pod_name="fixed"))
+
+
 def gated() -> MadeTask:
     entry = make_live_attempt(start_time=None)
     return make_task().status(phase="Pending", reason="SchedulingGated", attempts=(entry,))
 
 
+RESTORE = plan.RestoreLabels(attempt=1, name=POD, uid=UID)
+RESTORE_FIXED = plan.RestoreLabels(attempt=1, name="fixed", uid=UID)
+UNLABELLED = make_pod().running().metadata(labels={}).build()
 ENDED = make_pod().running().exit(0)
 FINISHED = ENDED.phase("Succeeded").released()
 FAILED = make_pod().running().exit(1).phase("Failed").released()
@@ -211,12 +224,26 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         .observe(make_pod().running().stopped("RunDeadlineExceeded").released()),
         40,
         [],
-        None,
+        90,
     ),
     "never beside the old Pod": (
         retrying().observe(make_pod().running().stopped("RunDeadlineExceeded").released()),
         40,
         [("Pending", "PodTerminating")],
+        90,
+    ),
+    "an old Pod that does not stop is deleted": (
+        retrying()
+        .status(reason="PodTerminating")
+        .observe(make_pod().running().stopped("RunDeadlineExceeded").released()),
+        90,
+        [delete("RunDeadlineExceeded")],
+        None,
+    ),
+    "an old Pod that goes already is left alone": (
+        done().observe(make_pod().running().stopped("RunDeadlineExceeded").deleted(50).released()),
+        90,
+        [],
         None,
     ),
     "a finished Pod of the last attempt is no obstacle": (retrying().observe(FAILED), 30, [RETRY_2], 70),
@@ -283,16 +310,52 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         None,
     ),
     "cancelled before it started": (make_task(cancel=True).observe(make_pod()), 5, [delete("Cancelled")], None),
-    "a stop under way is told and not repeated, and no clock spins": (
+    "a stop under way is told and not repeated": (
         running(cancel=True, deadlines={"runSeconds": 1}).observe(LIVE.stopped("Cancelled")),
         50,
         [("Running", "Stopping")],
-        None,
+        90,
+    ),
+    "and told once it has lasted": (
+        running(cancel=True).observe(LIVE.stopped("Cancelled"), diagnosed_at=at(48)),
+        50,
+        [],
+        53,
     ),
     "a stop for a reason that is nobody's wish is not told": (
         running().observe(LIVE.stopped("MainContainerEnded")),
         50,
         [],
+        90,
+    ),
+    "a stop that nothing came of is reported, and the Pod deleted": (
+        running(cancel=True).observe(LIVE.stopped("Cancelled", 5)),
+        95,
+        [("Running", "NodeUnreachable"), delete("Cancelled")],
+        None,
+    ),
+    "a second before it has its time": (
+        running(cancel=True).status(reason="Stopping").observe(LIVE.stopped("Cancelled", 5), diagnosed_at=at(90)),
+        94,
+        [],
+        95,
+    ),
+    "reported and not deleted (a restart in between), it is deleted": (
+        running(cancel=True).status(reason="NodeUnreachable").observe(LIVE.stopped("Cancelled", 5)),
+        99,
+        [delete("Cancelled")],
+        None,
+    ),
+    "a longer grace is waited for": (
+        running().observe(LIVE.spec(termination_grace_period_seconds=600).stopped("MainContainerEnded")),
+        600,
+        [],
+        660,
+    ),
+    "one that an older controller has stopped gets its time now": (
+        running(cancel=True).observe(LIVE.stopped("Cancelled", None)),
+        500,
+        [stop("Cancelled")],
         None,
     ),
     "a DELETE that was noted and not sent is sent": (
@@ -508,20 +571,139 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         [("Failed", "ScheduleDeadlineExceeded")],
         None,
     ),
-    "a Pod without its number has the name": (
+    "a Pod without its number gets it back": (
         make_task().observe(make_pod().metadata(labels={})),
         1,
-        [("Failed", "NameConflict")],
+        [RESTORE],
         None,
     ),
-    "a recorded Pod lost its number": (
-        running().observe(LIVE.metadata(labels={})),
+    "a recorded Pod lost its number": (running().observe(LIVE.metadata(labels={})), 5, [RESTORE], None),
+    "a Pod of ours that is not watched gets its labels back": (
+        make_task(cancel=True, deadlines={"totalSeconds": 2}).observe(unlabelled_pod=UNLABELLED),
+        5,
+        [RESTORE],
+        None,
+    ),
+    "a recorded one as well": (running().observe(unlabelled_pod=UNLABELLED), 5, [RESTORE], None),
+    "what is watched is newer than what was read": (
+        running().observe(LIVE, unlabelled_pod=UNLABELLED),
+        5,
+        [],
+        None,
+    ),
+    "in another namespace it is none of ours": (
+        make_task().observe(unlabelled_pod=make_pod().metadata(labels={}, namespace="other").build()),
+        5,
+        [CREATE],
+        None,
+    ),
+    "labels taken off again are put back later": (
+        running().observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(2)),
+        8,
+        [],
+        9,
+    ),
+    "no later than a clock that ends the task": (
+        running(cancel_after="2026-01-01T00:00:08Z", deadlines={"totalSeconds": 7}).observe(
+            unlabelled_pod=UNLABELLED, relabelled=relabelled(2)
+        ),
+        6,
+        [],
+        7,
+    ),
+    "and then they are": (running().observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(2)), 9, [RESTORE], None),
+    "of another Pod they were not taken yet": (
+        running().observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(2, "pod-0")),
+        8,
+        [RESTORE],
+        None,
+    ),
+    "labels that do not stay on end the task": (
+        running().observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(6)),
+        8,
+        [delete("NameConflict"), ("Failed", "NameConflict"), RELEASE],
+        None,
+    ),
+    "before the first status too": (
+        make_task().observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(6)),
+        8,
+        [delete("NameConflict"), ("Failed", "NameConflict"), RELEASE],
+        None,
+    ),
+    "a cancellation waits for no labels": (
+        running(cancel=True).observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(1)),
+        6,
+        [delete("Cancelled"), ("Cancelled", "Cancelled"), RELEASE],
+        None,
+    ),
+    "nor does cancelAfter": (
+        make_task(cancel_after="2026-01-01T00:00:04Z").observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(1)),
+        6,
+        [delete("CancelAfterReached"), ("Cancelled", "CancelAfterReached"), RELEASE],
+        None,
+    ),
+    "nor the total time": (
+        running(deadlines={"totalSeconds": 5}).observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(1)),
+        6,
+        [delete("TotalDeadlineExceeded"), ("Failed", "TotalDeadlineExceeded"), RELEASE],
+        None,
+    ),
+    "a recorded Pod was taken from the task": (
+        running().observe(LIVE.metadata(owner_references=())),
+        5,
+        [("Failed", "NameConflict"), RELEASE],
+        None,
+    ),
+    "with its labels, and its finalizer": (
+        running().observe(unlabelled_pod=make_pod().metadata(labels={}, owner_references=(), finalizers=()).build()),
         5,
         [("Failed", "NameConflict")],
         None,
     ),
+    "taken from a task that was cancelled": (
+        running(cancel=True).observe(LIVE.metadata(owner_references=())),
+        5,
+        [("Cancelled", "Cancelled"), RELEASE],
+        None,
+    ),
+    "the Pod of an earlier attempt has the fixed name and no labels": (
+        fixed().observe(unlabelled_pod=make_pod(name="fixed").metadata(labels={}).build()),
+        40,
+        [RESTORE_FIXED],
+        None,
+    ),
+    "which is put back with pauses": (
+        fixed().observe(
+            unlabelled_pod=make_pod(name="fixed").metadata(labels={}).build(), relabelled=relabelled(9, seconds=39)
+        ),
+        40,
+        [],
+        99,
+    ),
+    "an unrecorded Pod of a fixed name is the due attempt's": (
+        fixed().observe(make_pod(7, name="fixed")),
+        40,
+        [plan.RestoreLabels(attempt=2, name="fixed", uid="pod-7")],
+        None,
+    ),
+    "or that of a late create, which its number tells": (
+        fixed().observe(make_pod(name="fixed").metadata(uid="late")),
+        40,
+        [
+            ("Pending", "PodTerminating"),
+            plan.DeletePod(name="fixed", uid="late", reason="MainContainerEnded"),
+            plan.ReleasePod(name="fixed", uid="late"),
+        ],
+        None,
+    ),
     "a recorded Pod is not in the cache": (running().observe(), 5, [plan.ConfirmGone(name=POD, uid=UID)], None),
     "and is gone indeed": (running().observe(gone_pods=frozenset({UID})), 5, [("Pending", "Backoff")], None),
+    "gone, and out of time": (
+        running(deadlines={"totalSeconds": 5}).observe(gone_pods=frozenset({UID})),
+        5,
+        [("Failed", "TotalDeadlineExceeded")],
+        None,
+    ),
     "gone, and cancelled": (
         running(cancel=True).observe(gone_pods=frozenset({UID})),
         5,
