@@ -257,11 +257,14 @@ def _restore_labels(observed: Observed, pod: Pod, now: datetime) -> Plan:
 
 
 def _give_up(task: Task, pod: Pod, reason: Reason, message: str, now: datetime) -> Plan:
-    """End the task, and its Pod first: once the task is over, no watch brings that Pod again."""
+    """End the task, and its Pod first: once the task is over, no watch brings that Pod again.
+
+    The reason is not noted on the Pod: what takes labels off, or refuses them, may refuse that too.
+    """
     name, uid = pod.metadata.name, pod.metadata.uid
     entry = status.live_entry(task) or status.entry(task, pod)
     written = _stopped(task, msgspec.structs.replace(entry, number=status.number_of_next(task)), reason, message, now)
-    steps = (DeletePod(name=name, uid=uid, reason=reason), WriteStatus(status=written), ReleasePod(name=name, uid=uid))
+    steps = (DeletePod(name=name, uid=uid), WriteStatus(status=written), ReleasePod(name=name, uid=uid))
     return Plan(steps=steps, notes=_notes(written))
 
 

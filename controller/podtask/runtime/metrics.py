@@ -79,6 +79,12 @@ RECONCILE = Metric(
     ("outcome",),
     _FAST,
 )
+UNSETTLED = Metric(
+    "podtask_unsettled_total",
+    Kind.COUNTER,
+    "Passes over a task that ended with more to do than one pass does. A few are others' changes at the same moment;"
+    " a task that adds to it time and again is named in the log.",
+)
 REQUEST = Metric(
     "podtask_request_seconds",
     Kind.HISTOGRAM,
@@ -124,6 +130,7 @@ TABLE = (
     MEMORY_BLOCKS,
     BUILD,
     RECONCILE,
+    UNSETTLED,
     REQUEST,
     REQUESTS,
     STAGE,
@@ -194,6 +201,7 @@ class Metrics:
         reconcile, stage = self._histogram(RECONCILE), self._histogram(STAGE)
         self._reconcile: dict[str, _Observe] = {o: reconcile.labels(o).observe for o in ("done", "retry", "error")}
         self._stage: dict[str, _Observe] = {s: stage.labels(s).observe for s in ("create", "start", "run", "record")}
+        self._unsettled = self._counter(UNSETTLED)
         self._attempts = self._counter(ATTEMPTS)
         self._finished = self._counter(FINISHED)
         self._results = self._histogram(RESULT)
@@ -231,6 +239,10 @@ class Metrics:
     def reconciled(self, outcome: str, seconds: float) -> None:
         """See `reconciler.Observer`."""
         self._reconcile[outcome](seconds)
+
+    def unsettled(self) -> None:
+        """See `reconciler.Observer`."""
+        self._unsettled.inc()
 
     def task_changed(self, old: Task | None, new: Task | None) -> None:
         """See `cluster.Observer`."""

@@ -29,8 +29,17 @@ _SHORTEST_WAIT_SECONDS = 0.05
 it waits for would never be heard."""
 
 
+_UNSETTLED_BEFORE_LOGGED = 3
+"""Once may be a busy moment: others change the objects while we work on them."""
+
+
 class Unsettled(Exception):
     """Many decisions in a row, and more to do: come back with a growing pause, so that others get their turn."""
+
+    def __init__(self, decided: plan.Plan) -> None:
+        """`decided` is the last plan."""
+        super().__init__(", ".join(type(step).__name__ for step in decided.steps))
+        self.decided = decided
 
 
 class Cache(Protocol):
@@ -62,6 +71,10 @@ class Observer(Protocol):
 
     def reconciled(self, outcome: str, seconds: float) -> None:
         """One pass over one task is over: done, retry or error."""
+        ...
+
+    def unsettled(self) -> None:
+        """A pass over one task ended with more to do than one pass does."""
         ...
 
     def pod_created(self, uid: str) -> None:
@@ -115,8 +128,11 @@ class Reconciler:
                 await self.reconcile(key)
                 self._queue.forget(key)
                 outcome = "done"
-            except (CacheBehind, Unsettled):
+            except CacheBehind:
                 self._queue.retry(key)
+                outcome = "retry"
+            except Unsettled as unsettled:
+                self._note_unsettled(key, unsettled, self._queue.retry(key))
                 outcome = "retry"
             except errors.NotLeader:
                 self._queue.retry(key)  # where we lead again before it comes round; else all workers are about to end
@@ -136,6 +152,7 @@ class Reconciler:
 
     async def reconcile(self, key: str) -> None:
         """Do everything for one task that can be done now. Raises `errors.ApiError`, `CacheBehind` or `Unsettled`."""
+        decided = plan.Plan()
         for _ in range(_DECISIONS_AT_ONCE):
             self._queue.caught_up(key)
             observed = self._observe(key)
@@ -156,7 +173,15 @@ class Reconciler:
                 # The reply to a DELETE is not kept; the watch tells how it went, and wakes this task.
                 self._wake(key, decided)
                 return
-        raise Unsettled
+        raise Unsettled(decided)
+
+    def _note_unsettled(self, key: str, unsettled: Unsettled, delay: float) -> None:
+        """Count every pass without rest, and log those that are one of several in a row: no state may hide there."""
+        if self._observer is not None:
+            self._observer.unsettled()
+        if self._queue.failures(key) >= _UNSETTLED_BEFORE_LOGGED:
+            about = {"planned": str(unsettled), "passes": self._queue.failures(key), "retry_seconds": round(delay, 2)}
+            _log.warning("a task does not come to rest", extra={**self._name(key), **about})
 
     def _observe(self, key: str) -> Observed | None:
         task = self._cache.task(key)

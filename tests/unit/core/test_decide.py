@@ -621,31 +621,31 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
     "labels that do not stay on end the task": (
         running().observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(6)),
         8,
-        [delete("NameConflict"), ("Failed", "NameConflict"), RELEASE],
+        [delete(), ("Failed", "NameConflict"), RELEASE],
         None,
     ),
     "before the first status too": (
         make_task().observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(6)),
         8,
-        [delete("NameConflict"), ("Failed", "NameConflict"), RELEASE],
+        [delete(), ("Failed", "NameConflict"), RELEASE],
         None,
     ),
     "a cancellation waits for no labels": (
         running(cancel=True).observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(1)),
         6,
-        [delete("Cancelled"), ("Cancelled", "Cancelled"), RELEASE],
+        [delete(), ("Cancelled", "Cancelled"), RELEASE],
         None,
     ),
     "nor does cancelAfter": (
         make_task(cancel_after="2026-01-01T00:00:04Z").observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(1)),
         6,
-        [delete("CancelAfterReached"), ("Cancelled", "CancelAfterReached"), RELEASE],
+        [delete(), ("Cancelled", "CancelAfterReached"), RELEASE],
         None,
     ),
     "nor the total time": (
         running(deadlines={"totalSeconds": 5}).observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(1)),
         6,
-        [delete("TotalDeadlineExceeded"), ("Failed", "TotalDeadlineExceeded"), RELEASE],
+        [delete(), ("Failed", "TotalDeadlineExceeded"), RELEASE],
         None,
     ),
     "a recorded Pod was taken from the task": (

@@ -124,6 +124,11 @@ def test_reconciles(watch: Watch, outcome: str) -> None:
     assert watch.values()[f'podtask_reconcile_seconds_sum{{outcome="{outcome}"}}'] == pytest.approx(0.003)
 
 
+def test_passes_without_rest(watch: Watch) -> None:
+    watch.metrics.unsettled()
+    assert watch.values()["podtask_unsettled_total"] == 1
+
+
 def stage(watch: Watch, name: str) -> tuple[float, float]:
     values = watch.values()
     return values[f'podtask_stage_seconds_count{{stage="{name}"}}'], values[

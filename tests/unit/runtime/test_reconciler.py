@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from podtask.core import identity, plan
-from podtask.core.observed import Metadata, Observed, Pod, Task
+from podtask.core.observed import Metadata, Observed, Pod, Task, TaskStatus
 from podtask.core.plan import Plan
 from podtask.runtime import reconciler
 from podtask.runtime.memory import Memories
@@ -47,7 +47,25 @@ class World:
         return self.plans.pop(0) if self.plans else Plan()
 
 
-async def run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+class Passes:
+    """Counts what the reconciler says about its passes."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+        self.unsettled_count = 0
+
+    def reconciled(self, outcome: str, seconds: float) -> None:
+        self.outcomes.append(outcome)
+
+    def unsettled(self) -> None:
+        self.unsettled_count += 1
+
+    def pod_created(self, uid: str) -> None: ...
+
+    def status_written(self, task: Task, status: TaskStatus) -> None: ...
+
+
+async def run(world: World, monkeypatch: pytest.MonkeyPatch, observer: Passes | None = None) -> None:
     monkeypatch.setattr(reconciler, "decide", world.decide)
     made = reconciler.Reconciler(
         cache=world,
@@ -59,6 +77,7 @@ async def run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         settings=plan.Settings(),
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
         reads_live=lambda: False,
+        observer=observer,
     )
     world.queue.add(TASK.key)
     working = asyncio.create_task(made.work())
@@ -88,6 +107,18 @@ async def test_what_changes_behind_the_last_look_is_looked_at(monkeypatch: pytes
     world = World(Plan(steps=(WRITE, plan.DeletePod(name="p", uid="x"))))
     await run(world, monkeypatch)
     assert world.judged == 2
+
+
+async def test_a_task_that_does_not_come_to_rest_is_counted_and_from_the_third_time_on_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A state without an exit is not to be found by its requests alone."""
+    passes = Passes()
+    world = World(*(Plan(steps=(WRITE,)) for _ in range(4 * 8)))
+    await run(world, monkeypatch, passes)
+    assert (passes.outcomes, passes.unsettled_count) == (["retry"] * 4 + ["done"], 4)
+    said = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [(r.task, r.planned, r.passes) for r in said] == [("n/t", "ReleasePod", n) for n in (3, 4)]  # type: ignore[attr-defined]
 
 
 async def test_a_task_that_is_gone_keeps_its_place_while_its_create_is_in_doubt() -> None:
