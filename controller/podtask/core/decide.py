@@ -110,6 +110,9 @@ def _without_pod(observed: Observed, others: tuple[Pod, ...], settings: Settings
     vanished = status.live_entry(task)
     if vanished is not None:
         return _vanished(observed, vanished, now)
+    out_of_sight = _out_of_sight(observed)
+    if out_of_sight:
+        return Plan(steps=(ConfirmGone(name=pod_name(task, number), uid=out_of_sight),))
     if task.spec.cancel:
         return _finish(task, Phase.CANCELLED, Reason.CANCELLED, deadlines.words(task, Reason.CANCELLED), now)
     if task.spec.cancel_after is not None and task.spec.cancel_after <= now:
@@ -125,6 +128,17 @@ def _without_pod(observed: Observed, others: tuple[Pod, ...], settings: Settings
         return _finish(task, Phase.FAILED, total.reason, deadlines.words(task, total.reason), now)
     alarm = _join(alarm, Plan(wake_at=total.at if total else None))
     return _join(_begin(observed, others, settings, now), alarm)
+
+
+def _out_of_sight(observed: Observed) -> str:
+    """Give the uid of a Pod that got its labels back, stands in no status and is not to be seen: they are off again."""
+    if observed.relabelled is None:
+        return ""
+    known = {p.metadata.uid for p in observed.pods} | {a.pod_uid for a in observed.task.status.attempts}
+    if observed.unlabelled_pod is not None:
+        known.add(observed.unlabelled_pod.metadata.uid)
+    uid = observed.relabelled.pod_uid
+    return "" if uid in known | observed.gone_pods else uid
 
 
 def _begin(observed: Observed, others: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:

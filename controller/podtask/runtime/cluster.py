@@ -142,6 +142,8 @@ class Cluster:
         pod = new or old
         if pod is not None and pod.task_key is not None:
             self.places.pod_changed(old, new)
+            if old is not None and old.task_key not in {None, pod.task_key}:
+                self._queue.add(old.task_key or "", Priority.NEW)  # whose label was changed to another task's
             self._wake_for(pod, new, Priority.NEW)
 
     def _wake_for(self, pod: Pod, new: Pod | None, unended: Priority) -> None:

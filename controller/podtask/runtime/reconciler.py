@@ -254,19 +254,24 @@ class Reconciler:
         """Release Pods whose task is not in the cache, once a live read has shown that it does not exist.
 
         A Pod that names a task of another namespace is not an orphan of ours: it is left alone, without a request.
+        So is one whose owner is another task, which exists: its label was changed, and will be put back.
         """
         namespace, uid = identity.split_task_key(key)
         if self._cache.is_elsewhere(key) or self._is_in_doubt(key):
             return
         self._places.leave(key)
         self._memories.forget(uid)
-        held = tuple(pod for pod in self._cache.pods_of(key) if pod.is_held)
+        held = tuple(pod for pod in self._cache.pods_of(key) if pod.is_held and not self._has_another_owner(pod, uid))
         if not held or await self._exists(held[0], uid):
             return
         for step in decide_orphans(held).steps:
             if isinstance(step, plan.ReleasePod):
                 await self._applier.release_pod(namespace, step)
         _log.info("released the Pods of a task that is gone", extra={"uid": uid, "pods": len(held)})
+
+    def _has_another_owner(self, pod: Pod, uid: str) -> bool:
+        owner = next((o.uid for o in pod.metadata.owner_references if o.controller), uid)
+        return owner != uid and self._cache.task(identity.task_key(pod.metadata.namespace, owner)) is not None
 
     def _is_in_doubt(self, key: str) -> bool:
         """Whether a create of ours may still arrive: the Pod that has its name holds it off, and is kept for that."""

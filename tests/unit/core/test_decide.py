@@ -636,6 +636,24 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         [delete(), ("Cancelled", "Cancelled"), RELEASE],
         None,
     ),
+    "it looks for the Pod that lost them once more": (
+        make_task(cancel=True).observe(relabelled=relabelled(1)),
+        6,
+        [plan.ConfirmGone(name=POD, uid=UID)],
+        None,
+    ),
+    "which is looked for once": (
+        make_task(cancel=True).observe(relabelled=relabelled(1), gone_pods=frozenset({UID})),
+        6,
+        [("Cancelled", "Cancelled")],
+        None,
+    ),
+    "or is none of the task's any more": (
+        make_task(cancel=True).observe(relabelled=relabelled(1), unlabelled_pod=STRANGER),
+        6,
+        [("Cancelled", "Cancelled")],
+        None,
+    ),
     "nor does cancelAfter": (
         make_task(cancel_after="2026-01-01T00:00:04Z").observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(1)),
         6,

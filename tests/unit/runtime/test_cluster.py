@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 
+from podtask.api import names
 from podtask.core import identity
 from podtask.core.observed import Pod, Task
 from podtask.runtime.cluster import Cluster
@@ -50,6 +51,17 @@ class World:
             self.queue.done(key)
             found.append(key)
         return found
+
+
+async def test_a_pod_whose_label_changes_wakes_the_task_that_had_it() -> None:
+    world = World()
+    world.cluster.put_pod(pod())
+    await world.woken()
+    other = msgspec.structs.replace(
+        pod().metadata, resource_version="8", labels={names.LABEL_TASK_UID: "somebody-else"}
+    )
+    world.cluster.put_pod(msgspec.structs.replace(pod(), metadata=other))
+    assert set(await world.woken()) == {KEY, identity.task_key("default", "somebody-else")}
 
 
 def pod(namespace: str = "default", uid: str = "pod-1") -> Pod:
