@@ -175,6 +175,35 @@ def test_every_state_has_a_wake_up(observed: Observed, now: object) -> None:
     assert stops or waits_for_an_event(observed)
 
 
+values = st.recursive(
+    st.booleans() | st.integers(0, 2) | st.text("ab", max_size=1),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=12,
+)
+objects = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
+
+
+def merged(target: object, patch: object) -> object:
+    """The algorithm of RFC 7386, to the letter."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+@many
+@given(before=objects, after=objects)
+def test_a_merge_patch_makes_one_of_the_other(before: dict[str, object], after: dict[str, object]) -> None:
+    patch = plan.json_merge_patch(after, before)
+    assert merged(before, patch) == after
+    assert (patch == {}) == (before == after)
+
+
 lives = st.lists(st.sampled_from(EVENTS), max_size=14)
 
 

@@ -208,7 +208,7 @@ class Deposed(World):
             identity=who,
             duration_seconds=DURATION_SECONDS,
         )
-        election = Election(lease, now=pause.now)
+        election = Election(lease, has_work=lambda: False, now=pause.now)
         client.begin(pause, election.check)
         self._note(f"{who} starts")
         replica = Replica(client, rng, self._offset, self._breach, alone=True, running_pods_limit=None)

@@ -103,6 +103,10 @@ class Cluster:
         for pod in self.pods.objects():
             self._wake_for(pod, pod, Priority.RESYNC)
 
+    def has_work(self) -> bool:
+        """Whether any task has been begun and is not over."""
+        return any(task.status.reason and not task.status.phase_is_terminal for task in self.tasks.objects())
+
     def line_up(self) -> None:
         """Put every task in line that waits for a place, so that the oldest is next whichever is looked at first."""
         self.places.line_up(self.tasks.objects())

@@ -60,9 +60,12 @@ def own_namespace(asked: str, file: Path = _NAMESPACE_FILE) -> str:
 class Election:
     """Wins the Lease and keeps it while it can. One term is all that a process gets."""
 
-    def __init__(self, lease: LeaseClient, *, now: Callable[[], float] = clock.boot_seconds) -> None:
-        """`now` is a monotonic clock. Nothing is sent before `run`."""
+    def __init__(
+        self, lease: LeaseClient, *, has_work: Callable[[], bool], now: Callable[[], float] = clock.boot_seconds
+    ) -> None:
+        """`has_work` says whether any task is under way, `now` is a monotonic clock. Nothing is sent before `run`."""
         self._lease = lease
+        self._has_work = has_work
         self._now = now
         self._closes_at = _NEVER
         self._record: Record | None = None
@@ -225,7 +228,12 @@ class Election:
                     return
 
     def _note(self, record: Record | None) -> None:
-        """Take in what is there. A Lease that somebody deleted may be held still: it runs out as it would have."""
+        """Take in what is there. A Lease that was deleted may be held still: it runs out as it would have.
+
+        Where none is found at the start and tasks are under way, one may have been deleted a moment ago.
+        """
+        if record is None and not self._looked and self._has_work():
+            self._free_at = self._now() + DURATION_SECONDS
         if record is not None and (self._record is None or record.version != self._record.version):
             is_free = record.holder in {"", self._lease.identity}
             self._free_at = _NEVER if is_free else self._now() + max(record.duration_seconds, 1)

@@ -131,9 +131,12 @@ class Controller:
             identity=election.identity(),
             duration_seconds=election.DURATION_SECONDS,
         )
-        self._election = election.Election(lease)
+        self._election = election.Election(lease, has_work=self._has_work)
         limits = Limits(in_flight=settings.workers, connect_seconds=election.CONNECT_SECONDS)
         return HttpClient(where, limits=limits, observer=observer, write_gate=self._election.check, on_date=dates)
+
+    def _has_work(self) -> bool:
+        return self._cluster.has_work()  # which is made later than the election that asks
 
     async def _work(self) -> None:
         await self._cluster.wait_synced()

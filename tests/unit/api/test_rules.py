@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from podtask.api.v1alpha1 import rules, rules_change
 from podtask.api.v1alpha1.rule import Rule, at, is_same, places
 from podtask.api.v1alpha1.spec import PodTaskSpec
+from podtask.core import identity
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | st.floats(allow_nan=False) | st.sampled_from(["", "base", "In"]),
@@ -61,6 +62,9 @@ def test_a_violation_shows_its_place() -> None:
 def test_every_field_is_mutable_by_name_or_immutable_by_rule() -> None:
     """A new field comes out immutable; a field that is named mutable exists."""
     assert set(_wire_names()) >= rules_change.MUTABLE
+    assert rules_change.MUTABLE == identity.MUTABLE_FIELDS, (
+        "an edit that is let through would end the task: SpecChanged"
+    )
     guarded = {rule.message.partition(" can")[0].split(".")[0] for rule in rules.RULES if rule.is_transition} - {
         "cancel"
     }

@@ -1189,6 +1189,13 @@ def test_back_to_pending_writes_the_phase() -> None:
     assert plan.json_merge_patch({"a": 1}, {"a": 1, "b": 2}) == {"b": None}
 
 
+def test_a_merge_patch_takes_away_what_is_no_more_inside_an_object() -> None:
+    """The server merges objects however deep they are; a key that only was there before would stay."""
+    before = {"xcom": {"state": "Lost", "reason": "XComLost", "same": {"a": 1}}, "list": [1]}
+    after = {"xcom": {"state": "Collected", "same": {"a": 1}}, "list": [2]}
+    assert plan.json_merge_patch(after, before) == {"xcom": {"state": "Collected", "reason": None}, "list": [2]}
+
+
 def test_an_entry_of_another_pod_is_not_carried_over() -> None:
     got = status_of(running().attempts(make_live_attempt(pod_uid="before", start_time=at(1))).observe(LIVE), 12)
     assert (got.attempts[0].pod_uid, got.attempts[0].start_time) == (UID, at(2))

@@ -123,12 +123,12 @@ def _version(raw: bytes) -> int:
 class Replica:
     """One process that wants the Lease. `terms` are the times between which it worked."""
 
-    def __init__(self, server: LeaseServer, name: str) -> None:
+    def __init__(self, server: LeaseServer, name: str, *, has_work: bool = False) -> None:
         self.skew = 0.0
         """How far its clock has moved on while the process did not, as after SIGSTOP."""
         loop = asyncio.get_running_loop()
         lease = LeaseClient(server, namespace="ns", name="l", identity=name, duration_seconds=DURATION_SECONDS)  # type: ignore[arg-type]
-        self.election = Election(lease, now=lambda: loop.time() + self.skew)
+        self.election = Election(lease, has_work=lambda: has_work, now=lambda: loop.time() + self.skew)
         self.terms: list[list[float]] = []
         self.news = asyncio.Event()
         self.task = loop.create_task(self.election.run(self._lead), name=name)

@@ -53,6 +53,15 @@ class World:
         return found
 
 
+async def test_a_task_that_was_begun_and_is_not_over_is_work() -> None:
+    world = World()
+    assert not world.cluster.has_work(), "not begun"
+    for version, phase, want in (("2", "Running", True), ("3", "Failed", False)):
+        made = make_task().status(phase=phase, reason="Any").metadata(resource_version=version)
+        world.cluster.put_task(made.build())
+        assert world.cluster.has_work() is want
+
+
 async def test_a_pod_whose_label_changes_wakes_the_task_that_had_it() -> None:
     world = World()
     world.cluster.put_pod(pod())

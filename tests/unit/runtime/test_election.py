@@ -241,6 +241,27 @@ async def test_a_lease_deleted_after_its_holder_died_is_waited_out(server: Lease
 
 
 @told
+async def test_a_lease_deleted_while_another_starts_is_made_anew_by_its_holder(server: LeaseServer) -> None:
+    """Who starts at that moment has not seen it held, but sees tasks under way."""
+    first = Replica(server, "a")
+    await first.leads()
+    await asyncio.sleep(1.0)
+    server.write(None)
+    second = Replica(server, "b", has_work=True)
+    await asyncio.sleep(60)
+    assert (server.holder, len(first.terms[0]), second.terms) == ("a", 1, [])
+
+
+@told
+async def test_without_a_lease_and_its_holder_the_work_is_taken_up_when_it_would_have_run_out(
+    server: LeaseServer,
+) -> None:
+    begun = now()
+    replica = Replica(server, "a", has_work=True)
+    assert DURATION_SECONDS <= await replica.leads() - begun < DURATION_SECONDS + 0.1
+
+
+@told
 async def test_a_lease_deleted_and_taken_by_another_is_lost(server: LeaseServer) -> None:
     first, _ = await both(server)
     lease = server.lease

@@ -150,18 +150,23 @@ async def test_a_task_that_is_gone_keeps_its_place_while_its_create_is_in_doubt(
 class Orphans(World):
     """Pods whose task is not in the cache; notes each request."""
 
-    def __init__(self, *, elsewhere: bool) -> None:
+    def __init__(self, *, elsewhere: bool, owner: str) -> None:
         super().__init__()
-        self.found = None
         self.elsewhere = elsewhere
         self.requests: list[tuple[str, str]] = []
+        self.owner = owner
+
+    def task(self, key: str) -> Task | None:
+        return TASK if key == TASK.key else None
 
     def is_elsewhere(self, key: str) -> bool:
         return self.elsewhere
 
     def pods_of(self, key: str) -> tuple[Pod, ...]:
         made = make_pod().build()
-        return (msgspec.structs.replace(made, metadata=msgspec.structs.replace(made.metadata, namespace="n")),)
+        owner = msgspec.structs.replace(made.metadata.owner_references[0], uid=self.owner)
+        meta = msgspec.structs.replace(made.metadata, namespace="n", owner_references=(owner,))
+        return (msgspec.structs.replace(made, metadata=meta),)
 
     async def read_task(self, namespace: str, name: str) -> Task | None:
         self.requests.append(("read", namespace))
@@ -172,12 +177,18 @@ class Orphans(World):
 
 
 @pytest.mark.parametrize(
-    ("elsewhere", "requests"), [(False, [("read", "n"), ("release", "n")]), (True, [])], ids=["orphan", "foreign"]
+    ("elsewhere", "owner", "requests"),
+    [
+        pytest.param(False, UID, [("read", "n"), ("release", "n")], id="orphan"),
+        pytest.param(False, "gone", [("read", "n"), ("release", "n")], id="orphan with another owner"),
+        pytest.param(False, TASK.metadata.uid, [], id="owned by a task that exists, its label changed"),
+        pytest.param(True, UID, [], id="foreign"),
+    ],
 )
 async def test_an_orphan_is_released_in_its_namespace_and_a_foreign_pod_costs_no_request(
-    elsewhere: bool, requests: list[tuple[str, str]]
+    elsewhere: bool, owner: str, requests: list[tuple[str, str]]
 ) -> None:
-    world = Orphans(elsewhere=elsewhere)
+    world = Orphans(elsewhere=elsewhere, owner=owner)
     made = reconciler.Reconciler(
         cache=world,
         applier=world,  # type: ignore[arg-type]
