@@ -29,6 +29,8 @@ EVENTS = (
     "delete-pod",
     "refuse",
     "strip",
+    "unlabel",
+    "unlabel",
     "delete-task",
     "edit",
     "stop-lost",
@@ -47,6 +49,8 @@ class Life:
         self.is_deleted = False
         self.refusing = 0
         self.losing_stops = 0
+        self.unseen: tuple[Pod, ...] = ()
+        """Pods without our labels, which no watch brings."""
 
     # ---- the controller ----
 
@@ -76,11 +80,35 @@ class Life:
                 self.losing_stops -= 1
                 self.observed = _each(self.observed, lambda p, s=step: _noted(p, s))  # type: ignore[misc]
                 return
+            if self._meets_unseen(step):
+                continue
             try:
                 self.observed = settle(self.observed, plan.Plan(steps=(step,)), self.now)
             except Gone:
                 self.is_deleted = True
                 return
+
+    def _meets_unseen(self, step: plan.Step) -> bool:
+        """Let a step meet a Pod that the watch does not bring, where it is about one."""
+        name, uid = getattr(step, "name", ""), getattr(step, "uid", None)
+        found = next((p for p in self.unseen if p.metadata.name == name and uid in {None, p.metadata.uid}), None)
+        if found is None:
+            return False
+        match step:
+            case plan.CreatePod() | plan.ConfirmGone():
+                self.observed = _replace(self.observed, unlabelled_pod=found)
+            case plan.RestoreLabels():
+                self.unseen = tuple(p for p in self.unseen if p is not found)
+                self.observed = _replace(self.observed, unlabelled_pod=found)
+                self.observed = settle(self.observed, plan.Plan(steps=(step,)), self.now)
+            case _:
+                raise AssertionError(f"about a Pod that is not seen: {step}")
+        return True
+
+    def _unlabel(self) -> None:
+        """Take the labels off every Pod: for the watch they are gone."""
+        bare = (_replace(p, metadata=_replace(p.metadata, labels={})) for p in self.observed.pods)
+        self.unseen, self.observed = (*self.unseen, *bare), _replace(self.observed, pods=())
 
     def _check(self, before: Observed) -> None:
         old, new = before.task.status, self.observed.task.status
@@ -116,8 +144,8 @@ class Life:
                 self.refusing = 2
             case "stop-lost":
                 self.losing_stops = 1
-            case "forget":
-                self._forget()
+            case "forget" | "unlabel":
+                (self._forget if event == "forget" else self._unlabel)()
             case _:
                 self.observed = _each(self.observed, lambda p: self._befall(p, event))
 

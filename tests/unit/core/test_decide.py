@@ -571,6 +571,12 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         [("Failed", "ScheduleDeadlineExceeded")],
         None,
     ),
+    "a Pod with our labels and without our owner has the name": (
+        make_task().observe(make_pod().metadata(owner_references=())),
+        1,
+        [("Failed", "NameConflict")],
+        None,
+    ),
     "a Pod without its number gets it back": (
         make_task().observe(make_pod().metadata(labels={})),
         1,
