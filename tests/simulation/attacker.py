@@ -19,13 +19,14 @@ from podtask.runtime.decode import PODTASKS
 from .etcd import Object
 from .fate import Habits
 from .model import Server
+from .truth import Truth
 
 NAMESPACE = "attacker"
 FORGED = b'"FORGED"'
 HABITS = Habits(result=FORGED, run=1.0, lumps=0.0)
 """How foreign Pods fare: they end well, and quickly, with a result."""
 
-KINDS = ("forge", "forge", "mark", "impostor", "refinalize")
+KINDS = ("forge", "forge", "mark", "impostor", "refinalize", "unmark")
 _MARKED_AFTER_SECONDS = 5.0
 _MARKS = ("labels", "owner", "finalizer")
 
@@ -52,8 +53,9 @@ def draw(rng: random.Random) -> tuple[Attack, ...]:
 class Attacker:
     """Carries out the attacks of one life."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, truth: Truth) -> None:
         self._server = server
+        self._truth = truth
         self._loop = asyncio.get_running_loop()
         self._made = 0
 
@@ -66,8 +68,9 @@ class Attacker:
         try:
             match attack.kind:
                 case "forge":
-                    pod_name = self._exact_name(namespace, name) or identity.pod_name(name, uid, attack.attempt)
-                    self._create(NAMESPACE, pod_name, self._marks(name, uid, attack))
+                    self._create(
+                        NAMESPACE, self._own_name(namespace, name, uid, attack), self._marks(name, uid, attack)
+                    )
                 case "mark":
                     self._create(NAMESPACE, identity.pod_name(name, uid, attack.attempt), {})
                     self._loop.call_later(_MARKED_AFTER_SECONDS, self._mark, name, uid, attack)
@@ -78,14 +81,19 @@ class Attacker:
                     made = replace(attack, marks=marks)
                     self._create(namespace, f"impostor-{self._made}", self._marks(name, uid, made))
                 case "refinalize":
-                    self._refinalize(namespace, identity.pod_name(name, uid, attack.attempt))
+                    self._refinalize(namespace, self._own_name(namespace, name, uid, attack))
+                case "unmark":
+                    self._unmark(namespace, self._own_name(namespace, name, uid, attack), attack)
+                case _:
+                    raise ValueError(attack.kind)
         except errors.ApiError:
             return
 
-    def _exact_name(self, namespace: str, name: str) -> str:
+    def _own_name(self, namespace: str, name: str, uid: str, attack: Attack) -> str:
+        """Give the name of the task's own Pod of this attempt."""
         task = self._server.find(PODTASKS, namespace, name)
         template = (task or {}).get("spec", {}).get("template", {})
-        return str(template.get("metadata", {}).get("name", ""))
+        return str(template.get("metadata", {}).get("name", "")) or identity.pod_name(name, uid, attack.attempt)
 
     def _marks(self, name: str, uid: str, attack: Attack) -> Object:
         return {
@@ -107,9 +115,20 @@ class Attacker:
             marks = self._marks(name, uid, replace(attack, marks=frozenset(_MARKS)))
             self._server.patch(PODS, NAMESPACE, pod_name, orjson.dumps({"metadata": marks}), PatchType.MERGE)
 
+    def _unmark(self, namespace: str, pod_name: str, attack: Attack) -> None:
+        """Take labels of ours off a task's own Pod."""
+        pod = self._server.find(PODS, namespace, pod_name)
+        if pod is None or "labels" not in pod["metadata"]:
+            return
+        gone = (names.LABEL_TASK_UID, names.LABEL_ATTEMPT) if "labels" in attack.marks else (names.LABEL_ATTEMPT,)
+        self._truth.runs[pod["metadata"]["uid"]].unmarked = True
+        body = orjson.dumps({"metadata": {"labels": dict.fromkeys(gone)}})
+        self._server.patch(PODS, namespace, pod_name, body, PatchType.MERGE)
+
     def _refinalize(self, namespace: str, pod_name: str) -> None:
         """Put our finalizer back on a task's own Pod."""
         pod = self._server.find(PODS, namespace, pod_name)
         if pod is not None and not pod["metadata"].get("finalizers"):
+            self._truth.runs[pod["metadata"]["uid"]].refinalized = True
             body = orjson.dumps({"metadata": {"finalizers": [names.FINALIZER]}})
             self._server.patch(PODS, namespace, pod_name, body, PatchType.MERGE)

@@ -146,7 +146,7 @@ class Laws:
         truth = self._truth
         is_called_off = run.task_uid in {*truth.cancels, *truth.suspends, *truth.deletes}
         is_a_legacy = run.sent_by != born.sent_by and run.created_at >= born.sent_at - _UNKNOWN_SECONDS
-        return run.overtaken or run.stripped or is_called_off or is_a_legacy
+        return run.overtaken or run.stripped or run.unmarked or is_called_off or is_a_legacy
 
     def _is_overtaken(self, run: Run) -> bool:
         """A create may be on its way while its attempt ends elsewhere; no client of Kubernetes can call it back.

@@ -8,7 +8,7 @@ from unittest import mock
 
 import orjson
 
-from podtask.core import attempts, decide, identity, live, plan, podspec, retention, status
+from podtask.core import attempts, decide, identity, labels, live, plan, podspec, retention, status
 from podtask.core.pod import Pod
 from podtask.kube import errors
 from podtask.kube.client import PODS
@@ -224,6 +224,11 @@ def believe_names() -> AbstractContextManager[Any]:
     )
 
 
+def leave_unlabelled() -> AbstractContextManager[Any]:
+    """A Pod of ours whose labels were taken off is not looked for."""
+    return mock.patch.object(labels, "lost", return_value=None)
+
+
 def release_once() -> AbstractContextManager[Any]:
     """A finalizer that is put back after the outcome was recorded stays."""
     real = retention.tidy
@@ -271,5 +276,6 @@ MUTATIONS: dict[str, Mutation] = {
         believe_labels,
         believe_names,
         release_once,
+        leave_unlabelled,
     )
 }

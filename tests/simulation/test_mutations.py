@@ -69,6 +69,7 @@ FOCUS = {
     "believe_labels": _under_attack,
     "believe_names": _under_attack,
     "release_once": _under_attack,
+    "leave_unlabelled": _under_attack,
     "skip_live_read": _cut_off,
     "ignore_conflict": _beside_stranger,
     "adopt_by_name": _beside_stranger,

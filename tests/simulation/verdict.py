@@ -1,5 +1,6 @@
 """The end of a life, judged: every task is over, all is tidied away, and the status tells what really happened."""
 
+from podtask.api import names
 from podtask.api.v1alpha1.values import TERMINAL
 from podtask.core import collect
 
@@ -172,6 +173,14 @@ class Verdict:
         return run.sidecar_failed or unread or run.delivered_at is None or jumps or interrupted
 
 
+def _is_the_users(server: Server, run: Run, pod: Object) -> bool:
+    """Whether no watch can bring a Pod to its controller: its label is off, and its task has no more use for it."""
+    if names.LABEL_TASK_UID in pod["metadata"].get("labels", {}):
+        return False
+    is_deleted = all(task["metadata"]["uid"] != run.task_uid for task in server.etcd.scan("podtasks"))
+    return run.unmarked and (is_deleted or run.refinalized)
+
+
 def judge_life(
     laws: Laws, server: Server, truth: Truth, faults: Faults, tasks: list[tuple[TaskScript, Object]]
 ) -> None:
@@ -181,7 +190,8 @@ def judge_life(
         Verdict(laws, truth, faults, script, task).judge(exists=exists)
     for pod in server.etcd.scan("pods"):
         meta = pod["metadata"]
-        if truth.runs[meta["uid"]].is_foreign:
+        run = truth.runs[meta["uid"]]
+        if run.is_foreign or _is_the_users(server, run, pod):
             continue
         if meta.get("finalizers"):
             laws.breach(f"Pod {meta['name']} was never let go")

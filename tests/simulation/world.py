@@ -134,7 +134,7 @@ class World:
             Watcher(self.truth, self.laws).judge,
         )
         self.server.etcd.observers.append(self.laws.judge)
-        users, attacker = Users(self.server, self.truth), Attacker(self.server)
+        users, attacker = Users(self.server, self.truth), Attacker(self.server, self.truth)
         self.uids: dict[str, str] = {}
         for task in self.script.tasks:
             uid = users.submit(task.name, task.spec, task.namespace)

@@ -10,10 +10,11 @@ from podtask.core import identity, plan
 from podtask.core.observed import Metadata, Observed, Pod, Task, TaskStatus
 from podtask.core.plan import Plan
 from podtask.runtime import reconciler
+from podtask.runtime.apply import CacheBehind
 from podtask.runtime.memory import Memories
 from podtask.runtime.places import Places
 from podtask.runtime.queue import WorkQueue
-from tests.builders import UID, make_pod
+from tests.builders import UID, MadePod, make_attempt, make_pod, make_task, pod_name
 
 TASK = Task(metadata=Metadata(name="t", namespace="n", uid="u", resource_version="1"))
 
@@ -202,3 +203,48 @@ async def test_an_orphan_is_released_in_its_namespace_and_a_foreign_pod_costs_no
     )
     await made.reconcile(identity.task_key("n", UID))
     assert world.requests == requests
+
+
+class AfterTakeover(World):
+    """The last attempt's Pod still runs, as a live read shows; the cache does not have it."""
+
+    def __init__(self, pod: MadePod) -> None:
+        super().__init__(Plan(steps=(plan.CreatePod(attempt=2, name=pod_name(2)),)))
+        self.found = make_task().attempts(make_attempt()).status(attempt_count=1).build()
+        self.pod = pod.build()
+
+    async def read_task(self, namespace: str, name: str) -> Task | None:
+        return self.found
+
+    async def read_pod(self, namespace: str, name: str) -> Pod | None:
+        return self.pod
+
+
+@pytest.mark.parametrize(
+    ("pod", "judged"),
+    [(make_pod().running(), 2), (make_pod().running().metadata(labels={}), 1)],
+    ids=["seen by the next decision", "without labels"],
+)
+async def test_a_live_pod_of_the_last_attempt_holds_the_next_one_off(
+    pod: MadePod, judged: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that no watch brings is waited for with a growing pause, instead of being read in a circle."""
+    world = AfterTakeover(pod)
+    monkeypatch.setattr(reconciler, "decide", world.decide)
+    made = reconciler.Reconciler(
+        cache=world,
+        applier=world,  # type: ignore[arg-type]
+        memories=Memories(),
+        places=Places(None, world.queue.add),
+        queue=world.queue,
+        recorder=world,
+        settings=plan.Settings(),
+        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+        reads_live=lambda: True,
+    )
+    if judged == 1:
+        with pytest.raises(CacheBehind):
+            await made.reconcile(TASK.key)
+    else:
+        await made.reconcile(TASK.key)
+    assert world.judged == judged
