@@ -50,6 +50,11 @@ def _row(value: Value) -> str:
     default = json.dumps(value.default, ensure_ascii=False)
     description = value.description
     if "enum" in value.extra:
-        description += " One of " + ", ".join(str(one) for one in value.extra["enum"]) + "."
+        description += " One of " + ", ".join(_plain(one) for one in value.extra["enum"]) + "."
     cells = (f"`{value.name}`", f"`{default}`", description)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _plain(choice: object) -> str:
+    """A choice as it stands in values.yaml."""
+    return choice if isinstance(choice, str) else json.dumps(choice)

@@ -1,5 +1,6 @@
 """The chart in a real cluster, by real helm: installed, used, upgraded, uninstalled."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from cluster import Cluster
+from tests.chart.pods import MARKS, MARKS_POLICY, UID, Actor, marked, pod
 from tests.chart.release import install, uninstall, upgrade
 from tests.chart.rendered import CHART, NAMESPACE, RELEASE, flags, helm
 from tests.chart.tasks import controllers, python, sleep
@@ -109,6 +111,38 @@ def test_one_namespace_needs_no_rights_on_the_cluster(cluster: Cluster, namespac
     assert namespace.run("task", **sleep(0, "7"))["xcom"]["value"] == "7"
     helm("uninstall", "mine", *tim, kubeconfig=cluster.kubeconfig)
     assert not any("finalizers" in pod["metadata"] for pod in namespace.pods())
+
+
+@pytest.mark.usefixtures("crd_alone")
+def test_two_releases_of_one_namespace_each_do_not_meet(cluster: Cluster, namespace: Namespace) -> None:
+    """Both are named alike, each beside its tasks: in the namespace that is closed to controllers of all."""
+    second = Namespace(cluster.kubeconfig)
+    with contextlib.closing(second):
+        second.wait_service_account()
+        second.wait_root_certificate()
+        both = (namespace, second)
+        try:
+            for one in both:
+                settings = flags(f"watchNamespace={one.name}", "podAdmission.enabled=true", "replicas=1")
+                settings += flags("crds.enabled=false", "controller.podHoldSeconds=1")
+                helm("install", "podtask", str(CHART), "-n", one.name, *settings, kubeconfig=cluster.kubeconfig)
+            for one in both:
+                assert one.run("task", **sleep(0, "7"))["xcom"]["value"] == "7"
+                assert MARKS_POLICY in Actor(cluster, one.name).create(pod("made", MARKS["label"]))
+            first_account = f"system:serviceaccount:{namespace.name}:podtask"
+            dry = "--dry-run=server"
+            assert MARKS_POLICY in Actor(cluster, second.name, first_account).create(pod("p", marked("t", UID)), dry)
+            assert Actor(cluster, "default").create(pod("made", MARKS["label"]), dry) == ""
+        finally:
+            for one in both:
+                helm("uninstall", "podtask", "-n", one.name, "--no-hooks", kubeconfig=cluster.kubeconfig)
+                _free(cluster, one)
+
+
+def _free(cluster: Cluster, namespace: Namespace) -> None:
+    for one in namespace.pods():
+        if "finalizers" in one["metadata"]:
+            Actor(cluster, namespace.name).patch(one["metadata"]["name"], {"metadata": {"finalizers": None}})
 
 
 @pytest.mark.usefixtures("cleaned")

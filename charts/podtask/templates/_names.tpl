@@ -50,3 +50,23 @@ readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
 {{- end }}
+
+{{- /* Not empty where the policies for Pods are part of the release. */}}
+{{- define "podtask.guardsPods" -}}
+{{- $wanted := toString .Values.podAdmission.enabled }}
+{{- $isKnown := semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}
+{{- if and (eq $wanted "true") (not $isKnown) }}
+{{- fail "podAdmission.enabled is true, and this server has no ValidatingAdmissionPolicy (Kubernetes 1.30); set auto or false" }}
+{{- end }}
+{{- $hasRights := or (not .Values.watchNamespace) .Values.crds.enabled }}
+{{- or (eq $wanted "true") (and (eq $wanted "auto") $isKnown $hasRights) | ternary "yes" "" }}
+{{- end }}
+
+{{- /* As a JSON list. */}}
+{{- define "podtask.closedNamespaces" -}}
+{{- $closed := list }}
+{{- range .Values.podAdmission.closedNamespaces }}
+{{- $closed = append $closed (tpl . $) }}
+{{- end }}
+{{- without $closed .Values.watchNamespace | uniq | toJson }}
+{{- end }}

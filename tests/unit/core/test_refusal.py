@@ -96,6 +96,18 @@ ANSWERS = {
         "fail",
         "AdmissionDenied",
     ),
+    "our own policy, for another account than this controller's": (
+        403,
+        POD + "ValidatingAdmissionPolicy 'pod-marks.a.b.podtask.dev' with binding 'c' denied request: only PodTask's",
+        "wait",
+        "CreateRefused",
+    ),
+    "our own policy, for a closed namespace": (
+        403,
+        POD + "ValidatingAdmissionPolicy 'controller-pods.a.b.podtask.dev' with binding 'c' denied request: no PodTask",
+        "fail",
+        "AdmissionDenied",
+    ),
     "policy, as forbidden": (
         403,
         POD + "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
