@@ -167,7 +167,9 @@ def test_one_namespace_asks_for_nothing_cluster_wide() -> None:
     assert CLUSTER_WIDE.isdisjoint(one["kind"] for one in objects)
     assert {one["metadata"]["namespace"] for one in of_kind(objects, "RoleBinding")} == {"team-a", NAMESPACE}
     assert CLUSTER_WIDE & {one["kind"] for one in render("--set", "watchNamespace=team-a")} == {
-        "CustomResourceDefinition"
+        "CustomResourceDefinition",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
     }
 
 
@@ -188,9 +190,12 @@ def test_rights_in_one_namespace_are_those_in_all() -> None:
         assert only(wide, "ClusterRole", name)["rules"] == only(narrow, "Role", name)["rules"]
 
 
-def test_two_releases_share_no_name() -> None:
+@pytest.mark.parametrize(
+    ("release", "settings"), [("other", []), ("podtask", flags("watchNamespace=tasks", "podAdmission.enabled=true"))]
+)
+def test_two_releases_share_no_name(release: str, settings: list[str]) -> None:
     def names(namespace: str) -> set[tuple[str, str]]:
-        text = helm("template", "other", str(CHART), "-n", namespace, "--set", "crds.enabled=false")
+        text = helm("template", release, str(CHART), "-n", namespace, "--set", "crds.enabled=false", *settings)
         return {
             (one["kind"], one["metadata"]["name"])
             for one in yaml.safe_load_all(text)
@@ -213,7 +218,7 @@ def test_the_crd_is_kept_unless_somebody_says_otherwise() -> None:
 
 
 def test_the_admission_policy_knows_the_same_mutable_fields_as_the_crd() -> None:
-    policy = only(render(), "ValidatingAdmissionPolicy")
+    policy = only(render(), "ValidatingAdmissionPolicy", "podtask.podtask.dev")
     lists = {one["name"]: set(re.findall(r"'(\w+)'", one["expression"])) for one in policy["spec"]["variables"]}
     assert lists["mutable"] == MUTABLE
     assert {(name,) for name in lists["scheduling"]} | {("template", "metadata", "labels")} == set(SCHEDULING)
@@ -223,6 +228,73 @@ def test_an_old_server_gets_no_admission_policy() -> None:
     assert not of_kind(render("--kube-version", "1.29.5"), "ValidatingAdmissionPolicy")
     assert of_kind(render("--kube-version", "1.30.0"), "ValidatingAdmissionPolicy")
     assert attempt("template", "x", str(CHART), "--kube-version", "1.28.9").returncode != 0
+
+
+def guards(*arguments: str) -> list[Object]:
+    """Give the policies for Pods."""
+    return [one for one in of_kind(render(*arguments), "ValidatingAdmissionPolicy") if "pod" in scope(one)]
+
+
+def scope(policy: Object) -> set[str]:
+    rules = policy["spec"]["matchConstraints"]["resourceRules"]
+    return {name.partition("/")[0].removesuffix("s") for rule in rules for name in rule["resources"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        ([], 2),
+        (["--kube-version", "1.29.5"], 0),
+        (["--kube-version", "1.30.0"], 2),
+        (flags("podAdmission.enabled=false"), 0),
+        (flags("podAdmission.enabled=true"), 2),
+        (flags("watchNamespace=team-a"), 2),
+        (flags("watchNamespace=team-a", "crds.enabled=false"), 0),
+        (flags("watchNamespace=team-a", "crds.enabled=false", "podAdmission.enabled=true"), 2),
+    ],
+    ids=str,
+)
+def test_pods_are_guarded_where_that_can_be_asked_for(arguments: list[str], count: int) -> None:
+    assert len(guards(*arguments)) == count
+
+
+def test_a_guard_that_is_demanded_is_not_left_out_in_silence() -> None:
+    done = attempt("template", "x", str(CHART), "--kube-version", "1.29.5", *flags("podAdmission.enabled=true"))
+    assert done.returncode != 0
+    assert "podAdmission.enabled" in done.stderr
+
+
+def test_a_guard_goes_no_further_than_the_namespace_that_is_watched() -> None:
+    here = {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}
+    for one in guards(*flags(f"watchNamespace={NAMESPACE}")):
+        assert one["spec"]["matchConstraints"]["namespaceSelector"] == here
+        assert f'"{NAMESPACE}"' not in json.dumps(one["spec"]["validations"]), "tasks may run beside their controller"
+    assert not any("namespaceSelector" in one["spec"]["matchConstraints"] for one in guards())
+
+
+def test_a_guard_knows_the_account_that_the_controller_has() -> None:
+    for values, name in (
+        ([], "podtask"),
+        (["-f", str(CHART / "ci/given-rights.yaml")], "given"),
+        (EVERYTHING, "operator"),
+    ):
+        account = f"system:serviceaccount:{NAMESPACE}:{name}"
+        conditions = [one["spec"]["matchConditions"][0]["expression"] for one in guards(*values)]
+        assert len(conditions) == 2
+        assert all(account in condition for condition in conditions)
+        pod = only(render(*values), "Deployment")["spec"]["template"]["spec"]
+        assert pod["serviceAccountName"] == name
+
+
+def test_an_audit_denies_nothing() -> None:
+    def actions(*arguments: str) -> list[list[str]]:
+        bindings = of_kind(render(*arguments), "ValidatingAdmissionPolicyBinding")
+        return sorted(
+            one["spec"]["validationActions"] for one in bindings if one["spec"]["policyName"] != "podtask.podtask.dev"
+        )
+
+    assert actions() == [["Deny"]] * 3
+    assert actions(*flags("podAdmission.action=Audit")) == [["Audit", "Warn"]] * 3
 
 
 def test_the_release_is_small_enough_for_helms_secret() -> None:
