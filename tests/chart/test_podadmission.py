@@ -109,7 +109,7 @@ def test_a_result_is_not_forged_by_a_pod_that_is_marked_once_it_has_ended(admin:
 
 
 @pytest.mark.usefixtures("controller")
-def test_a_tasks_pod_is_not_given_to_another_task(admin: Actor, namespace: Namespace) -> None:
+def test_a_tasks_pod_is_not_given_to_another_task(admin: Actor, token: Actor, namespace: Namespace) -> None:
     namespace.create("etl", **sleep(600))
     mine = namespace.wait_pod(lambda _, one: one["status"]["phase"] == "Running")["metadata"]
     name, (owner,) = mine["name"], mine["ownerReferences"]
@@ -122,6 +122,10 @@ def test_a_tasks_pod_is_not_given_to_another_task(admin: Actor, namespace: Names
     }
     refused = {what: MARKS_POLICY in admin.patch(name, {"metadata": change}) for what, change in changes.items()}
     assert refused == dict.fromkeys(changes, True)
+    # Nor is it made to run anything else, by whoever has the controller's token.
+    image = {"spec": {"containers": [{"name": "base", "image": "evil"}]}}
+    assert "changes no container" in token.patch(name, image, "--type=strategic")
+    assert token.patch(name, {"spec": {"activeDeadlineSeconds": 500}}, "--dry-run=server") == ""
 
 
 @pytest.mark.usefixtures("controller")
