@@ -39,6 +39,38 @@ _HARMLESS_CAPABILITIES = frozenset(
 )
 """What the baseline Pod Security level lets a container add; our own sidecar may need DAC_OVERRIDE."""
 
+_SAFE_SYSCTLS = frozenset(
+    {
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.tcp_wmem",
+    }
+)
+"""Sysctls of the baseline Pod Security level: each has a value of its own for every Pod."""
+
+_SELINUX_TYPES = frozenset({"container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
+"""SELinux types of the baseline Pod Security level."""
+
+_APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
+
+_PROBES = (
+    ("livenessProbe",),
+    ("readinessProbe",),
+    ("startupProbe",),
+    ("lifecycle", "postStart"),
+    ("lifecycle", "preStop"),
+)
+"""Where a container has requests that the kubelet sends, from the node's network."""
+
 
 class Policy(msgspec.Struct, frozen=True):
     """The platform's rules. An empty tuple and None mean no rule."""
@@ -47,10 +79,10 @@ class Policy(msgspec.Struct, frozen=True):
     """Patterns as in a shell (`team-*`); so are the service accounts and the priority classes."""
     service_accounts: tuple[str, ...] = ()
     image_prefixes: tuple[str, ...] = ()
-    """Whole parts of an image's name: `registry.example.com/team` stands for all below it, and not for `…/team2`."""
+    """`team/` and `registry.example.com/team` stand for all below; without slash and host, `python` is one image."""
     priority_classes: tuple[str, ...] = ()
     host_access: bool = True
-    """Whether a Pod may reach into its node: host namespaces, ports and paths, privileges, capabilities, raw /proc."""
+    """Whether a Pod may reach into its node, as the baseline Pod Security level understands it, or choose it."""
     default_run_seconds: int | None = None
     default_total_seconds: int | None = None
     default_ttl_seconds: int | None = None
@@ -87,7 +119,7 @@ def check(spec: TaskSpec, pod: Dict, policy: Policy, sidecar_image: str) -> None
     problems = [
         *_places(pod, policy),
         *_images(pod["spec"], policy, sidecar_image),
-        *(() if policy.host_access else _host_access(pod["spec"])),
+        *(() if policy.host_access else _host_access(pod)),
         *excesses(spec, policy),
     ]
     if problems:
@@ -148,21 +180,56 @@ def _is_below(image: str, prefix: str) -> bool:
         return False
     rest = image[len(whole) :]
     if rest.startswith("/"):
-        return True
+        return prefix.endswith("/") or _has_host(prefix)
     return not prefix.endswith("/") and (not rest or (rest[0] in ":@" and "/" not in rest))
 
 
-def _host_access(spec: Dict) -> Iterator[str]:
+def _has_host(prefix: str) -> bool:
+    """Whether a name begins with a registry. `python` is an image, and `python/x` one of another user's."""
+    first, slash, _ = prefix.partition("/")
+    host, colon, _ = first.partition(":")
+    return "." in host or host == "localhost" or bool(colon and slash)
+
+
+def _host_access(pod: Dict) -> Iterator[str]:
+    spec = pod["spec"]
     for field in _HOST_FIELDS:
         if spec.get(field):
             yield f"{field} is not allowed, leave it out"
+    if spec.get("nodeName"):
+        yield "nodeName is not allowed, use nodeSelector"
     if _is_host_process(spec):
         yield "securityContext.windowsOptions.hostProcess is not allowed, leave it out"
+    yield from _pod_context(_map(spec.get("securityContext")))
+    for key, value in _map(pod["metadata"].get("annotations")).items():
+        if key.startswith(_APPARMOR_ANNOTATION) and value == "unconfined":
+            yield f"annotation {key} may not be {value!r}, leave it out"
     for volume in _maps(spec, "volumes"):
         if volume.get("hostPath") is not None:
             yield f"volume {volume.get('name')} may not be a hostPath, use another kind of volume"
     for container in _containers(spec):
         yield from (f"container {container.name} {problem}" for problem in _reach(container.fields))
+
+
+def _pod_context(context: Dict) -> Iterator[str]:
+    yield from (f"the Pod {problem}" for problem in _unconfined(context))
+    names = [str(sysctl.get("name")) for sysctl in _maps(context, "sysctls")]
+    if unsafe := [name for name in names if name not in _SAFE_SYSCTLS]:
+        yield f"the sysctls {', '.join(unsafe)} are not allowed, leave them out"
+
+
+def _unconfined(context: Dict) -> Iterator[str]:
+    """Name what a security context takes away of the bounds that the node sets to every Pod or container."""
+    for field in ("seccompProfile", "appArmorProfile"):
+        if _map(context.get(field)).get("type") == "Unconfined":
+            yield f"may not be Unconfined, leave securityContext.{field} out"
+    options = _map(context.get("seLinuxOptions"))
+    kind = options.get("type")
+    if kind and str(kind) not in _SELINUX_TYPES:
+        yield f"may not have the SELinux type {kind}, leave it out"
+    for field in ("user", "role"):
+        if options.get(field):
+            yield f"may not set seLinuxOptions.{field}, leave it out"
 
 
 def _reach(container: Dict) -> Iterator[str]:
@@ -174,6 +241,7 @@ def _reach(container: Dict) -> Iterator[str]:
         yield "may not change procMount, leave it out"
     if _is_host_process(container):
         yield "may not set windowsOptions.hostProcess, leave it out"
+    yield from _unconfined(context)
     added = _map(context.get("capabilities")).get("add")
     wrong = [str(name) for name in _list(added) if str(name).removeprefix("CAP_") not in _HARMLESS_CAPABILITIES]
     if wrong:
@@ -181,6 +249,18 @@ def _reach(container: Dict) -> Iterator[str]:
     ports = [str(port["hostPort"]) for port in _maps(container, "ports") if port.get("hostPort")]
     if ports:
         yield f"may not open a hostPort ({', '.join(ports)}), use containerPort alone"
+    yield from (f"may not set {field}.host, leave it out" for field in _requests_elsewhere(container))
+
+
+def _requests_elsewhere(container: Dict) -> Iterator[str]:
+    """Name the requests that the kubelet would send to another host than the Pod."""
+    for path in _PROBES:
+        handler = container
+        for part in path:
+            handler = _map(handler.get(part))
+        for kind in ("httpGet", "tcpSocket"):
+            if _map(handler.get(kind)).get("host"):
+                yield ".".join((*path, kind))
 
 
 def _is_host_process(part: Dict) -> bool:

@@ -36,6 +36,15 @@ def with_context(**context: Any) -> MadeTask:
     return make_task(containerSecurityContext=context)
 
 
+def in_container(**fields: Any) -> MadeTask:
+    return in_template(containers=[{"name": "base", **fields}])
+
+
+def annotated(profile: str) -> MadeTask:
+    key = "container.apparmor.security.beta.kubernetes.io/base"
+    return make_task(template={"metadata": {"annotations": {key: profile, "a": "b"}}})
+
+
 REFUSED: dict[str, tuple[MadeTask, Policy, str]] = {
     "a namespace": (
         make_task(),
@@ -131,6 +140,64 @@ REFUSED: dict[str, tuple[MadeTask, Policy, str]] = {
         HOSTLESS,
         "container base may not open a hostPort (81), use containerPort alone",
     ),
+    "no seccomp for the Pod": (
+        in_template(securityContext={"seccompProfile": {"type": "Unconfined"}}),
+        HOSTLESS,
+        "the Pod may not be Unconfined, leave securityContext.seccompProfile out",
+    ),
+    "no seccomp for a container": (
+        with_context(seccompProfile={"type": "Unconfined"}),
+        HOSTLESS,
+        "container base may not be Unconfined, leave securityContext.seccompProfile out",
+    ),
+    "no AppArmor for the Pod": (
+        in_template(securityContext={"appArmorProfile": {"type": "Unconfined"}}),
+        HOSTLESS,
+        "the Pod may not be Unconfined, leave securityContext.appArmorProfile out",
+    ),
+    "no AppArmor for a container": (with_context(appArmorProfile={"type": "Unconfined"}), HOSTLESS, "appArmorProfile"),
+    "no AppArmor by an annotation": (
+        annotated("unconfined"),
+        HOSTLESS,
+        "annotation container.apparmor.security.beta.kubernetes.io/base may not be 'unconfined', leave it out",
+    ),
+    "a type of SELinux": (
+        with_context(seLinuxOptions={"type": "spc_t"}),
+        HOSTLESS,
+        "container base may not have the SELinux type spc_t, leave it out",
+    ),
+    "a type of SELinux for the Pod": (
+        in_template(securityContext={"seLinuxOptions": {"type": "spc_t"}}),
+        HOSTLESS,
+        "the Pod may not have the SELinux type spc_t",
+    ),
+    "a user of SELinux": (
+        with_context(seLinuxOptions={"user": "system_u"}),
+        HOSTLESS,
+        "container base may not set seLinuxOptions.user, leave it out",
+    ),
+    "a role of SELinux": (with_context(seLinuxOptions={"role": "sysadm_r"}), HOSTLESS, "seLinuxOptions.role"),
+    "a sysctl": (
+        in_template(securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}),
+        HOSTLESS,
+        "the sysctls kernel.msgmax are not allowed, leave them out",
+    ),
+    "a node": (in_template(nodeName="node1"), HOSTLESS, "nodeName is not allowed, use nodeSelector"),
+    "a probe of another host": (
+        in_container(livenessProbe={"httpGet": {"host": "169.254.169.254", "port": 80}}),
+        HOSTLESS,
+        "container base may not set livenessProbe.httpGet.host, leave it out",
+    ),
+    "a probe of another host by TCP": (
+        in_container(startupProbe={"tcpSocket": {"host": "10.0.0.1", "port": 80}}),
+        HOSTLESS,
+        "startupProbe.tcpSocket.host",
+    ),
+    "a hook to another host": (
+        in_container(lifecycle={"preStop": {"httpGet": {"host": "10.0.0.1", "port": 80}}}),
+        HOSTLESS,
+        "container base may not set lifecycle.preStop.httpGet.host",
+    ),
     "a long run": (
         make_task(deadlines={"runSeconds": 90_000}),
         Policy(max_run_seconds=86_400),
@@ -185,6 +252,27 @@ ALLOWED: dict[str, tuple[MadeTask, Policy]] = {
         HOSTLESS,
     ),
     "a container's plain context": (with_context(privileged=False, procMount="Default", runAsUser=0), HOSTLESS),
+    "profiles that confine": (
+        in_template(
+            securityContext={
+                "seccompProfile": {"type": "RuntimeDefault"},
+                "appArmorProfile": {"type": "Localhost", "localhostProfile": "x"},
+                "seLinuxOptions": {"type": "container_t", "level": "s0:c1,c2", "user": ""},
+                "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
+            }
+        ),
+        HOSTLESS,
+    ),
+    "a confining profile by an annotation": (annotated("localhost/x"), HOSTLESS),
+    "the default profile by an annotation": (annotated("runtime/default"), HOSTLESS),
+    "probes and hooks of the Pod itself": (
+        in_container(
+            readinessProbe={"httpGet": {"port": 80, "host": ""}},
+            livenessProbe={"exec": {"command": ["true"]}},
+            lifecycle={"postStart": {"exec": {"command": ["true"]}}},
+        ),
+        HOSTLESS,
+    ),
     "a port of the Pod": (make_task(ports=[{"containerPort": 80, "hostPort": 0}]), HOSTLESS),
     "values at their ceilings": (
         make_task(deadlines={"runSeconds": 5, "totalSeconds": 6}, ttl_seconds_after_finished=7, xcom={"maxBytes": 8}),
@@ -214,6 +302,17 @@ IMAGES: dict[str, tuple[str, str, bool]] = {
     "the very image": ("python", "python", True),
     "the very image with a tag": ("python:3.12", "python", True),
     "the very image by digest": ("python@sha256:0", "python", True),
+    "an image of the user who is named alike": ("python/evil:1", "python", False),
+    "an image of the user who is named": ("bitnami/redis:7", "bitnami/", True),
+    "a user alone is one image": ("bitnami/redis:7", "bitnami", False),
+    "below an image without a host": ("team/app/x", "team/app", False),
+    "an image without a host": ("team/app:1", "team/app", True),
+    "an image with its tag": ("python:3.12", "python:3.12", True),
+    "a host named like an image with its tag": ("python:3/evil", "python:3", False),
+    "a port of a host without dots": ("hub:5000/x", "hub:5000", False),
+    "a port of a host without dots, written with a slash": ("hub:5000/x", "hub:5000/", True),
+    "a team at a port of a host without dots": ("hub:5000/team/x", "hub:5000/team", True),
+    "below localhost": ("localhost/team/x", "localhost/team", True),
     "another image that begins alike": ("python-evil", "python", False),
     "in capitals": ("Registry.example.com/x", "registry.example.com", False),
 }
@@ -232,7 +331,21 @@ def test_all_problems_are_told_at_once() -> None:
 
 JUNK = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=3), lambda x: st.lists(x, max_size=2))
 FIELDS = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("image", "ports", "securityContext", "volumes", "serviceAccountName", "hostPID"), JUNK)
+    {},
+    optional=dict.fromkeys(
+        (
+            "image",
+            "ports",
+            "securityContext",
+            "volumes",
+            "serviceAccountName",
+            "hostPID",
+            "lifecycle",
+            "startupProbe",
+            "nodeName",
+        ),
+        JUNK,
+    ),
 )
 
 
