@@ -159,6 +159,25 @@ def test_one_controller_without_an_election_is_replaced_only_once_it_is_gone() -
     assert not of_kind(objects, "Role")
 
 
+@pytest.mark.parametrize("values", [[], ONE_NAMESPACE, EVERYTHING], ids=["defaults", "one-namespace", "everything"])
+def test_every_pod_of_the_chart_is_behind_a_network_policy(values: list[str]) -> None:
+    objects = render(*values)
+    for workload in [*of_kind(objects, "Deployment"), *of_kind(objects, "Job")]:
+        meta = workload["metadata"]
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        (policy,) = [
+            one
+            for one in of_kind(objects, "NetworkPolicy")
+            if one["metadata"]["namespace"] == meta["namespace"]
+            and one["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+        ]
+        assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+        # It is there as long as the Pod: what a hook runs needs one that is of the hook as well.
+        assert policy["metadata"].get("annotations", {}).get("helm.sh/hook") == meta.get("annotations", {}).get(
+            "helm.sh/hook"
+        )
+
+
 # ---- rights ----
 
 
