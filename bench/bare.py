@@ -71,7 +71,7 @@ class Loop:
 
     async def _follow(self, kind: Resource, selector: str, see: Callable[[bytes], None]) -> None:
         while True:
-            page = await self._api.list_page(kind, selector=selector, limit=0)
+            page = await self._api.list_page(kind, read=bytes, selector=selector, limit=0)
             for item in page.items:
                 see(item)
             stream = self._api.watch(kind, selector=selector, resource_version=page.resource_version)

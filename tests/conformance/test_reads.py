@@ -13,7 +13,7 @@ from .objects import LABEL, Scene
 
 
 async def test_a_watch_tells_every_change_in_order(scene: Scene) -> None:
-    start = (await scene.api.list_page(PODS, namespace=scene.namespace)).resource_version
+    start = (await scene.api.list_page(PODS, read=bytes, namespace=scene.namespace)).resource_version
     pod = await scene.create_pod(held=True)
     await scene.merge(PODS, {"metadata": {"annotations": {"k": "v"}}})
     await scene.delete(PODS, pod)
@@ -50,24 +50,24 @@ async def test_nothing_is_told_of_a_write_that_changed_nothing(scene: Scene) -> 
 
 
 async def test_who_leaves_the_selector_is_deleted_and_who_joins_is_added(scene: Scene) -> None:
-    start = (await scene.api.list_page(PODS, namespace=scene.namespace, selector=LABEL)).resource_version
+    start = (await scene.api.list_page(PODS, read=bytes, namespace=scene.namespace, selector=LABEL)).resource_version
     await scene.create_pod("a", labels={LABEL: "1"})
     await scene.create_pod("b")
     await scene.merge(PODS, {"metadata": {"labels": {LABEL: None}}}, "a")
     await scene.merge(PODS, {"metadata": {"labels": {LABEL: "2"}}}, "b")
     events = await scene.watch(PODS, start, 3, selector=LABEL)
     assert [(kind, name) for kind, name, _ in events] == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "b")]
-    page = await scene.api.list_page(PODS, namespace=scene.namespace, selector=LABEL)
+    page = await scene.api.list_page(PODS, read=bytes, namespace=scene.namespace, selector=LABEL)
     assert [orjson.loads(item)["metadata"]["name"] for item in page.items] == ["b"]
 
 
 async def test_pages_are_one_consistent_list(scene: Scene) -> None:
     for name in ("a", "b", "c"):
         await scene.create_task(name)
-    first = await scene.api.list_page(PODTASKS, namespace=scene.namespace, limit=2)
+    first = await scene.api.list_page(PODTASKS, read=bytes, namespace=scene.namespace, limit=2)
     await scene.create_task("d")
     second = await scene.api.list_page(
-        PODTASKS, namespace=scene.namespace, limit=2, continue_token=first.continue_token
+        PODTASKS, read=bytes, namespace=scene.namespace, limit=2, continue_token=first.continue_token
     )
     seen = [orjson.loads(item)["metadata"]["name"] for item in [*first.items, *second.items]]
     assert seen == ["a", "b", "c"]
@@ -76,7 +76,7 @@ async def test_pages_are_one_consistent_list(scene: Scene) -> None:
 
 async def test_a_list_is_as_new_as_the_last_write(scene: Scene) -> None:
     task = await scene.create_task()
-    page = await scene.api.list_page(PODTASKS, namespace=scene.namespace)
+    page = await scene.api.list_page(PODTASKS, read=bytes, namespace=scene.namespace)
     assert int(page.resource_version) >= int(task["metadata"]["resourceVersion"])
     assert [orjson.loads(item)["metadata"]["uid"] for item in page.items] == [task["metadata"]["uid"]]
 

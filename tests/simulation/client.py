@@ -6,7 +6,7 @@ A request that was sent is carried out even if whoever sent it is dead by then, 
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import orjson
 
@@ -16,6 +16,8 @@ from podtask.kube.client import EventType, Page, PatchType, Resource, WatchEvent
 from .etcd import Change, event_type
 from .faults import Faults
 from .model import Server, parse_selector
+
+V = TypeVar("V")
 
 _LATE_SECONDS = 2.0
 
@@ -62,18 +64,20 @@ class ModelClient:
         self,
         resource: Resource,
         *,
+        read: Callable[[bytes], V],
         namespace: str = "",
         selector: str = "",
         fields: str = "",
         limit: int = 500,
         continue_token: str = "",
-    ) -> Page:
+    ) -> Page[V]:
         """See `client.Client.list_page`."""
         return await self._read(
             "list",
             resource.plural,
             lambda: self._server.list_page(
                 resource,
+                read=read,
                 namespace=namespace,
                 selector=selector,
                 fields=fields,

@@ -6,7 +6,7 @@ suite of behaviours against this and against a real API server.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import orjson
 
@@ -15,6 +15,8 @@ from podtask.kube.client import Page, PatchType, Resource
 
 from . import patches, pods, podtasks
 from .etcd import Etcd, Key, Object
+
+V = TypeVar("V")
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _KEPT = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
@@ -79,15 +81,16 @@ class Server:
         self,
         resource: Resource,
         *,
+        read: Callable[[bytes], V],
         namespace: str = "",
         selector: str = "",
         fields: str = "",
         limit: int = 500,
         continue_token: str = "",
-    ) -> Page:
+    ) -> Page[V]:
         """Read one page of one consistent list: later pages show what was there when the first was read."""
         if resource.plural == "events":
-            return Page([orjson.dumps(event) for event in self.events_of(fields)], str(self.etcd.revision), "")
+            return Page([read(orjson.dumps(event)) for event in self.events_of(fields)], str(self.etcd.revision), "")
         if continue_token:
             if continue_token not in self._snapshots:
                 raise errors.Gone("The provided continue parameter is too old", reason="Expired")
@@ -104,7 +107,7 @@ class Server:
         if len(raw) > limit:
             token = f"{version}-{len(self._snapshots)}-{len(raw)}"
             self._snapshots[token] = (version, raw[limit:])
-        return Page(raw[:limit], version, token)
+        return Page(list(map(read, raw[:limit])), version, token)
 
     def create(self, resource: Resource, namespace: str, body: bytes) -> bytes:
         """Make a new object."""

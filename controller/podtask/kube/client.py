@@ -9,9 +9,11 @@ Every method raises `errors.ApiError` (or a subclass of it) and nothing else; a 
 """
 
 import enum
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,14 @@ class EventType(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a LIST: each item as its own JSON bytes."""
+class Page(Generic[V]):
+    """One page of a LIST: what was read of each item."""
 
-    items: list[bytes]
+    items: list[V]
     resource_version: str
     continue_token: str
+    size_bytes: int = 0
+    """Of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +76,16 @@ class Client(Protocol):
         self,
         resource: Resource,
         *,
+        read: Callable[[bytes], V],
         namespace: str = "",
         selector: str = "",
         fields: str = "",
         limit: int = 500,
         continue_token: str = "",
-    ) -> Page:
+    ) -> Page[V]:
         """Read one page, consistently (no resourceVersion is sent). All namespaces where `namespace` is empty.
 
+        `read` is given the JSON of each item as it arrives, and again where the request has to be sent again.
         `selector` is over labels, `fields` over the few fields that the API server selects a kind by.
         """
         ...

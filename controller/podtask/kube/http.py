@@ -14,12 +14,16 @@ import urllib.parse
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import podtask
 
-from . import backoff, client, clock, connection, errors, in_flight, pool, reply, request
+from . import backoff, client, clock, connection, cutting, errors, in_flight, pool, reply, request
 from .channel import Channel, Reply
+
+V = TypeVar("V")
+_Begin = Callable[[], Callable[[bytes], None]]
+"""Called when an answer begins; gives what takes its body, chunk by chunk."""
 
 _BACKOFF = backoff.Backoff(base_seconds=0.1, cap_seconds=5.0)
 _LONGEST_RETRY_AFTER_SECONDS = 10.0
@@ -118,17 +122,25 @@ class HttpClient:
         self,
         resource: client.Resource,
         *,
+        read: Callable[[bytes], V],
         namespace: str = "",
         selector: str = "",
         fields: str = "",
         limit: int = 500,
         continue_token: str = "",
-    ) -> client.Page:
+    ) -> client.Page[V]:
         """See `client.Client.list_page`."""
         prepared = request.list_page(
             resource, namespace=namespace, selector=selector, fields=fields, limit=limit, continue_token=continue_token
         )
-        return reply.page(await self._send(prepared))
+        cutters: list[cutting.PageCutter[V]] = []
+
+        def begin() -> Callable[[bytes], None]:
+            cutters[:] = [cutting.PageCutter(read)]
+            return cutters[0].feed
+
+        await self._send(prepared, begin)
+        return cutters[0].page()
 
     async def create(self, resource: client.Resource, namespace: str, body: bytes) -> bytes:
         """See `client.Client.create`."""
@@ -230,8 +242,11 @@ class HttpClient:
         except OSError as fault:
             raise errors.TransportError(f"the watch was cut: {_describe(fault)}") from fault
 
-    async def _send(self, prepared: request.Request) -> bytes:
-        """Send until there is an answer, an error that may not be retried, or no time left."""
+    async def _send(self, prepared: request.Request, begin: _Begin | None = None) -> bytes:
+        """Send until there is an answer, an error that may not be retried, or no time left.
+
+        With `begin` the body of a 2xx goes to what that gives, and not into the result.
+        """
         limits = self._limits
         deadline = self._clock.monotonic() + (limits.write_seconds if prepared.is_write else limits.read_seconds)
         failures = 0
@@ -239,7 +254,7 @@ class HttpClient:
         while True:
             token = self._token.current()
             try:
-                return await self._attempt(prepared, token, deadline)
+                return await self._attempt(prepared, token, deadline, begin)
             except errors.Unauthorized:
                 if renewed or not self._token.refused(token):
                     raise
@@ -259,10 +274,10 @@ class HttpClient:
         # On top of what the server asked for, so that all whom it asked the same do not come back together.
         return asked + _BACKOFF.next_delay(failures, self._jitter)
 
-    async def _attempt(self, prepared: request.Request, token: str, deadline: float) -> bytes:
+    async def _attempt(self, prepared: request.Request, token: str, deadline: float, begin: _Begin | None) -> bytes:
         await self._take_slot(deadline)
         try:
-            answer = await self._exchange(prepared, token, deadline)
+            answer = await self._exchange(prepared, token, deadline, begin)
             if answer.status == 429:
                 self._in_flight.throttled()
         finally:
@@ -280,7 +295,7 @@ class HttpClient:
         except TimeoutError as fault:
             raise errors.TransportError("not sent: too many requests of our own were under way") from fault
 
-    async def _exchange(self, prepared: request.Request, token: str, deadline: float) -> Reply:
+    async def _exchange(self, prepared: request.Request, token: str, deadline: float, begin: _Begin | None) -> Reply:
         started = self._clock.monotonic()
         until = min(started + self._limits.request_seconds, deadline)
         data = self._encode(prepared, token)
@@ -295,7 +310,10 @@ class HttpClient:
         status = 0
         seconds = 0.0
         try:
-            answer = await channel.exchange(data, left)
+            if begin is None:
+                answer = await channel.exchange(data, left)
+            else:
+                answer = await self._exchange_in_chunks(channel, data, until, begin)
             status = answer.status
         except OSError as fault:
             raise errors.ReplyLost(f"no reply: {_describe(fault)}") from fault
@@ -307,6 +325,18 @@ class HttpClient:
             self._in_flight.answered(f"{prepared.verb} {prepared.resource}", seconds)
         self._on_date(answer.header(b"date"), seconds)
         return answer
+
+    async def _exchange_in_chunks(self, channel: Channel, data: bytes, until: float, begin: _Begin) -> Reply:
+        answer = await channel.open(data, self._seconds_left(until))
+        parts: list[bytes] = []
+        take = begin() if answer.is_success else parts.append
+        try:
+            while chunk := await channel.read(max(0.0, until - self._clock.monotonic())):
+                take(chunk)
+        except BaseException:
+            channel.abort()  # what is left of the answer would be taken for the next one
+            raise
+        return answer._replace(body=b"".join(parts))
 
     async def _connect(self, prepared: request.Request, started: float, until: float) -> Channel:
         try:

@@ -22,6 +22,11 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_RETRY_AFTER_SECONDS = 60.0
 
+_FIRST_PAGE = 50
+"""Objects. How large they are is not known before the first page has come."""
+_PAGE_BYTES = 4 << 20
+"""What a page is to have, about: a second of the network at most, and little memory in the API server."""
+
 
 class _Scope(TypedDict):
     namespace: str
@@ -68,7 +73,8 @@ class Informer(Generic[T]):
     ) -> None:
         """Prepare to follow `resource`; nothing is sent before `run`.
 
-        `decode` reads what the API server sends, and `codec` says how it is held.
+        `decode` reads what the API server sends, and `codec` says how it is held. A page of a list has `page_size`
+        objects at most, and fewer where they are large: what was decoded of them is there at once.
         """
         self._api = api
         self._resource = resource
@@ -78,7 +84,8 @@ class Informer(Generic[T]):
         self._on_change = on_change
         self._on_undecodable = on_undecodable
         self._relist_seconds = relist_seconds
-        self._page_size = page_size
+        self._most_to_a_page = page_size
+        self._page_size = min(_FIRST_PAGE, page_size)
         self._clock = time_source
         self._jitter = jitter
         self._pace = backoff.Pace(jitter)
@@ -184,6 +191,7 @@ class Informer(Generic[T]):
         while True:
             page = await self._api.list_page(
                 self._resource,
+                read=self._read,
                 **self._scope,
                 limit=self._page_size,
                 continue_token=token,
@@ -194,7 +202,10 @@ class Informer(Generic[T]):
                 # A consistent list is never older than the stream, but where etcd was restored from a backup. What
                 # we hold is then from another history, and its versions say nothing.
                 rewound = position < self._position
-            seen.update(self._take_listed(item, rewound=rewound) for item in page.items)
+            self._page_size = self._next_page_size(len(page.items), page.size_bytes)
+            page.items.reverse()
+            while page.items:  # each is dropped as soon as it is stored
+                seen.add(self._take_listed(*page.items.pop(), rewound=rewound))
             token = page.continue_token
             if not token:
                 break
@@ -204,10 +215,14 @@ class Informer(Generic[T]):
         self._relist_at = self._clock.monotonic() + self._relist_seconds * (0.9 + 0.2 * self._jitter())
         self._synced.set()
 
-    def _take_listed(self, item: bytes, *, rewound: bool) -> str:
-        obj, meta = self._read(item)
+    def _next_page_size(self, count: int, size_bytes: int) -> int:
+        """Give as many objects as make a page of the wanted size, if they are as large as those of the last."""
+        fitting = count * _PAGE_BYTES // max(size_bytes, 1) if count else self._page_size
+        return max(1, min(fitting, 2 * self._page_size, self._most_to_a_page))
+
+    def _take_listed(self, obj: T | None, meta: Meta, *, rewound: bool) -> str:
         if obj is not None and (rewound or self._store.version(meta.uid) < meta.version):
-            self._hold(obj, meta, item)
+            self._hold(obj, meta, b"")  # its bytes are not kept until a page is complete
         return meta.uid
 
     def _drop_unlisted(self, seen: set[str], position: int, *, rewound: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the server's answers mean: errors, pages of a list, lines of a watch.
+"""What the server's answers mean: errors, and lines of a watch. Pages of a list: `cutting`.
 
 Nothing is decoded further than its envelope. An object stays the bytes it came as, and whoever asked for it decodes
 the few fields it needs.
@@ -27,16 +27,6 @@ class _Status(msgspec.Struct):
     details: _Details | None = None
 
 
-class _ListMeta(msgspec.Struct):
-    resource_version: str = msgspec.field(name="resourceVersion", default="")
-    continue_token: str = msgspec.field(name="continue", default="")
-
-
-class _List(msgspec.Struct):
-    metadata: _ListMeta
-    items: list[msgspec.Raw] | None = None
-
-
 class _Line(msgspec.Struct):
     type: str
     object: msgspec.Raw
@@ -44,7 +34,6 @@ class _Line(msgspec.Struct):
 
 T = TypeVar("T")
 _status = msgspec.json.Decoder(_Status)
-_list = msgspec.json.Decoder(_List)
 _line = msgspec.json.Decoder(_Line)
 
 _TYPES = {kind.value: kind for kind in client.EventType}
@@ -63,17 +52,6 @@ def error(code: int, content_type: str, retry_after: str, body: bytes) -> errors
     if seconds is None and status.details is not None and status.details.retry_after is not None:
         seconds = float(status.details.retry_after)
     return errors.from_status(code, status.reason or "", status.message or f"HTTP {code}", seconds)
-
-
-def page(body: bytes) -> client.Page:
-    """Split a list into its items."""
-    try:
-        value = _shallow(_list.decode, body)
-    except msgspec.MsgspecError as fault:
-        raise errors.TransportError(f"the list cannot be read: {fault}") from fault
-    # bytes() copies each item out, so that one kept item does not keep the whole page in memory.
-    items = [bytes(item) for item in value.items or ()]
-    return client.Page(items, value.metadata.resource_version, value.metadata.continue_token)
 
 
 def watch_event(line: bytes) -> client.WatchEvent:

@@ -130,11 +130,14 @@ class Applier:
     async def read_task(self, namespace: str, name: str) -> Task | None:
         """Read a task live, and take it in."""
         try:
-            task = decode_task(await self._api.get(PODTASKS, namespace, name))
+            task = self._decode_task(await self._api.get(PODTASKS, namespace, name))
         except errors.NotFound:
             return None
         self._objects.put_task(task)
         return task
+
+    def _decode_task(self, raw: bytes) -> Task:
+        return decode_task(raw, self._settings.policy.max_spec_bytes)
 
     async def read_pod(self, namespace: str, name: str) -> Pod | None:
         """Read a Pod live, and take it in where the watch follows it too."""
@@ -256,7 +259,7 @@ class Applier:
             memory.begin(task.status.attempt_count)
             memory.result_refused = True
             raise Outdated from error
-        written = decode_task(reply)
+        written = self._decode_task(reply)
         if step.status.reason == Reason.RUNNING:
             self._memories.end(meta.uid)  # what led here does not matter to a Pod that runs, perhaps for days
         elif step.status.phase in _DIAGNOSIS_PHASES:
@@ -325,9 +328,9 @@ class Applier:
         try:
             about = f"involvedObject.uid={step.uid}"
             page = await self._api.list_page(
-                POD_EVENTS, namespace=task.metadata.namespace, fields=about, limit=_MOST_EVENTS
+                POD_EVENTS, read=decode_event, namespace=task.metadata.namespace, fields=about, limit=_MOST_EVENTS
             )
-            events = tuple(map(decode_event, page.items))
+            events = tuple(page.items)
         except errors.ApiError as error:
             _log.info("the Events of a Pod cannot be read", extra={"pod": step.name, "error": repr(error)})
         finally:

@@ -51,7 +51,7 @@ async def check(api: Client, namespace: str, *, pause_seconds: float = 1.0) -> N
     _check_version(await api.get(_VERSION, "", ""))
     for _ in range(CRD_ATTEMPTS):
         try:
-            await api.list_page(PODTASKS, namespace=namespace, limit=1)
+            await api.list_page(PODTASKS, read=len, namespace=namespace, limit=1)
         except errors.NotFound:
             await asyncio.sleep(pause_seconds)
         else:

@@ -41,14 +41,19 @@ class _Object(msgspec.Struct, frozen=True):
     metadata: _Metadata
 
 
+_decode = msgspec.json.Decoder(_Object).decode
+
+
 async def release(api: Client, namespace: str = "") -> int:
     """Take it off every Pod that has it now; gives how many there were."""
     count = 0
     token = ""
     while True:
-        page = await api.list_page(PODS, namespace=namespace, selector=names.LABEL_TASK_UID, continue_token=token)
+        page = await api.list_page(
+            PODS, read=_decode, namespace=namespace, selector=names.LABEL_TASK_UID, continue_token=token
+        )
         for item in page.items:
-            count += await _release_one(api, msgspec.json.decode(item, type=_Object).metadata)
+            count += await _release_one(api, item.metadata)
         token = page.continue_token
         if not token:
             return count

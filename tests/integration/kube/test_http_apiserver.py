@@ -101,11 +101,13 @@ async def test_a_delete_spares_another_of_the_same_name(api: HttpClient, namespa
 
 async def test_pages_are_of_one_moment(api: HttpClient, namespace: str) -> None:
     await asyncio.gather(*(make(api, namespace, f"a{number}") for number in range(7)))
-    first = await api.list_page(CONFIG_MAPS, namespace=namespace, limit=3)
+    first = await api.list_page(CONFIG_MAPS, read=bytes, namespace=namespace, limit=3)
     await make(api, namespace, "a99")
     seen, page = list(first.items), first
     while page.continue_token:
-        page = await api.list_page(CONFIG_MAPS, namespace=namespace, limit=3, continue_token=page.continue_token)
+        page = await api.list_page(
+            CONFIG_MAPS, read=bytes, namespace=namespace, limit=3, continue_token=page.continue_token
+        )
         assert page.resource_version == first.resource_version
         seen += page.items
     assert [decode(item).metadata.name for item in seen] == [f"a{number}" for number in range(7)]
@@ -115,12 +117,12 @@ async def test_pages_are_of_one_moment(api: HttpClient, namespace: str) -> None:
 async def test_a_selector(api: HttpClient, namespace: str) -> None:
     await api.create(CONFIG_MAPS, namespace, config_map("a", {}, {"k": "v"}))
     await make(api, namespace, "b")
-    page = await api.list_page(CONFIG_MAPS, namespace=namespace, selector="k in (v, w)")
+    page = await api.list_page(CONFIG_MAPS, read=bytes, namespace=namespace, selector="k in (v, w)")
     assert [decode(item).metadata.name for item in page.items] == ["a"]
 
 
 async def test_a_watch_from_a_list(api: HttpClient, namespace: str) -> None:
-    page = await api.list_page(CONFIG_MAPS, namespace=namespace)
+    page = await api.list_page(CONFIG_MAPS, read=bytes, namespace=namespace)
     made = await make(api, namespace, "a", big="x" * 900_000)
     await remove(api, made)
     got = []
@@ -138,7 +140,7 @@ async def test_a_watch_from_a_list(api: HttpClient, namespace: str) -> None:
 
 async def test_an_unusable_page_token(api: HttpClient, namespace: str) -> None:
     with pytest.raises(errors.BadRequest):
-        await api.list_page(CONFIG_MAPS, namespace=namespace, continue_token="nonsense")
+        await api.list_page(CONFIG_MAPS, read=bytes, namespace=namespace, continue_token="nonsense")
 
 
 async def test_nobody_is_let_in_with_a_wrong_token(connection: Connection) -> None:

@@ -66,12 +66,12 @@ async def test_neither_page_nor_position_outlives_its_revision(
 ) -> None:
     for number in range(4):
         await make(api, namespace, f"a{number}")
-    page = await api.list_page(CONFIG_MAPS, namespace=namespace, limit=2)
+    page = await api.list_page(CONFIG_MAPS, read=bytes, namespace=namespace, limit=2)
     newest = await make(api, namespace, "newest")
     await compact(cluster, newest.metadata.resource_version)
     await restart(cluster)
     with pytest.raises(errors.Gone):
-        await api.list_page(CONFIG_MAPS, namespace=namespace, limit=2, continue_token=page.continue_token)
+        await api.list_page(CONFIG_MAPS, read=bytes, namespace=namespace, limit=2, continue_token=page.continue_token)
     with pytest.raises(errors.Gone):
         await anext(api.watch(CONFIG_MAPS, namespace=namespace, resource_version=page.resource_version))
 

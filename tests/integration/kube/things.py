@@ -54,7 +54,7 @@ async def read_all(api: Client, namespace: str, resource: Resource = CONFIG_MAPS
     found: dict[str, str] = {}
     token = ""
     while True:
-        page = await api.list_page(resource, namespace=namespace, continue_token=token)
+        page = await api.list_page(resource, read=bytes, namespace=namespace, continue_token=token)
         for item in page.items:
             thing = decode(item)
             found[thing.metadata.uid] = thing.metadata.resource_version

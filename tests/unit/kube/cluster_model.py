@@ -4,14 +4,17 @@ Only what an informer can see, with each page and each event held back until the
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 import orjson
 
 from podtask.kube import client, errors
 from podtask.kube.store import Meta
+
+V = TypeVar("V")
 
 UNLIMITED = 1 << 30
 
@@ -67,6 +70,8 @@ class ClusterModel:
     asked: list[str] = field(default_factory=list)
     list_faults: list[Exception] = field(default_factory=list)
     page_size: int | None = None
+    limits: list[int] = field(default_factory=list)
+    """How many objects each page was asked for."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _uids: int = 0
 
@@ -122,9 +127,16 @@ class ClusterModel:
         await self._wake.wait()
 
     async def list_page(
-        self, _resource: client.Resource, *, limit: int = 500, continue_token: str = "", **_scope: str
-    ) -> client.Page:
+        self,
+        _resource: client.Resource,
+        *,
+        read: Callable[[bytes], V],
+        limit: int = 500,
+        continue_token: str = "",
+        **_scope: str,
+    ) -> client.Page[V]:
         self.asked.append(f"list {continue_token}".strip())
+        self.limits.append(limit)
         await asyncio.sleep(0)
         while self.pages <= 0:
             await self._changed()
@@ -139,7 +151,8 @@ class ClusterModel:
         items = self._at(snapshot)
         end = start + (self.page_size or limit)
         token = f"{snapshot}.{end}" if end < len(items) else ""
-        return client.Page(items[start:end], str(snapshot), token)
+        listed = items[start:end]
+        return client.Page(list(map(read, listed)), str(snapshot), token, sum(map(len, listed)))
 
     def _at(self, snapshot: int) -> list[bytes]:
         found: dict[str, bytes] = {}

@@ -73,7 +73,7 @@ async def world() -> AsyncIterator[World]:
 Call = Callable[[HttpClient], Awaitable[object]]
 READS: dict[str, Call] = {
     "get": lambda api: api.get(PODS, "n", "p"),
-    "list": lambda api: api.list_page(PODS),
+    "list": lambda api: api.list_page(PODS, read=bytes),
     "log": lambda api: api.read_log("n", "p", "c", limit_bytes=9),
 }
 WRITES: dict[str, Call] = {
@@ -313,9 +313,51 @@ async def test_html_is_not_repeated(world: World) -> None:
 
 async def test_a_page(world: World) -> None:
     world.server.script = [says(b'{"metadata":{"resourceVersion":"5","continue":"c"},"items":[{"x":1}]}')]
-    got = await world.client().list_page(PODS, selector="a=b", limit=1)
-    assert got == client.Page([b'{"x":1}'], "5", "c")
+    got = await world.client().list_page(PODS, read=bytes, selector="a=b", limit=1)
+    assert got == client.Page([b'{"x":1}'], "5", "c", 69)
     assert world.server.seen[0].target == "/api/v1/pods?limit=1&labelSelector=a%3Db"
+
+
+ITEMS = [b'{"x":"%s"}' % (b"y" * 50_000) for _ in range(60)]
+LONG = b'{"items":[' + b",".join(ITEMS) + b'],"metadata":{"resourceVersion":"5"}}'
+
+
+async def test_a_page_that_was_cut_off_is_read_again_from_its_beginning(world: World) -> None:
+    async def cut_off(asked: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Length": str(len(LONG))})
+        await answer.prepare(asked)
+        await answer.write(LONG[: len(LONG) // 2])
+        assert asked.transport is not None
+        asked.transport.close()
+        return answer
+
+    world.server.script = [cut_off, says(LONG), says()]
+    read: list[bytes] = []
+
+    def note(item: bytes) -> bytes:
+        read.append(item)
+        return item
+
+    api = world.client()
+    page = await api.list_page(PODS, read=note)
+    assert page.items == ITEMS
+    assert len(ITEMS) < len(read) < 2 * len(ITEMS)
+    assert await api.get(PODS, "n", "p") == b"{}"
+
+
+async def test_a_page_whose_items_cannot_be_read_leaves_no_connection_behind(world: World) -> None:
+    world.server.script = [says(LONG), says()]
+    api = world.client()
+    with pytest.raises(ValueError, match="invalid literal"):
+        await api.list_page(PODS, read=int)
+    assert await api.get(PODS, "n", "p") == b"{}"
+
+
+async def test_a_refused_page_says_why(world: World) -> None:
+    world.server.script = [refuses(410, "R", "m")]
+    with pytest.raises(errors.Gone) as caught:
+        await world.client().list_page(PODS, read=bytes)
+    assert (caught.value.reason, caught.value.message) == ("R", "m")
 
 
 async def test_the_gate_is_asked_before_every_sending_of_a_write(world: World) -> None:

@@ -30,6 +30,7 @@ class World:
     clock: JumpingClock = field(default_factory=JumpingClock)
     changes: list[Change] = field(default_factory=list)
     undecodable: list[bytes] = field(default_factory=list)
+    page_size: int = 2
     informer: Informer[Thing] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,7 +45,7 @@ class World:
             on_undecodable=lambda raw, _error: self.undecodable.append(raw),
             time_source=self.clock,
             jitter=lambda: 0.5,
-            page_size=2,
+            page_size=self.page_size,
             relist_seconds=1000,
         )
 
@@ -105,6 +106,32 @@ async def test_it_lists_by_pages_and_then_watches_from_there(world: World) -> No
         assert world.take_changes() == [(None, "f-6@16"), ("a-1@11", "a-1@17"), ("b-2@12", None)]
         assert world.stored == world.true
         assert world.informer.get("b-2") is None
+
+
+async def test_pages_follow_the_size_of_the_objects() -> None:
+    world = World(ClusterModel(), page_size=300)
+    for number in range(500):
+        world.api.create(f"a{number}")
+    for number in range(30):
+        world.api.create(f"b{number}", text="x" * 1_000_000)
+    async with world.running():
+        assert world.stored == world.true
+        assert world.api.limits[:4] == [50, 100, 200, 300]
+        # The fourth had 150 small ones and all the large.
+        world.api.break_watch(errors.Gone("too old", code=410))
+        await settle()
+        assert world.api.limits[4] == 25
+        assert world.stored == world.true
+
+
+async def test_a_page_has_one_object_at_least() -> None:
+    world = World(ClusterModel(), page_size=300)
+    for number in range(3):
+        world.api.create(f"a{number}", text="x" * 5_000_000)
+    world.api.page_size = 1
+    async with world.running():
+        assert world.api.limits == [50, 1, 1]
+        assert world.stored == world.true
 
 
 async def test_a_name_made_again_is_another_object(world: World) -> None:
@@ -477,14 +504,14 @@ async def test_what_cannot_be_held_is_reported_once_and_stops_nothing(
         return pickle.dumps(thing)
 
     monkeypatch.setattr(world.informer._store, "_codec", Codec(pack, pickle.loads))
-    bad = world.api.create("a")
+    world.api.create("a")
     async with world.running():
         assert world.informer.synced
         world.api.create("b")
         worse = world.api.modify("a-1", again=1)
         await settle()
         assert set(world.stored) == {"b-2"}
-        assert world.undecodable == [bad, worse]
+        assert world.undecodable == [b"", worse], "the bytes of a list are not kept until it is complete"
 
 
 async def test_what_can_no_longer_be_decoded_stays_as_it_was_until_it_is_deleted(world: World) -> None:
@@ -527,7 +554,7 @@ async def test_a_callback_that_fails_stops_nothing(world: World, caplog: pytest.
 
 
 async def test_it_asks_for_its_selector_and_namespace(world: World) -> None:
-    asked: list[tuple[object, ...]] = []
+    asked: list[tuple[Any, Any]] = []
 
     class Recorder(ClusterModel):
         async def list_page(self, *args: Any, **kwargs: Any) -> Any:
@@ -542,6 +569,7 @@ async def test_it_asks_for_its_selector_and_namespace(world: World) -> None:
     world.__post_init__()
     world.informer._scope = {"namespace": "n", "selector": "s"}
     async with world.running():
+        assert asked[0][1].pop("read")
         assert asked == [
             ((PODS,), {"namespace": "n", "selector": "s", "limit": 2, "continue_token": ""}),
             ((PODS,), {"namespace": "n", "selector": "s", "resource_version": "10"}),

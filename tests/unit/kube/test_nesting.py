@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podtask.kube import client, nesting, reply
+from podtask.kube import client, cutting, nesting, reply
 
 leaves = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 documents = st.recursive(
@@ -49,7 +49,10 @@ def test_brackets_in_strings_are_text(text: str) -> None:
 @pytest.mark.parametrize("levels", [900, 1_000, 10_000])
 def test_a_list_and_a_watch_go_on_beside_an_object_that_is_too_deep(levels: int) -> None:
     items = b'{"metadata":{"name":"a"},"spec":' + deep(levels) + b'},{"metadata":{"name":"b"}}'
-    found = reply.page(b'{"metadata":{"resourceVersion":"7"},"items":[' + items + b"]}")
+    cutter = cutting.PageCutter(bytes)
+    cutter.feed(b'{"metadata":{"resourceVersion":"7"},"items":[' + items + b"]}")
+    found = cutter.page()
+    assert not nesting.is_deeper(found.items[0], 1_000)
     assert [json.loads(item)["metadata"] for item in found.items[1:]] == [{"name": "b"}]
     assert found.resource_version == "7"
     event = reply.watch_event(b'{"type":"ADDED","object":{"metadata":{"name":"a"},"spec":' + deep(levels) + b"}}")

@@ -67,22 +67,6 @@ def test_a_long_message_is_cut() -> None:
     assert str(got) == got.message
 
 
-def test_a_page_is_split_and_not_decoded() -> None:
-    body = b'{"kind":"List","metadata":{"resourceVersion":"9","continue":"t"},"items":[{"a": 1},{"b":[2, 3]}]}'
-    assert reply.page(body) == client.Page([b'{"a": 1}', b'{"b":[2, 3]}'], "9", "t")
-
-
-@pytest.mark.parametrize("items", [b"", b',"items":null', b',"items":[]'])
-def test_an_empty_page(items: bytes) -> None:
-    assert reply.page(b'{"metadata":{"resourceVersion":"9"}' + items + b"}") == client.Page([], "9", "")
-
-
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"metadata":{"resourceVersion":"1"},"items":[{]}'])
-def test_a_page_that_cannot_be_read(body: bytes) -> None:
-    with pytest.raises(errors.TransportError):
-        reply.page(body)
-
-
 @pytest.mark.parametrize("kind", list(client.EventType))
 def test_a_watch_event(kind: client.EventType) -> None:
     raw = b'{"type":"' + kind.encode() + b'","object":{"metadata":{"name":"a"}}}'

@@ -1,7 +1,8 @@
 """What the answers to single requests leave in the memory of a task."""
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
@@ -15,6 +16,8 @@ from podtask.kube.clock import SYSTEM, Clock
 from podtask.runtime.apply import Applier
 from podtask.runtime.memory import Memories, Memory
 from tests.builders import UID, at, make_task, pod_name
+
+V = TypeVar("V")
 
 EVENT = {"reason": "FailedMount", "message": "no", "lastTimestamp": "2026-01-01T00:00:09Z", "count": 3}
 READ = plan.ReadPodEvents(name=pod_name(), uid="pod-1")
@@ -36,10 +39,11 @@ class _Api:
         self.asked: list[tuple[Any, ...]] = []
         self.meanwhile = _nothing
 
-    async def list_page(self, resource: Resource, **query: Any) -> Page:
+    async def list_page(self, resource: Resource, *, read: Callable[[bytes], V], **query: Any) -> Page[V]:
         self.asked.append((resource, query))
         await self.meanwhile()
-        return self._give()
+        page = self._give()
+        return Page(list(map(read, page.items)), page.resource_version, page.continue_token)
 
     async def create(self, resource: Resource, namespace: str, body: bytes) -> bytes:
         return self._give()
