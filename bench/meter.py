@@ -30,6 +30,14 @@ def rss_mib(pid: int | None) -> float:
     return pages * _PAGE / 2**20 + sum(map(rss_mib, _children(pid)))
 
 
+def peak_rss_mib(pid: int | None) -> float:
+    """Resident memory of a process at its highest; of no process, none."""
+    if pid is None:
+        return 0.0
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def allocated_bytes(metrics: str) -> float:
     """Give all that a Go program has allocated so far. Unlike its CPU time this does not depend on the machine."""
     (found,) = _ALLOCATED.findall(metrics)

@@ -132,6 +132,8 @@ def other_table(figures: Figures) -> str:
         ("standing", ("held_rss_mib",), "own memory, all tasks live", "{:.0f} MiB"),
         ("standing", ("restart_first_task_seconds",), "restarted, has ended a new task", "{:.1f} s"),
         ("standing", ("restart_cpu_seconds",), "CPU of that restart", "{:.1f} s"),
+        ("finished", ("held_rss_mib",), "own memory, all tasks over, with 64 KiB of result", "{:.0f} MiB"),
+        ("finished", ("peak_rss_mib",), "the most of it since that start", "{:.0f} MiB"),
         ("cleaning", ("tasks_per_second",), "tasks with a TTL of 0, ended", "{:.1f}/s"),
         ("cleaning", ("last_gone_seconds_after_last_end",), "last object gone after last end", "{:.1f} s"),
         ("cleaning", ("cpu_ms_per_task", "system"), "own CPU per task, deletion included", "{:.1f} ms"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .peers import ExecutorPods, Original, OriginalDeferrable
-from .scenarios import ROOMY, Run, finishing, standing
+from .scenarios import ROOMY, Run, finished, finishing, standing
 from .systems import Jobs, Loop, Pods, PodTasks, System, UnthrottledJobs
 
 
@@ -26,12 +26,17 @@ class Profile:
     retries: int
     standing: int
     cleaning: int
+    finished: int
 
 
 PROFILES = {
-    "full": Profile("issue 7's sizes, 90 minutes", 5000, 500, 90, (20, 30, 50, 100), 20, 120, 1000, 20_000, 20_000),
-    "machine": Profile("what two cores do in 45 minutes", 2000, 150, 90, (10, 20, 30, 50), 20, 30, 400, 20_000, 1000),
-    "short": Profile("whether it works, minutes", 250, 25, 18, (10, 20, 30, 50), 20, 6, 50, 1000, 500),
+    "full": Profile(
+        "issue 7's sizes, 90 minutes", 5000, 500, 90, (20, 30, 50, 100), 20, 120, 1000, 20_000, 20_000, 6_000
+    ),
+    "machine": Profile(
+        "what two cores do in 45 minutes", 2000, 150, 90, (10, 20, 30, 50), 20, 30, 400, 20_000, 1000, 6_000
+    ),
+    "short": Profile("whether it works, minutes", 250, 25, 18, (10, 20, 30, 50), 20, 6, 50, 1000, 500, 200),
 }
 
 
@@ -62,6 +67,7 @@ def plan(size: Profile) -> Iterator[tuple[str, list[Work]]]:
     yield each("burst-small", fast + slow, finishing, size.small)
     yield each("retries", fast, finishing, size.retries, failing=0.2)
     yield each("standing", fast, standing, size.standing)
+    yield each("finished", [PodTasks], finished, size.finished)
     yield each("paced-3", fast + slow, finishing, size.slow, rate=3)
     for rate in size.rates:
         kinds = [*fast, Loop] if rate == size.roomy else fast

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cluster import Cluster, Form, up
+from podtask.api.v1alpha1.values import DEFAULT_RESULT_BYTES
 from podtask.kube.http import HttpClient, Limits
 from tests.harness import crd
 from tests.kubeconfig import connect
@@ -21,7 +22,7 @@ from tests.kubeconfig import connect
 from . import meter
 from .draws import Draw, draws
 from .onlooker import Onlooker
-from .systems import System
+from .systems import PodTasks, System
 
 Environment = Mapping[str, Mapping[str, str]]
 """Variables by the cluster's program."""
@@ -218,6 +219,36 @@ async def standing(scenario: str, system: System, count: int, *, cluster: str = 
     return Run(scenario, system.name, count, figures)
 
 
+async def finished(scenario: str, system: PodTasks, count: int, *, cluster: str = "bench-load") -> Run:
+    """Start the controller beside `count` tasks that are over, each with a result of the default's largest size."""
+    async with bench(system, cluster) as on:
+        idle = meter.rss_mib(on.pid)
+        await system.stop()
+        free = asyncio.Semaphore(_CREATORS)
+
+        async def one(draw: Draw) -> None:
+            async with free:
+                await system.submit(on.api, draw)
+                await system.finish(on.api, draw, "9" * DEFAULT_RESULT_BYTES)
+
+        async with asyncio.TaskGroup() as group:
+            for draw in draws(count, seed=2):
+                group.create_task(one(draw))
+        begin = time.monotonic()
+        on.pid = await system.start(on.cluster)
+        await system.submit(on.api, Draw(count, 0.1, fails=False))
+        await on.seen.until(lambda seen: seen.over == count + 1, _PATIENCE_SECONDS)
+        figures = {
+            "idle_rss_mib": idle,
+            "held_rss_mib": meter.rss_mib(on.pid),
+            "peak_rss_mib": meter.peak_rss_mib(on.pid),
+            "restart_first_task_seconds": time.monotonic() - begin,
+            "restart_cpu_seconds": meter.cpu_seconds(on.pid),
+            "object_bytes": await object_bytes(on),
+        }
+    return Run(scenario, system.name, count, figures)
+
+
 def _has_pods(count: int) -> Callable[[Onlooker], bool]:
     return lambda seen: seen.pods_made >= count
 
@@ -226,8 +257,8 @@ async def object_bytes(on: Bench) -> float | None:
     """Give the mean size of a task's object as JSON, managed fields included; None where there is none."""
     if on.system.kind is None:
         return None
-    page = await on.api.list_page(on.system.kind, limit=100)
-    return statistics.mean(map(len, page.items)) if page.items else None
+    page = await on.api.list_page(on.system.kind, read=len, limit=100)
+    return statistics.mean(page.items) if page.items else None
 
 
 def quantiles(values: list[float]) -> dict[str, float]:

@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +22,7 @@ import orjson
 
 from cluster import Cluster
 from podtask.kube import errors
-from podtask.kube.client import PODS, Resource
+from podtask.kube.client import PODS, PatchType, Resource
 from podtask.kube.http import HttpClient
 
 from . import accounts
@@ -114,6 +115,21 @@ class PodTasks(ObjectSystem):
             "metadata": {"name": f"load-{draw.index}"},
             "spec": spec,
         }
+
+    async def finish(self, api: HttpClient, draw: Draw, result: str) -> None:
+        """Write that a task is over, as the controller does; it must not run meanwhile."""
+        now = datetime.now(UTC).isoformat()
+        condition = {"type": "Finished", "status": "True", "reason": "Completed", "lastTransitionTime": now}
+        status: Object = {
+            "observedGeneration": 1,
+            "phase": "Succeeded",
+            "reason": "Completed",
+            "completionTime": now,
+            "conditions": [condition],
+            "xcom": {"state": "Collected", "value": result, "sizeBytes": len(result)},
+        }
+        body = orjson.dumps({"status": status})
+        await api.patch(PODTASKS, NAMESPACE, f"load-{draw.index}", body, PatchType.MERGE, subresource="status")
 
     async def start(self, cluster: Cluster) -> int:
         self._kubeconfig = self._kubeconfig or await asyncio.to_thread(accounts.of_the_chart, cluster)
