@@ -18,6 +18,7 @@ ELSEWHERE = {
     Reason.NOT_SUPPORTED: "No field of this version is refused for that; the word is kept for those of later ones.",
     Reason.CONCURRENCY_LIMIT: "The platform's policy needs no kubelet: tests/integration/controller/test_policy.py.",
     Reason.POLICY_DENIED: "The platform's policy needs no kubelet: tests/integration/controller/test_policy.py.",
+    Reason.SPEC_TOO_LARGE: "The platform's policy needs no kubelet: tests/integration/controller/test_policy.py.",
 }
 """Reasons without a test on a node."""
 

@@ -22,6 +22,7 @@ _CONFIGURATION = frozenset(
         "NameConflict",
         "SpecChanged",
         "PolicyDenied",
+        "SpecTooLarge",
     }
 )
 """Ends that a further try would only repeat."""

@@ -50,6 +50,7 @@ class Reason(enum.StrEnum):
     NAME_CONFLICT = "NameConflict"
     SPEC_CHANGED = "SpecChanged"
     POLICY_DENIED = "PolicyDenied"
+    SPEC_TOO_LARGE = "SpecTooLarge"
     BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
     DISRUPTION_LIMIT_EXCEEDED = "DisruptionLimitExceeded"
     ATTEMPT_LIMIT_EXCEEDED = "AttemptLimitExceeded"
@@ -182,6 +183,10 @@ REASONS: dict[Reason, ReasonDoc] = {
     Reason.POLICY_DENIED: ReasonDoc(
         "The platform's policy forbids the task; the message says what to change.",
         "Change it, or ask the platform team.",
+    ),
+    Reason.SPEC_TOO_LARGE: ReasonDoc(
+        "The spec is larger than the platform allows (policy.maxSpecBytes); no Pod was made from it.",
+        "Put large inputs into a ConfigMap, a volume or an object store, and pass a reference.",
     ),
     Reason.BACKOFF_LIMIT_EXCEEDED: ReasonDoc(
         "The task failed more often than backoffLimit allows.", "Look at status.attempts for the cause."

@@ -118,6 +118,8 @@ def _without_pod(observed: Observed, others: tuple[Pod, ...], settings: Settings
     if task.spec.cancel_after is not None and task.spec.cancel_after <= now:
         message = deadlines.words(task, Reason.CANCEL_AFTER_REACHED)
         return _finish(task, Phase.CANCELLED, Reason.CANCEL_AFTER_REACHED, message, now)
+    if too_large := policy.oversize(task.spec_bytes, settings.policy):
+        return _finish(task, Phase.FAILED, Reason.SPEC_TOO_LARGE, too_large, now)
     alarm = Plan(wake_at=task.spec.cancel_after)
     if task.spec.suspend:
         return _join(_suspend(task, now), alarm)

@@ -198,7 +198,9 @@ class Task(View, frozen=True):
     spec: TaskSpec = TaskSpec()
     status: TaskStatus = TaskStatus()
     raw_spec: bytes = b""
-    """The whole spec as JSON. Empty once the task is terminal: nothing is built from it any more."""
+    """The whole spec as JSON. Empty where nothing is built from it any more, or ever."""
+    spec_bytes: int = 0
+    """How long that is, or was."""
     problem: str = ""
     """Why the object could not be understood, where it could not; spec and status are then the defaults."""
 

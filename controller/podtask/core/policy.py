@@ -90,6 +90,8 @@ class Policy(msgspec.Struct, frozen=True):
     max_total_seconds: int | None = None
     max_ttl_seconds: int | None = None
     max_result_bytes: int | None = None
+    max_spec_bytes: int | None = None
+    """Of a whole spec as the API server gives it. A longer one is not even kept in memory."""
     max_running_pods: int | None = None
     """Pods of PodTasks that may live at once in one namespace."""
 
@@ -112,6 +114,14 @@ def with_defaults(spec: TaskSpec, policy: Policy) -> TaskSpec:
         return spec
     deadlines = _replace(limits, run_seconds=run, total_seconds=total)
     return _replace(spec, deadlines=deadlines, ttl_seconds_after_finished=ttl, xcom=xcom)
+
+
+def oversize(spec_bytes: int, policy: Policy) -> str:
+    """Say that a spec is larger than the platform takes; empty where it is not."""
+    most = policy.max_spec_bytes
+    if most is None or spec_bytes <= most:
+        return ""
+    return f"spec has {spec_bytes} bytes, the platform's ceiling is {most}"
 
 
 def check(spec: TaskSpec, pod: Dict, policy: Policy, sidecar_image: str) -> None:

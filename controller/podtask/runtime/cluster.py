@@ -46,6 +46,7 @@ class Cluster:
         namespace: str,
         relist_seconds: float,
         running_pods_limit: int | None = None,
+        max_spec_bytes: int | None = None,
         observer: Observer | None = None,
         time_source: clock.Clock = clock.SYSTEM,
         jitter: backoff.Jitter = random.random,
@@ -72,7 +73,7 @@ class Cluster:
         self.tasks: Informer[Task] = Informer(
             api,
             decode.PODTASKS,
-            decode=decode.decode_task,
+            decode=lambda raw: decode.decode_task(raw, max_spec_bytes),
             codec=decode.TASKS_HELD,
             meta=decode.task_meta,
             index=lambda _: None,

@@ -1,21 +1,22 @@
 """From the wire inward: bytes of Pods and PodTasks to the core's views, and the status back to bytes.
 
 A PodTask's spec is decoded twice: the few fields that are judged, and the raw bytes that the next Pod is built from.
-The raw bytes of a finished task are dropped, so that memory follows the tasks that still have something to do. What is
-held of an object between two looks is packed, without what is never judged.
+These are dropped where no Pod will be built from them, and so are the result and the words of a finished task: memory
+follows the tasks that still have something to do. What is held of an object between two looks is packed, without what
+is never judged.
 """
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from ..api import names
-from ..core.observed import Metadata, Pod, PodEvent, Task, TaskSpec, TaskStatus
+from ..core.observed import FailurePolicySpec, Metadata, Pod, PodEvent, Task, TaskSpec, TaskStatus
 from ..kube import nesting
 from ..kube.client import Resource
 from ..kube.store import Codec, Meta
 
-M = TypeVar("M", bound=Metadata)
+_replace = msgspec.structs.replace
 
 PODTASKS = Resource(f"/apis/{names.API_VERSION}", names.PLURAL)
 
@@ -41,21 +42,56 @@ MOST_LEVELS = 100
 _TOO_DEEP = f"spec is nested deeper than {MOST_LEVELS} levels"
 
 
-def decode_task(raw: bytes) -> Task:
-    """Decode a PodTask. One whose spec does not fit the types carries the problem instead of failing."""
+def decode_task(raw: bytes, max_spec_bytes: int | None = None) -> Task:
+    """Decode a PodTask. One whose spec does not fit the types carries the problem instead of failing.
+
+    What nothing is decided by any more is left out: the raw bytes of a spec that is longer than `max_spec_bytes`, is
+    another controller's, or whose task is over; and of a task that is over every text of the status, the result too.
+    """
     try:
         wire = _decode_task(raw)
     except RecursionError:
         wire = _decode_task(nesting.cut(raw))
-    if nesting.is_deeper(bytes(wire.spec), MOST_LEVELS):
-        spec = TaskSpec(managed_by=_managed_by(nesting.cut(bytes(wire.spec))))
-        return Task(metadata=wire.metadata, spec=spec, status=wire.status, problem=_TOO_DEEP)
-    kept = b"" if wire.status.phase_is_terminal else bytes(wire.spec)
+    raw_spec = bytes(wire.spec)
+    spec, problem = _read_spec(raw_spec)
+    is_over = wire.status.phase_is_terminal
+    fits = max_spec_bytes is None or len(raw_spec) <= max_spec_bytes
+    return Task(
+        metadata=_identity(wire.metadata),
+        spec=_replace(spec, failure_policy=FailurePolicySpec()) if is_over else spec,
+        status=_outline(wire.status) if is_over else wire.status,
+        raw_spec=raw_spec if fits and not is_over and not problem and spec.managed_by == names.CONTROLLER else b"",
+        spec_bytes=len(raw_spec),
+        problem=problem,
+    )
+
+
+def _read_spec(raw: bytes) -> tuple[TaskSpec, str]:
+    """Give what is judged of a spec, and why it could not be understood."""
+    if nesting.is_deeper(raw, MOST_LEVELS):
+        return TaskSpec(managed_by=_managed_by(nesting.cut(raw))), _TOO_DEEP
     try:
-        spec, problem = _decode_spec(wire.spec), ""
+        return _decode_spec(raw), ""
     except (msgspec.DecodeError, RecursionError) as error:
-        spec, problem = TaskSpec(managed_by=_managed_by(wire.spec)), f"spec cannot be understood: {error}"
-    return Task(metadata=wire.metadata, spec=spec, status=wire.status, raw_spec=kept, problem=problem)
+        return TaskSpec(managed_by=_managed_by(raw)), f"spec cannot be understood: {error}"
+
+
+def _identity(metadata: Metadata) -> Metadata:
+    """Leave out what others note about a task: of an Airflow task it is a kilobyte, and may be a megabyte."""
+    read = {key: "" for key in metadata.annotations if key == names.ANNOTATION_ACKNOWLEDGED}
+    return _replace(metadata, labels={}, annotations=read, finalizers=(), owner_references=())
+
+
+def _outline(status: TaskStatus) -> TaskStatus:
+    """Leave the texts out, which may be half a megabyte. What is written of such a status is what differs from this."""
+    xcom = status.xcom
+    return _replace(
+        status,
+        message="",
+        conditions=tuple(_replace(condition, message="") for condition in status.conditions),
+        attempts=tuple(_replace(attempt, message="", log_tail="") for attempt in status.attempts),
+        xcom=None if xcom is None else _replace(xcom, value=None, message=""),
+    )
 
 
 def _managed_by(raw: bytes) -> str:
@@ -74,17 +110,14 @@ _PREFIX = f"{names.GROUP}/"
 
 
 def _pack_pod(pod: Pod) -> bytes:
-    metadata = msgspec.structs.replace(_judged(pod.metadata), managed_fields=pod.written_by_kubelet)
-    return _encode(msgspec.structs.replace(pod, metadata=metadata))
-
-
-def _pack_task(task: Task) -> bytes:
-    return _encode(msgspec.structs.replace(task, metadata=_judged(task.metadata)))
-
-
-def _judged(metadata: M) -> M:
-    """Leave out the labels and annotations of others: an Airflow task has a kilobyte of them, and so has its Pod."""
-    return msgspec.structs.replace(metadata, labels=_ours(metadata.labels), annotations=_ours(metadata.annotations))
+    """Leave out the labels and annotations of others: a Pod of an Airflow task has a kilobyte of them."""
+    metadata = _replace(
+        pod.metadata,
+        labels=_ours(pod.metadata.labels),
+        annotations=_ours(pod.metadata.annotations),
+        managed_fields=pod.written_by_kubelet,
+    )
+    return _encode(_replace(pod, metadata=metadata))
 
 
 def _ours(pairs: dict[str, str]) -> dict[str, str]:
@@ -92,7 +125,7 @@ def _ours(pairs: dict[str, str]) -> dict[str, str]:
 
 
 PODS_HELD = Codec(_pack_pod, msgspec.msgpack.Decoder(Pod).decode)
-TASKS_HELD = Codec(_pack_task, msgspec.msgpack.Decoder(Task).decode)
+TASKS_HELD: Codec[Task] = Codec(_encode, msgspec.msgpack.Decoder(Task).decode)
 
 
 def pod_meta(pod: Pod) -> Meta:

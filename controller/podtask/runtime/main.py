@@ -74,6 +74,7 @@ class Controller:
             namespace=settings.namespace,
             relist_seconds=settings.relist_seconds,
             running_pods_limit=core_settings.policy.max_running_pods,
+            max_spec_bytes=core_settings.policy.max_spec_bytes,
             observer=self._metrics,
         )
         memories = Memories()

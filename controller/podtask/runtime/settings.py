@@ -38,8 +38,8 @@ def _allowed(what: str) -> tuple[str, ...]:
     return field(default=(), metadata={"help": f"policy: {what}, separated by commas; empty for all", "kind": _list})
 
 
-def _limit(what: str) -> int | None:
-    return field(default=None, metadata={"help": f"policy: {what}; empty for none", "kind": _positive})
+def _limit(what: str, default: int | None = None) -> int | None:
+    return field(default=default, metadata={"help": f"policy: {what}; empty for none", "kind": _positive})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class Settings:
     policy_max_total_seconds: int | None = _limit("ceiling of totalSeconds")
     policy_max_ttl_seconds: int | None = _limit("ceiling of the ttlSecondsAfter… fields")
     policy_max_result_bytes: int | None = _limit("ceiling of xcom.maxBytes")
+    policy_max_spec_bytes: int | None = _limit("ceiling of a whole spec, in bytes of JSON", 512 * 1024)
     policy_max_running_pods: int | None = _limit("Pods of tasks that live at once in a namespace")
 
     def elects(self, environment: Mapping[str, str] = os.environ) -> bool:

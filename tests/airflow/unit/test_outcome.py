@@ -76,6 +76,11 @@ KINDS: dict[str, tuple[dict[str, Any], type, bool]] = {
     "no result": (ended("Failed", "XComMissing"), exceptions.PodTaskResultError, True),
     "a spec that breaks a rule": (ended("Failed", "InvalidSpec"), exceptions.PodTaskConfigurationError, False),
     "forbidden by the cluster": (ended("Failed", "AdmissionDenied"), exceptions.PodTaskConfigurationError, False),
+    "larger than the platform takes": (
+        ended("Failed", "SpecTooLarge"),
+        exceptions.PodTaskConfigurationError,
+        False,
+    ),
     "forbidden by the platform": (ended("Failed", "PolicyDenied"), exceptions.PodTaskConfigurationError, False),
     "a Pod that the API refuses": (ended("Failed", "InvalidPodTemplate"), exceptions.PodTaskConfigurationError, False),
 }

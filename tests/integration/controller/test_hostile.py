@@ -26,7 +26,7 @@ def controller(namespace: Namespace, kubeconfig: Path) -> Iterator[Controller]:
     """A controller of this namespace alone, and a kubelet that ends every Pod well."""
     with (
         Kubelet(kubeconfig, namespace.name, always(0)),
-        Controller(kubeconfig, f"--namespace={namespace.name}") as running,
+        Controller(kubeconfig, f"--namespace={namespace.name}", "--policy-max-spec-bytes=") as running,
     ):
         yield running
 

@@ -88,7 +88,9 @@ def _tasks(namespace: Namespace) -> dict[str, Json]:
 def test_fields_at_their_largest_end_in_a_reason_and_stop_nobody(namespace: Namespace, kubeconfig: Path) -> None:
     with (
         Kubelet(kubeconfig, namespace.name, _fails),
-        Controller(kubeconfig, f"--namespace={namespace.name}", "--pod-hold-seconds=1") as controller,
+        Controller(
+            kubeconfig, f"--namespace={namespace.name}", "--pod-hold-seconds=1", "--policy-max-spec-bytes="
+        ) as controller,
     ):
         check_others_run(namespace, controller)
         before = _resident_mib(controller.pid)

@@ -130,6 +130,19 @@ def test_another_namespace_is_refused(namespace: Namespace, kubeconfig: Path) ->
     assert f"namespace {namespace.name} may not run PodTasks, use one of: team-*" in status["message"]
 
 
+def test_a_spec_that_is_too_large_ends_its_task_before_it_has_a_pod(namespace: Namespace, kubeconfig: Path) -> None:
+    """A function's payload in annotations fits; 256 KiB of them is the most that Kubernetes takes."""
+    payload = {"metadata": {"annotations": {f"payload-{number}": "x" * 64_000 for number in range(4)}}}
+    with Controller(kubeconfig, f"--namespace={namespace.name}"), Kubelet(kubeconfig, namespace.name, always(0)):
+        env = [{"name": f"A{number}", "value": "x" * 131_000} for number in range(5)]
+        large = namespace.run("large", image="i", env=env)
+        assert (large["phase"], large["reason"]) == ("Failed", "SpecTooLarge")
+        assert "the platform's ceiling is 524288" in large["message"]
+        assert "attempts" not in large
+        assert namespace.pods() == []
+        assert namespace.run("payload", image="i", template=payload)["phase"] == "Succeeded"
+
+
 class Census(threading.Thread):
     """Counts the live Pods of a namespace at every change, by a watch of its own."""
 

@@ -512,6 +512,42 @@ def test_nobody_waits_for_a_refusal() -> None:
     assert written(limited(broken, 1))[:2] == ("Failed", "InvalidPodTemplate")
 
 
+SMALL = Settings(policy=Policy(max_spec_bytes=1_000))
+
+
+def sized(made: MadeTask, spec_bytes: int) -> MadeTask:
+    """Give a task as it is held: without the bytes of a spec that is too large."""
+    return MadeTask(msgspec.structs.replace(made.build(), spec_bytes=spec_bytes, raw_spec=b""))
+
+
+@pytest.mark.parametrize("made", [make_task(), make_task(suspend=True), make_task().suspended()])
+def test_a_spec_that_is_too_large_is_refused_as_soon_as_it_is_seen(made: MadeTask) -> None:
+    found = decide(sized(made, 1_001).observe(), at(1), SMALL)
+    assert written(found) == ("Failed", "SpecTooLarge", "spec has 1001 bytes, the platform's ceiling is 1000")
+
+
+def test_a_spec_of_the_largest_size_is_taken() -> None:
+    fits = MadeTask(msgspec.structs.replace(make_task().build(), spec_bytes=1_000))
+    (step,) = decide(fits.observe(), at(1), SMALL).steps
+    assert isinstance(step, plan.CreatePod)
+
+
+def test_what_is_cancelled_is_not_too_large() -> None:
+    assert written(decide(sized(make_task(cancel=True), 1_001).observe(), at(1), SMALL))[1] == "Cancelled"
+
+
+def test_an_attempt_goes_on_where_the_ceiling_was_lowered_and_is_the_last() -> None:
+    task = sized(make_task(backoffLimit=3), 1_001).attempts(make_live_attempt())
+    running = task.status(phase="Running", reason="Running", observed_generation=1)
+    assert decide(running.observe(make_pod().running(since=2)), at(9), SMALL).steps == ()
+    failed = decide(running.observe(make_pod().exit(3)), at(9), SMALL)
+    (step, *_) = failed.steps
+    assert isinstance(step, plan.WriteStatus)
+    assert (step.status.phase, step.status.reason) == ("Pending", "Backoff")
+    again = MadeTask(msgspec.structs.replace(running.build(), status=step.status))
+    assert written(decide(again.observe(), at(10), SMALL))[:2] == ("Failed", "SpecTooLarge")
+
+
 def test_a_default_deadline_ends_a_run_that_set_none() -> None:
     rules = Settings(policy=Policy(max_run_seconds=5))
     pod = make_pod().running(since=2)

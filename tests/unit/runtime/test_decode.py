@@ -1,5 +1,6 @@
 """From the wire inward, where the wire brings what no Pod has."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,9 @@ import sys
 import pytest
 
 from podtask.api import names
+from podtask.core.decide import decide
+from podtask.core.observed import Observed
+from podtask.core.plan import Settings, WriteStatus, json_merge_patch
 from podtask.core.pod import Written
 from podtask.runtime import decode
 from tests.builders import at, make_pod
@@ -38,6 +42,93 @@ def test_a_spec_as_deep_as_allowed_is_whole() -> None:
 def test_a_deep_task_of_another_controller_is_still_its() -> None:
     raw = task(3_000).replace(b'"image":"i"', b'"managedBy":"kueue.x-k8s.io/multikueue"')
     assert decode.decode_task(raw).spec.managed_by == "kueue.x-k8s.io/multikueue"
+
+
+TEXT = "x" * 4_000
+OVER = {
+    "observedGeneration": 1,
+    "phase": "Failed",
+    "reason": "NonZeroExit",
+    "message": TEXT,
+    "exitCode": 3,
+    "attemptCount": 2,
+    "completionTime": "2026-01-01T00:00:09Z",
+    "conditions": [
+        {
+            "type": "Finished",
+            "status": "True",
+            "reason": "NonZeroExit",
+            "message": TEXT,
+            "lastTransitionTime": "2026-01-01T00:00:09Z",
+        }
+    ],
+    "attempts": [
+        {"number": number, "podName": "p", "podUID": "u", "outcome": "Failed", "message": TEXT, "logTail": TEXT}
+        for number in (1, 2)
+    ],
+    "xcom": {"state": "Collected", "value": "9" * 500_000, "sizeBytes": 500_000, "sha256": "a" * 64, "attempt": 2},
+}
+
+
+def podtask(spec: dict[str, object], status: dict[str, object], **metadata: object) -> bytes:
+    named = {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "1", "generation": 2}
+    return json.dumps({"metadata": named | metadata, "spec": spec, "status": status}).encode()
+
+
+def test_of_a_task_that_is_over_neither_result_nor_spec_nor_any_text_is_held() -> None:
+    rules = [{"action": "Fail", "onExitCodes": {"operator": "In", "values": list(range(200))}}] * 20
+    raw = podtask({"image": "i" * 5_000, "ttlSecondsAfterFinished": 5, "failurePolicy": {"rules": rules}}, OVER)
+    held = decode.TASKS_HELD.pack(decode.decode_task(raw))
+    assert len(held) < 1_000
+    task = decode.TASKS_HELD.unpack(memoryview(held))
+    assert task.spec.ttl_seconds_after_finished == 5
+    assert task.status.xcom is not None
+    assert (task.status.xcom.size_bytes, task.status.xcom.sha256) == (500_000, "a" * 64)
+    assert [(attempt.number, attempt.pod_uid, attempt.outcome) for attempt in task.status.attempts] == [
+        (1, "u", "Failed"),
+        (2, "u", "Failed"),
+    ]
+
+
+def test_a_later_edit_of_a_task_that_is_over_writes_the_generation_alone() -> None:
+    """What the cache does not hold must not be taken off the object."""
+    task = decode.decode_task(podtask({"ttlSecondsAfterFinished": 5_000_000}, OVER))
+    (step,) = decide(Observed(task=task), at(20), Settings()).steps
+    assert isinstance(step, WriteStatus)
+    patch = json_merge_patch(decode.status_to_wire(step.status), decode.status_to_wire(task.status))
+    assert patch == {"observedGeneration": 2}
+
+
+def test_texts_of_a_task_that_goes_on_are_held_because_they_are_written_again() -> None:
+    task = decode.decode_task(podtask({"image": "i"}, {**OVER, "phase": "Pending", "reason": "Backoff"}))
+    assert task.status.message == task.status.attempts[0].log_tail == TEXT
+
+
+@pytest.mark.parametrize(
+    ("spec", "most", "is_held"),
+    [
+        ({"image": "i" * 976}, 1_000, True),
+        ({"image": "i" * 990}, 1_000, False),
+        ({"image": "i" * 990}, None, True),
+        ({"image": "i", "managedBy": "kueue.x-k8s.io/multikueue"}, None, False),
+        ({"image": "i", "backoffLimit": "three"}, None, False),
+    ],
+    ids=["fits", "too large", "no ceiling", "another controller's", "not understood"],
+)
+def test_a_spec_is_held_where_a_pod_will_be_made_from_it(spec: dict[str, object], most: int, is_held: bool) -> None:
+    task = decode.decode_task(podtask(spec, {}), most)
+    assert bool(task.raw_spec) == is_held
+    assert task.spec_bytes == len(json.dumps(spec))
+
+
+def test_what_others_note_about_a_task_is_not_held() -> None:
+    noted = {"podtask.dev/acknowledged": "yes", "podtask.dev/more": TEXT, "airflow/logs": TEXT}
+    owner = {"kind": "Workflow", "name": TEXT, "uid": "w"}
+    task = decode.decode_task(
+        podtask({}, {}, annotations=noted, labels={"a": "b"}, finalizers=[TEXT], ownerReferences=[owner])
+    )
+    assert list(task.metadata.annotations) == [names.ANNOTATION_ACKNOWLEDGED]
+    assert len(decode.TASKS_HELD.pack(task)) < 400
 
 
 def test_labels_and_notes_of_others_are_not_held() -> None:
