@@ -1,8 +1,9 @@
 """How an attempt ended: whose fault it was, and in which words.
 
 The main container's own status decides, not the Pod's phase: a mesh proxy that is killed after the task's exit 0
-makes the Pod Failed and the task no worse. Where the controller stopped the Pod itself, its intent (an annotation)
-gives the reason, not the kubelet's DeadlineExceeded.
+makes the Pod Failed and the task no worse. But exit 0 of a Pod that the kubelet itself brought to an end (evicted, shut
+down, over its own deadline) is the program's answer to SIGTERM, and no success. Where the controller stopped the Pod
+itself, its intent (an annotation) gives the reason, not the kubelet's DeadlineExceeded.
 """
 
 from datetime import datetime
@@ -31,12 +32,31 @@ _BY_POD_REASON = {
     "NodeShutdown": Reason.NODE_SHUTDOWN,
     "Shutdown": Reason.NODE_SHUTDOWN,
     "NodeLost": Reason.NODE_LOST,
+    "NodeAffinity": Reason.NODE_REFUSED,
+    "UnexpectedAdmissionError": Reason.NODE_REFUSED,
 }
 """Reasons that the kubelet and the node controllers give a Pod's status.
 
 They have no time. Nor has the condition that the kubelet sends along: it is stamped when it is sent, after the last
 container has ended. So whether a container failed a moment before its eviction or by it cannot be told, and it counts
 as evicted (docs/concepts.md says why)."""
+
+_BY_KUBELET = "TerminationByKubelet"
+"""The reason that the kubelet gives the condition DisruptionTarget.
+
+From 1.27 on it makes the phase of a Pod that it evicts or shuts down of the exit codes alone: where all are 0 the Pod is
+Succeeded, without a reason, and this condition is all that is left of the eviction."""
+
+_FAILED_SOON = "PodFailed"
+"""The reason of the condition Ready where the kubelet has found that the Pod failed.
+
+The phase, and the reason why, follow once it has seen that nothing of the Pod runs any more, about a second later."""
+
+_OWN_LIMIT = "exceed"
+"""What the kubelet's words have in common for a Pod that outgrew an ephemeral-storage limit or an emptyDir of its own.
+
+It sets no condition DisruptionTarget then: it would happen again. Nor does it for a Pod that it refuses after a restart,
+because its node is short of memory now; so the words have to say it as well."""
 
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"})
 
@@ -70,7 +90,7 @@ def classify(pod: Pod, container: str) -> Ending | None:
     ended = main.state.terminated if main else None
     if pod.stop_reason and pod.stop_reason != Reason.MAIN_CONTAINER_ENDED:
         return _stopped(pod, container, ended)
-    if ended is None and not pod.is_terminal:
+    if not pod.is_terminal and (ended is None or (succeeded(ended) and _may_be_cut_off(pod))):
         return None
     return _by_itself(pod, container, ended)
 
@@ -98,24 +118,62 @@ def _is_lost(ended: Terminated) -> bool:
 
 
 def _by_itself(pod: Pod, container: str, ended: Terminated | None) -> Ending:
-    if ended is not None and succeeded(ended):
-        return _ending(AttemptOutcome.SUCCEEDED, Reason.COMPLETED, "", ended)
+    if _is_done(pod, ended):
+        message = "" if ended else f"the Pod succeeded, and how container {container} ended was not reported"
+        return _ending(AttemptOutcome.SUCCEEDED, Reason.COMPLETED, message, ended)
+    if _outgrew_its_limit(pod):
+        message = _join(pod.status.reason, pod.status.message)
+        ending = _ending(AttemptOutcome.FAILED, Reason.EVICTED, message, ended)
+        return msgspec.structs.replace(ending, log_tail=_log_tail(pod, container, ended))
     disruption = _disruption(pod, ended)
     if disruption is not None:
         reason, message = disruption
         return _ending(AttemptOutcome.DISRUPTED, reason, message, ended)
-    if ended is not None and (not _is_lost(ended) or pod.status.reason == "DeadlineExceeded"):
+    is_over_deadline = pod.status.reason == "DeadlineExceeded"
+    if ended is not None and (is_over_deadline or not (_is_lost(ended) or succeeded(ended))):
         return _own_failure(pod, container, ended)
     failed_init = _failed_init(pod)
     if failed_init is not None:
         return failed_init
-    if ended is not None:
+    if ended is not None and _is_lost(ended):
         return _ending(AttemptOutcome.DISRUPTED, Reason.NODE_LOST, _join(ended.reason, ended.message), ended)
-    if pod.status.reason == "DeadlineExceeded":
+    if is_over_deadline:
         message = f"container {container} did not start within the Pod's own activeDeadlineSeconds"
         return _ending(AttemptOutcome.FAILED, Reason.START_DEADLINE_EXCEEDED, message, None)
     message = _join(pod.status.reason, pod.status.message) or "the Pod ended before its containers started"
-    return _ending(AttemptOutcome.DISRUPTED, Reason.NODE_REFUSED, message, None)
+    return _ending(AttemptOutcome.DISRUPTED, Reason.NODE_REFUSED, message, ended)
+
+
+def _is_done(pod: Pod, ended: Terminated | None) -> bool:
+    """Whether the work is done: exit 0, or the phase where no container's end was reported, and nothing cut it off."""
+    return (succeeded(ended) or (ended is None and pod.status.phase == "Succeeded")) and not _is_cut_off(pod)
+
+
+def _is_cut_off(pod: Pod) -> bool:
+    """Whether the kubelet brought the Pod to an end, whatever its containers' exit codes are."""
+    if pod.stop_reason == Reason.MAIN_CONTAINER_ENDED:
+        # The end of the main container was seen and judged before this stop: what came later is not why it ended.
+        return False
+    return (pod.status.phase == "Failed" and bool(pod.status.reason)) or _is_kubelets_target(pod)
+
+
+def _may_be_cut_off(pod: Pod) -> bool:
+    """Whether there is a sign that the Pod is being brought to an end, so that its phase is to be waited for."""
+    if pod.stop_reason == Reason.MAIN_CONTAINER_ENDED:
+        return False
+    ready = pod.condition("Ready")
+    return (ready is not None and ready.reason == _FAILED_SOON) or _is_kubelets_target(pod)
+
+
+def _is_kubelets_target(pod: Pod) -> bool:
+    target = pod.condition("DisruptionTarget")
+    return target is not None and (target.status, target.reason) == ("True", _BY_KUBELET)
+
+
+def _outgrew_its_limit(pod: Pod) -> bool:
+    target = pod.condition("DisruptionTarget")
+    is_target = target is not None and target.status == "True"
+    return pod.status.reason == "Evicted" and not is_target and _OWN_LIMIT in pod.status.message
 
 
 def _failed_init(pod: Pod) -> Ending | None:
@@ -126,7 +184,8 @@ def _failed_init(pod: Pod) -> Ending | None:
     for name, end in sorted(failed, key=lambda found: found[0] in sidecars):
         message = f"init container {name} {_how(end)}"
         ending = _ending(AttemptOutcome.FAILED, Reason.INIT_CONTAINER_FAILED, message, end)
-        return msgspec.structs.replace(ending, started_at=None)
+        # The exit code and the start of an attempt are those of the task's container, which never ran.
+        return msgspec.structs.replace(ending, started_at=None, exit_code=None)
     return None
 
 
@@ -155,7 +214,7 @@ def _before_stop(pod: Pod, ended: Terminated) -> bool:
         return _was_before(pod, ended, deletion_requested_at(pod))
     # Stopped by deadline: the kubelet marks a Pod that it stopped, and a Pod that finished first is not marked. A
     # failure is ours in either case, or it would depend on whether the Pod's own end was seen before it was judged.
-    return succeeded(ended) and pod.is_terminal and pod.status.reason != "DeadlineExceeded"
+    return _is_done(pod, ended) and pod.is_terminal
 
 
 def _was_before(pod: Pod, ended: Terminated | None, moment: datetime | None) -> bool:

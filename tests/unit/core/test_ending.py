@@ -11,8 +11,16 @@ from tests.builders import MadePod, at, make_pod
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+BY_KUBELET = ("DisruptionTarget", "TerminationByKubelet")
+LOW = "The node was low on resource: memory. "
+
+
 def ran() -> MadePod:
     return make_pod().running()
+
+
+def meshed() -> MadePod:
+    return ran().with_container("proxy")
 
 
 # sentence: (pod, outcome, reason); None where it lives
@@ -84,6 +92,106 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
     "deleted by force": (ran().deleted(15, grace=0), "Disrupted", "PodDeleted"),
     "deleted before it had a node": (make_pod().deleted(15, grace=0), "Disrupted", "PodDeleted"),
     "a grace period beyond all time": (ran().deleted(0).exit(0, 1), "Succeeded", "Completed"),
+    # exit 0 of what the kubelet cut off
+    "exit 0, and the kubelet evicted the Pod": (
+        meshed().exit(0).exit(137, name="proxy").phase("Failed", "Evicted", LOW).condition(*BY_KUBELET),
+        "Disrupted",
+        "Evicted",
+    ),
+    "exit 0 in a node's shutdown": (
+        meshed().exit(0).exit(143, name="proxy").phase("Failed", "Terminated").condition(*BY_KUBELET),
+        "Disrupted",
+        "NodeShutdown",
+    ),
+    "exit 0 in a node's shutdown, by an older kubelet": (
+        ran().exit(0).phase("Failed", "Shutdown"),
+        "Disrupted",
+        "NodeShutdown",
+    ),
+    "exit 0, preempted for a static Pod": (
+        meshed().exit(0).exit(143, name="proxy").phase("Failed", "Preempting").condition(*BY_KUBELET),
+        "Disrupted",
+        "Preempted",
+    ),
+    "exit 0 of all, which the kubelet calls Succeeded in spite of its condition": (
+        ran().exit(0).phase("Succeeded").condition(*BY_KUBELET),
+        "Disrupted",
+        "Evicted",
+    ),
+    "exit 0, and its Pod does not fit the node any more": (
+        ran().exit(0).phase("Failed", "UnexpectedAdmissionError", "Pod was rejected: no GPU"),
+        "Disrupted",
+        "NodeRefused",
+    ),
+    "killed because its Pod does not fit the node any more": (
+        ran().exit(137).phase("Failed", "NodeAffinity", "Pod was rejected: no label"),
+        "Disrupted",
+        "NodeRefused",
+    ),
+    "exit 0, failed by the kubelet for a reason of its own": (
+        ran().exit(0).phase("Failed", "NewReason"),
+        "Disrupted",
+        "NodeRefused",
+    ),
+    "exit 0 within its own deadline's grace": (
+        ran().exit(0).phase("Failed", "DeadlineExceeded"),
+        "Failed",
+        "RunDeadlineExceeded",
+    ),
+    "exit 0, and the kubelet is about to say why the Pod failed": (
+        ran().exit(0).condition("Ready", "PodFailed", status="False"),
+        None,
+        "",
+    ),
+    "exit 0, and the kubelet says that it ended the Pod": (ran().exit(0).condition(*BY_KUBELET), None, ""),
+    "exit 0, and the Pod is about to be done": (
+        ran().exit(0).condition("Ready", "PodCompleted", status="False"),
+        "Succeeded",
+        "Completed",
+    ),
+    "exit 0, and the others are stopped for it": (
+        meshed().exit(0).stopped("MainContainerEnded").condition("Ready", "PodFailed", status="False"),
+        "Succeeded",
+        "Completed",
+    ),
+    "exit 0, and its node goes while the others are stopped": (
+        meshed().exit(0).stopped("MainContainerEnded").phase("Failed", "Terminated").condition(*BY_KUBELET),
+        "Succeeded",
+        "Completed",
+    ),
+    "exit 0 in a drain": (
+        ran().exit(0, 20).condition("DisruptionTarget", "EvictionByEvictionAPI", seconds=15).deleted(15),
+        "Succeeded",
+        "Completed",
+    ),
+    "exit 0, cancelled and evicted": (
+        ran().exit(0).stopped("Cancelled").phase("Failed", "Evicted", LOW).condition(*BY_KUBELET),
+        "Stopped",
+        "Cancelled",
+    ),
+    # its own limits
+    "its volume grew over its size": (
+        ran().exit(137).phase("Failed", "Evicted", 'Usage of EmptyDir volume "d" exceeds the limit "5Mi". '),
+        "Failed",
+        "Evicted",
+    ),
+    "its container wrote more than its limit": (
+        ran().exit(137).phase("Failed", "Evicted", 'Container base exceeded its local ephemeral storage limit "5Mi". '),
+        "Failed",
+        "Evicted",
+    ),
+    "its volume grew, and the node was low as well": (
+        ran().exit(137).phase("Failed", "Evicted", "Container base exceeded").condition(*BY_KUBELET),
+        "Disrupted",
+        "Evicted",
+    ),
+    "evicted at the kubelet's restart": (
+        ran().exit(137).phase("Failed", "Evicted", "Pod was rejected: The node had condition: [MemoryPressure]. "),
+        "Disrupted",
+        "Evicted",
+    ),
+    # without a word on the containers
+    "succeeded, and no container is known": (make_pod().scheduled().phase("Succeeded"), "Succeeded", "Completed"),
     "refused by the node": (make_pod().scheduled().phase("Failed", "OutOfcpu"), "Disrupted", "NodeRefused"),
     "ended without a word": (make_pod().scheduled().phase("Failed"), "Disrupted", "NodeRefused"),
     "lost by the kubelet": (
@@ -156,6 +264,36 @@ def test_the_main_container_may_have_any_name() -> None:
     got = classify(made.exit(5, name="worker").build(), "worker")
     assert got is not None
     assert got.exit_code == 5
+
+
+def test_exit_0_that_is_no_success_is_told_as_it_was() -> None:
+    got = classify(ran().exit(0).phase("Failed", "NewReason", "as it likes").build(), "base")
+    assert got is not None
+    assert (got.exit_code, got.message) == (0, "NewReason: as it likes")
+    got = classify(ran().exit(0).phase("Failed", "DeadlineExceeded").build(), "base")
+    assert got is not None
+    assert got.message == "container base ended with exit code 0, stopped by the Pod's own activeDeadlineSeconds"
+
+
+def test_a_limit_of_its_own_is_told_in_the_kubelets_words_with_the_last_of_the_log() -> None:
+    words = "Pod ephemeral local storage usage exceeds the total limit of containers 5Mi. "
+    got = classify(ran().exit(137, message="writing").phase("Failed", "Evicted", words).build(), "base")
+    assert got is not None
+    assert (got.message, got.exit_code, got.log_tail) == (f"Evicted: {words}", 137, "writing")
+
+
+def test_a_success_without_a_known_end_has_no_exit_code() -> None:
+    got = classify(make_pod().scheduled().phase("Succeeded").build(), "base")
+    assert got is not None
+    assert (got.exit_code, got.started_at, got.finished_at) == (None, None, None)
+    assert got.message == "the Pod succeeded, and how container base ended was not reported"
+
+
+def test_an_init_containers_exit_code_is_not_the_tasks() -> None:
+    got = classify(make_pod().with_init("prep").exit(3, name="prep").phase("Failed").build(), "base")
+    assert got is not None
+    assert got.exit_code is None
+    assert got.message == "init container prep ended with exit code 3"
 
 
 def test_the_evidence_is_kept() -> None:
