@@ -130,13 +130,15 @@ class Namespace:
 
     # ---- everything else ----
 
-    def wait_object(self, listing: Callable[..., Any], name: str, fact: Callable[[Object], bool]) -> Object:
+    def wait_object(
+        self, listing: Callable[..., Any], name: str, fact: Callable[[Object], bool], seconds: float = 30
+    ) -> Object:
         """Return another object of this namespace once `fact` holds for it; `listing` is the client's list call."""
 
         def matches(kind: str, found: Object) -> bool:
             return kind != "DELETED" and found["metadata"]["name"] == name and fact(found)
 
-        return self._until(listing, matches, 30, **self._here)
+        return self._until(listing, matches, seconds, **self._here)
 
     def _until_gone(self, listing: Callable[..., Any], name: str, seconds: float, **where: str) -> None:
         """Watch from a list on, because a watch alone never says that something was not there to begin with."""

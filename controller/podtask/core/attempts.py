@@ -35,7 +35,7 @@ def conclude(
     counts = _counts(attempt, ending, pod, container)
     written = status.recorded(task, attempt, ending, pod, now, counts)
     if ending.outcome is AttemptOutcome.SUCCEEDED:
-        return status.finished(task, written, Phase.SUCCEEDED, Reason.COMPLETED, "", now, xcom)
+        return status.finished(task, written, Phase.SUCCEEDED, Reason.COMPLETED, ending.message, now, xcom)
     if action is Action.SKIP:
         return status.finished(task, written, Phase.SKIPPED, Reason.SKIPPED, ending.message, now, xcom)
     if action is Action.FAIL:

@@ -71,7 +71,8 @@ def _decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if current is None:
         return _join(_without_pod(observed, pods, settings, now), tidy)
     # 5. The attempt has ended: collect its result, record it, and only then let go of its Pod.
-    ended = classify(current, task.spec.container_name)
+    was_running = status.entry(task, current).start_time is not None
+    ended = classify(current, task.spec.container_name, was_running=was_running)
     if ended is not None:
         return _join(_conclude(observed, current, ended, settings, now), tidy)
     # 6. The attempt lives: stop it where that is wanted, else tell how it stands.

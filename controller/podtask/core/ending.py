@@ -44,8 +44,8 @@ as evicted (docs/concepts.md says why)."""
 _BY_KUBELET = "TerminationByKubelet"
 """The reason that the kubelet gives the condition DisruptionTarget.
 
-From 1.27 on it makes the phase of a Pod that it evicts or shuts down of the exit codes alone: where all are 0 the Pod is
-Succeeded, without a reason, and this condition is all that is left of the eviction."""
+From 1.27 on it makes the phase of a Pod that it evicts or shuts down of the exit codes alone: where all are 0 the Pod
+is Succeeded, without a reason, and this condition is all that is left of the eviction."""
 
 _FAILED_SOON = "PodFailed"
 """The reason of the condition Ready where the kubelet has found that the Pod failed.
@@ -55,8 +55,11 @@ The phase, and the reason why, follow once it has seen that nothing of the Pod r
 _OWN_LIMIT = "exceed"
 """What the kubelet's words have in common for a Pod that outgrew an ephemeral-storage limit or an emptyDir of its own.
 
-It sets no condition DisruptionTarget then: it would happen again. Nor does it for a Pod that it refuses after a restart,
-because its node is short of memory now; so the words have to say it as well."""
+It sets no condition DisruptionTarget then: it would happen again. Nor does it for a Pod that it refuses after a
+restart, because its node is short of memory now; so the words have to say it as well."""
+
+_LAST_DELETE_SECONDS = 60
+"""Within so long of the end of the last container its kubelet deletes a Pod for good."""
 
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"})
 
@@ -84,15 +87,18 @@ class Ending(msgspec.Struct, frozen=True):
     log_tail: str = ""
 
 
-def classify(pod: Pod, container: str) -> Ending | None:
-    """Say how the attempt ended, or None while it lives (or is still being stopped)."""
+def classify(pod: Pod, container: str, *, was_running: bool = False) -> Ending | None:
+    """Say how the attempt ended, or None while it lives (or is still being stopped).
+
+    `was_running`: the container was seen to run, whatever the Pod's status still says of it.
+    """
     main = pod.container(container)
     ended = main.state.terminated if main else None
     if pod.stop_reason and pod.stop_reason != Reason.MAIN_CONTAINER_ENDED:
-        return _stopped(pod, container, ended)
+        return _stopped(pod, container, ended, was_running=was_running)
     if not pod.is_terminal and (ended is None or (succeeded(ended) and _may_be_cut_off(pod))):
         return None
-    return _by_itself(pod, container, ended)
+    return _by_itself(pod, container, ended, was_running=was_running)
 
 
 def succeeded(ended: Terminated | None) -> bool:
@@ -117,7 +123,7 @@ def _is_lost(ended: Terminated) -> bool:
     return ended.reason == _LOST_BY_KUBELET or (ended.reason, ended.exit_code) == _LOST_BY_RUNTIME
 
 
-def _by_itself(pod: Pod, container: str, ended: Terminated | None) -> Ending:
+def _by_itself(pod: Pod, container: str, ended: Terminated | None, *, was_running: bool) -> Ending:
     if _is_done(pod, ended):
         message = "" if ended else f"the Pod succeeded, and how container {container} ended was not reported"
         return _ending(AttemptOutcome.SUCCEEDED, Reason.COMPLETED, message, ended)
@@ -130,16 +136,21 @@ def _by_itself(pod: Pod, container: str, ended: Terminated | None) -> Ending:
         reason, message = disruption
         return _ending(AttemptOutcome.DISRUPTED, reason, message, ended)
     is_over_deadline = pod.status.reason == "DeadlineExceeded"
-    if ended is not None and (is_over_deadline or not (_is_lost(ended) or succeeded(ended))):
+    is_lost = ended is not None and _is_lost(ended)
+    if ended is not None and not is_lost and (is_over_deadline or not succeeded(ended)):
         return _own_failure(pod, container, ended)
     failed_init = _failed_init(pod)
-    if failed_init is not None:
+    if failed_init is not None and not (is_over_deadline and is_lost):
         return failed_init
-    if ended is not None and _is_lost(ended):
-        return _ending(AttemptOutcome.DISRUPTED, Reason.NODE_LOST, _join(ended.reason, ended.message), ended)
+    if is_over_deadline and was_running:
+        message = f"container {container} was stopped by the Pod's own activeDeadlineSeconds, and its end is not known"
+        return _ending(AttemptOutcome.FAILED, Reason.RUN_DEADLINE_EXCEEDED, message, None)
     if is_over_deadline:
+        # The kubelet makes up an end for a container that it never started, such as one whose image it cannot pull.
         message = f"container {container} did not start within the Pod's own activeDeadlineSeconds"
         return _ending(AttemptOutcome.FAILED, Reason.START_DEADLINE_EXCEEDED, message, None)
+    if ended is not None and is_lost:
+        return _ending(AttemptOutcome.DISRUPTED, Reason.NODE_LOST, _join(ended.reason, ended.message), ended)
     message = _join(pod.status.reason, pod.status.message) or "the Pod ended before its containers started"
     return _ending(AttemptOutcome.DISRUPTED, Reason.NODE_REFUSED, message, ended)
 
@@ -189,10 +200,10 @@ def _failed_init(pod: Pod) -> Ending | None:
     return None
 
 
-def _stopped(pod: Pod, container: str, ended: Terminated | None) -> Ending | None:
+def _stopped(pod: Pod, container: str, ended: Terminated | None, *, was_running: bool) -> Ending | None:
     """Judge a Pod that we stopped. Its container may have been quicker; then its own end counts."""
     if ended is not None and _before_stop(pod, ended):
-        return _by_itself(pod, container, ended)
+        return _by_itself(pod, container, ended, was_running=was_running)
     if not pod.is_terminal and (ended is None or succeeded(ended)):
         return None
     try:
@@ -223,9 +234,15 @@ def _was_before(pod: Pod, ended: Terminated | None, moment: datetime | None) -> 
 
 
 def deletion_requested_at(pod: Pod) -> datetime | None:
-    """Give the time of the DELETE: the server stores it plus the grace period."""
-    when = pod.metadata.deletion_timestamp
-    return clock.earlier(when, pod.metadata.deletion_grace_period_seconds or 0) if when else None
+    """Give the time of the DELETE, or the earliest that it may have had.
+
+    The server stores it plus the grace period. When the kubelet has done with the Pod and deletes it for good, the server
+    moves what it stored to that moment, seconds after the last container has ended.
+    """
+    when, grace = pod.metadata.deletion_timestamp, pod.metadata.deletion_grace_period_seconds
+    if when is None:
+        return None
+    return clock.earlier(when, grace or pod.spec.termination_grace_period_seconds + _LAST_DELETE_SECONDS)
 
 
 def _disruption(pod: Pod, ended: Terminated | None) -> tuple[Reason, str] | None:
@@ -248,9 +265,11 @@ def _disruption(pod: Pod, ended: Terminated | None) -> tuple[Reason, str] | None
 def _disrupting(pod: Pod, kind: str, ended: Terminated | None) -> Condition | None:
     """Give a condition that announced the end, and none that came after it (a node drained an hour later)."""
     found = pod.condition(kind)
-    if found is None or found.status != "True" or _was_before(pod, ended, found.last_transition_time):
+    if found is None or found.status != "True":
         return None
-    return found
+    # The kubelet stamps its own when it sends it, which is after the end in any case.
+    is_later = found.reason != _BY_KUBELET and _was_before(pod, ended, found.last_transition_time)
+    return None if is_later else found
 
 
 def _own_failure(pod: Pod, container: str, ended: Terminated) -> Ending:

@@ -87,6 +87,16 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
         "Disrupted",
         "PodDeleted",
     ),
+    "deleted while it ran, and seen once its kubelet has done with it": (
+        ran().exit(143, 20).phase("Failed").deleted(22, grace=0),
+        "Disrupted",
+        "PodDeleted",
+    ),
+    "failed long before its Pod was deleted": (
+        ran().exit(1, 10).phase("Failed").deleted(3600, grace=0),
+        "Failed",
+        "NonZeroExit",
+    ),
     "deleted, and ends well": (ran().exit(0, 20).deleted(15), "Succeeded", "Completed"),
     "deleted and still stopping": (ran().deleted(15), None, ""),
     "deleted by force": (ran().deleted(15, grace=0), "Disrupted", "PodDeleted"),
@@ -114,7 +124,7 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
         "Preempted",
     ),
     "exit 0 of all, which the kubelet calls Succeeded in spite of its condition": (
-        ran().exit(0).phase("Succeeded").condition(*BY_KUBELET),
+        ran().exit(0).phase("Succeeded").condition(*BY_KUBELET, seconds=12),
         "Disrupted",
         "Evicted",
     ),
@@ -206,6 +216,15 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
         "Failed",
         "RunDeadlineExceeded",
     ),
+    "over its own deadline, and the kubelet made up an end of what it never started": (
+        make_pod()
+        .with_init("mesh", "Always")
+        .exit(137, None, name="mesh", reason="ContainerStatusUnknown", started_at=None)
+        .exit(137, None, reason="ContainerStatusUnknown", started_at=None)
+        .phase("Failed", "DeadlineExceeded"),
+        "Failed",
+        "StartDeadlineExceeded",
+    ),
     "never started within its own deadline": (
         make_pod().scheduled().phase("Failed", "DeadlineExceeded"),
         "Failed",
@@ -234,6 +253,11 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
     "suspended, but it had ended": (ran().noted("Suspended").deleted(15).exit(0, 10), "Succeeded", "Completed"),
     "suspended, ends well because of it": (
         ran().noted("Suspended").deleted(15).exit(0, 20).phase("Succeeded"),
+        "Stopped",
+        "Suspended",
+    ),
+    "suspended, and seen once its kubelet has done with it": (
+        ran().noted("Suspended").exit(143, 20).phase("Failed").deleted(22, grace=0),
         "Stopped",
         "Suspended",
     ),
@@ -273,6 +297,14 @@ def test_exit_0_that_is_no_success_is_told_as_it_was() -> None:
     got = classify(ran().exit(0).phase("Failed", "DeadlineExceeded").build(), "base")
     assert got is not None
     assert got.message == "container base ended with exit code 0, stopped by the Pod's own activeDeadlineSeconds"
+
+
+def test_what_was_seen_to_run_is_over_its_time_to_run_though_its_end_is_lost() -> None:
+    lost = ran().exit(137, None, reason="ContainerStatusUnknown", started_at=None).phase("Failed", "DeadlineExceeded")
+    got = classify(lost.build(), "base", was_running=True)
+    assert got is not None
+    assert (got.outcome, got.reason, got.exit_code) == ("Failed", "RunDeadlineExceeded", None)
+    assert got.message == "container base was stopped by the Pod's own activeDeadlineSeconds, and its end is not known"
 
 
 def test_a_limit_of_its_own_is_told_in_the_kubelets_words_with_the_last_of_the_log() -> None:
