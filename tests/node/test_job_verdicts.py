@@ -183,7 +183,6 @@ def _run_all(namespace: Namespace) -> dict[str, Verdicts]:
             _pod(namespace, owner, name, is_ready=True)
     _preempt(namespace, _memory(namespace) * 95 // 100)
     found = {}
-    import subprocess
 
     for name in ENDS:
         ended = namespace.wait_object(jobs.list_namespaced_job, name, lambda o: bool(_verdict(o)), PATIENCE_SECONDS)

@@ -236,8 +236,8 @@ def _was_before(pod: Pod, ended: Terminated | None, moment: datetime | None) -> 
 def deletion_requested_at(pod: Pod) -> datetime | None:
     """Give the time of the DELETE, or the earliest that it may have had.
 
-    The server stores it plus the grace period. When the kubelet has done with the Pod and deletes it for good, the server
-    moves what it stored to that moment, seconds after the last container has ended.
+    The server stores it plus the grace period. When the kubelet has done with the Pod and deletes it for good, the
+    server moves what it stored to that moment, seconds after the last container has ended.
     """
     when, grace = pod.metadata.deletion_timestamp, pod.metadata.deletion_grace_period_seconds
     if when is None:
