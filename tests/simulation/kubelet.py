@@ -20,6 +20,12 @@ from .machine import Containers, direct_message, envelope
 from .model import Server, moment, stamp
 from .truth import Run
 
+_CUTS_OFF = {
+    "evict": {"reason": "Evicted", "message": "The node was low on resource: memory."},
+    "shutdown": {"reason": "Terminated", "message": "in response to imminent node shutdown"},
+}
+"""What the kubelet says of a Pod that it brings to an end by itself."""
+
 
 class PodLife:
     """One Pod's life on its machine. `begin` starts it; `notice` tells it that the API object has changed."""
@@ -291,12 +297,11 @@ class PodLife:
         fields: Object = {"phase": "Succeeded" if not any(codes) else "Failed"}
         if cause == "deadline":
             fields = {"phase": "Failed", "reason": "DeadlineExceeded", "message": "Pod was active on the node longer"}
-        elif cause == "evict":
-            fields = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
-            fields["conditions"] = self._disruption_target("low on memory")
-        elif cause == "shutdown":
-            fields = {"phase": "Failed", "reason": "Terminated", "message": "in response to imminent node shutdown"}
-            fields["conditions"] = self._disruption_target("node shutdown")
+        elif cause in _CUTS_OFF:
+            self.run.cut_off = True
+            # Where every exit code is 0 the kubelet leaves the Pod Succeeded, and its reason out.
+            fields |= _CUTS_OFF[cause] if any(codes) else {}
+            fields["conditions"] = self._disruption_target(_CUTS_OFF[cause]["message"])
         await self._conclude(**fields, **self._containers.statuses())
 
     async def _conclude(self, **fields: Any) -> None:

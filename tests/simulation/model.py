@@ -180,7 +180,7 @@ class Server:
             raise errors.Conflict("Precondition failed: UID in precondition is another", reason="Conflict")
         grace = self._kinds[resource.plural].grace(old, grace_seconds)
         if "deletionTimestamp" in meta:
-            meta = _shorten(meta, grace_seconds)
+            meta = _shorten(meta, grace_seconds, self.now())
         else:
             if finalizer:
                 meta["finalizers"] = [*meta.get("finalizers", []), finalizer]
@@ -213,12 +213,12 @@ def _may_go(meta: dict[str, Any]) -> bool:
     return "deletionTimestamp" in meta and not meta.get("finalizers") and not meta["deletionGracePeriodSeconds"]
 
 
-def _shorten(meta: dict[str, Any], asked: int | None) -> dict[str, Any]:
-    """Bring a deletion that is under way forward; it is never put off."""
+def _shorten(meta: dict[str, Any], asked: int | None, now: float) -> dict[str, Any]:
+    """Bring a deletion that is under way forward; it is never put off, nor moved into the past."""
     left = meta["deletionGracePeriodSeconds"]
     if asked is None or asked >= left:
         return meta
-    at = stamp(moment(meta["deletionTimestamp"]) - left + asked)
+    at = stamp(max(moment(meta["deletionTimestamp"]) - left + asked, now))
     return {**meta, "deletionTimestamp": at, "deletionGracePeriodSeconds": asked}
 
 

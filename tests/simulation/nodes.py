@@ -99,6 +99,7 @@ class Nodes:
             _note_stop(run, change.after, change.at)
             if _is_held(change.before) and not _is_held(change.after):
                 run.released_by = self._server.sender
+            run.deleted_for_good |= change.after["metadata"].get("deletionGracePeriodSeconds") == 0
             # A grace of nothing, be it asked for or the Pod's own: the API then says nothing about the machine.
             run.forced = run.forced or (_is_forced(change.after) and not _is_forced(change.before))
         if not self.lives[uid].over:

@@ -11,6 +11,9 @@ from .truth import Run
 
 _BLUR_SECONDS = 1.0
 """Times in the API are cut to seconds."""
+_LAST_DELETE_SECONDS = 90.0
+"""When the kubelet deletes a Pod for good the API server moves the time of the DELETE before to that moment: within a
+minute and the grace an end and a deletion cannot be told apart by then."""
 _BY_KUBELET = frozenset({"evict", "shutdown"})
 _BY_STOP = {
     "RunDeadlineExceeded": "Failed",
@@ -28,7 +31,7 @@ def outcomes(run: Run, *, skewed: bool) -> set[str]:
     if run.told_end_at is not None and run.by_itself:
         return _by_itself(run, skewed=skewed)
     allowed = _interrupted(run)
-    if run.by_itself or run.exit_code == 0:
+    if run.by_itself or (run.exit_code == 0 and not run.cut_off):
         # It ended while its node was silent, or cleanly on request: nobody may ever learn of it.
         allowed |= {"Succeeded", "NoResult"} if run.exit_code == 0 else {"Failed"}
     if skewed and run.ended_at is not None:
@@ -40,13 +43,14 @@ def _by_itself(run: Run, *, skewed: bool) -> set[str]:
     assert run.ended_at is not None
     own = {"Succeeded", "NoResult"} if run.exit_code == 0 and not run.oom else {"Failed"}
     moments = [*run.disrupted.values(), *([run.stopped_at] if run.stopped_at is not None else [])]
-    before = [at for at in moments if skewed or at <= run.ended_at + _BLUR_SECONDS]
+    blur = _LAST_DELETE_SECONDS if own == {"Failed"} and run.deleted_for_good else _BLUR_SECONDS
+    before = [at for at in moments if skewed or at <= run.ended_at + blur]
     # Who asks a task to stop that has failed already, unseen, may be told that it was stopped. A success is lost only
     # where the kubelet had not told of it yet.
     told = run.told_end_at or 0.0
     unseen = run.stopped_at is not None and (own == {"Failed"} or told > run.stopped_at)
-    # What the kubelet says of an eviction or a shutdown has no time: a failure shortly before it looks the same.
-    timeless = own == {"Failed"} and not _BY_KUBELET.isdisjoint(run.disrupted)
+    # What the kubelet says of an eviction or a shutdown has no time: an end shortly before it looks the same.
+    timeless = run.cut_off or (own == {"Failed"} and not _BY_KUBELET.isdisjoint(run.disrupted))
     return own | _interrupted(run) if before or unseen or timeless else own
 
 

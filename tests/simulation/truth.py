@@ -29,6 +29,8 @@ class Run:
     oom: bool = False
     by_itself: bool = False
     """Whether the main container ended before anything asked it to."""
+    cut_off: bool = False
+    """Whether its kubelet brought it to an end, and says so."""
     init_failed: bool = False
     start_error: bool = False
     refused: bool = False
@@ -62,6 +64,8 @@ class Run:
     """A user put our finalizer back on it."""
     overtaken: bool = False
     """Its create was under way while its attempt ended, or its task: what it made is a second life."""
+    deleted_for_good: bool = False
+    """Whether its kubelet, or somebody after its end, deleted it without grace."""
     gone_at: float | None = None
 
     @property

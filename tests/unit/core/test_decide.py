@@ -874,6 +874,18 @@ RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str
         ("Failed", "XComLost", "Failed", "XComLost"),
     ),
     "lost": ({}, ENDED.with_result().phase("Failed"), {}, ("Failed", "XComLost", "Failed", "XComLost")),
+    "lost with all that was known of the containers": (
+        {},
+        make_pod().scheduled().with_result().phase("Succeeded"),
+        {},
+        ("Failed", "XComLost", "Failed", "XComLost"),
+    ),
+    "direct, lost with all that was known of the containers": (
+        {"mode": "Direct"},
+        make_pod().scheduled().phase("Succeeded"),
+        {},
+        ("Failed", "XComLost", "Failed", "XComLost"),
+    ),
     "lost, never mind": (
         {"onLost": "Drop"},
         ENDED.with_result().phase("Failed"),
@@ -1019,6 +1031,13 @@ def test_a_kubelet_ahead_does_not_lengthen_a_run() -> None:
     )
 
 
+OWN_LIMIT = make_pod().running().exit(137).phase("Failed", "Evicted", 'Usage of EmptyDir volume "d" exceeds the limit')
+LOST_AT_DEADLINE = (
+    make_pod()
+    .scheduled()
+    .exit(137, None, reason="ContainerStatusUnknown", started_at=None)
+    .phase("Failed", "DeadlineExceeded")
+)
 FAIL_RULE = {"rules": [{"onReasons": {"values": ["NonZeroExit"]}, "action": "Fail"}]}
 ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], MadePod, tuple[str, str, int, int]]] = {
     "the budget is used up": (
@@ -1031,6 +1050,20 @@ ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], MadePod, tuple[str, str, i
     ),
     "disrupted before it started costs nothing": (
         {"disruption_limit": 0}, {}, make_pod().scheduled().phase("Failed", "Evicted"), ("Pending", "Backoff", 0, 0)
+    ),
+    "an eviction for a limit of its own is a failure": ({}, {}, OWN_LIMIT, ("Failed", "Evicted", 1, 0)),
+    "which is tried again within its budget": ({"backoff_limit": 1}, {}, OWN_LIMIT, ("Pending", "Backoff", 1, 0)),
+    "exit 0 of an evicted Pod is tried again": (
+        {}, {}, make_pod().running().exit(0).phase("Failed", "Evicted"), ("Pending", "Backoff", 0, 1)
+    ),
+    "a Pod that succeeded is not run twice, whatever is known of its containers": (
+        {}, {}, make_pod().scheduled().phase("Succeeded"), ("Succeeded", "Completed", 0, 0)
+    ),
+    "over the template's deadline, and it was seen to run": (
+        {}, {"attempts": (make_live_attempt(),)}, LOST_AT_DEADLINE, ("Failed", "RunDeadlineExceeded", 1, 0)
+    ),
+    "over the template's deadline, and it was not": (
+        {}, {}, LOST_AT_DEADLINE, ("Failed", "StartDeadlineExceeded", 1, 0)
     ),
     "a queue's eviction costs nothing": (
         {"disruption_limit": 0}, {}, make_pod().running().exit(143).condition("TerminationTarget"),
@@ -1079,6 +1112,33 @@ def test_what_an_end_means(
     assert (str(got.phase), str(got.reason), got.failure_count, got.disruption_count) == want
     if status.get("reason") == "Unschedulable":
         assert got.message == ("no node took the Pod within deadlines.scheduleSeconds (3 s); Unschedulable: 0/3 nodes")
+
+
+def code_rule(action: str, operator: str, value: int, **more: Any) -> dict[str, Any]:
+    return {"rules": [{"action": action, "onExitCodes": {"operator": operator, "values": [value], **more}}]}
+
+
+INIT_RULES = {
+    "the task's container, which never ran": (code_rule("Skip", "In", 100), "Failed", "InitContainerFailed"),
+    "the task's container by name": (
+        code_rule("Skip", "In", 100, containerName="base"),
+        "Failed",
+        "InitContainerFailed",
+    ),
+    "every code but one": (code_rule("Ignore", "NotIn", 42), "Failed", "InitContainerFailed"),
+    "the init container by name": (code_rule("Skip", "In", 100, containerName="fetch"), "Skipped", "Skipped"),
+}
+
+
+@pytest.mark.parametrize(("policy", "phase", "reason"), INIT_RULES.values(), ids=INIT_RULES)
+def test_a_rule_on_exit_codes_looks_at_the_container_that_it_names(
+    policy: dict[str, Any], phase: str, reason: str
+) -> None:
+    failed = make_pod().with_init("fetch").scheduled().exit(100, name="fetch").waiting("PodInitializing")
+    got = status_of(make_task(failure_policy=policy).observe(failed.phase("Failed")), 20)
+    assert (str(got.phase), str(got.reason), got.exit_code) == (phase, reason, None)
+    assert got.attempts[0].exit_code is None
+    assert got.message == "init container fetch ended with exit code 100"
 
 
 LIMITS = {
