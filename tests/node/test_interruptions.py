@@ -91,9 +91,9 @@ def test_a_pod_that_fills_its_volume_is_evicted_by_the_kubelet(namespace: Namesp
         "volumes": [{"name": "data", "emptyDir": {"sizeLimit": "1Mi"}}],
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
     }
-    status = namespace.run("filling", **shell(script), **WAITING, **volume, disruptionLimit=0, seconds=150)
+    status = namespace.run("filling", **shell(script), **WAITING, **volume, seconds=150)
     # Where the container was quicker gone than looked at, the kubelet does not know its exit code.
-    check(status, "Failed", "Evicted", Ended("Disrupted", "Evicted", status.get("exitCode")))
+    check(status, "Failed", "Evicted", Ended("Failed", "Evicted", status.get("exitCode")))
     assert 'EmptyDir volume "data" exceeds the limit "1Mi"' in status["message"]
 
 

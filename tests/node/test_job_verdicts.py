@@ -1,7 +1,7 @@
 """The same Pod as a Job and as a PodTask: the same verdict, but where the table in docs/concepts.md says why not.
 
 Both have no budget (backoffLimit 0, disruptionLimit 0), and the Job waits for the end of its Pod, as a PodTask does
-(podReplacementPolicy Failed; by default a Job counts a Pod as failed as soon as somebody deletes it).
+(podReplacementPolicy Failed; by default a Job counts a Pod as failed as soon as it is being deleted).
 """
 
 import contextlib
@@ -25,10 +25,10 @@ GRACE = 5
 HUNGRY = "kept = [b'x' * (1 << 20) for _ in range(256)]"
 
 
-def on_sigterm(code: int, name: str = "base", **more: Any) -> Fields:
-    """Give a container that waits, and answers SIGTERM with an exit code. It is ready once it would."""
+def on_sigterm(code: int, name: str = "base", *, seconds: int = 0, **more: Any) -> Fields:
+    """Give a container that waits, and answers SIGTERM after so long with an exit code. It is ready once it would."""
     ready = {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1}
-    script = f"trap 'exit {code}' TERM; touch /tmp/ready; sleep 600 & wait"
+    script = f"trap 'sleep {seconds}; exit {code}' TERM; touch /tmp/ready; sleep 600 & wait"
     return container(name, script, readinessProbe=ready, **more)
 
 
@@ -49,7 +49,7 @@ def evict(namespace: Namespace, name: str) -> None:
     namespace.core.create_namespaced_pod_eviction(name, namespace.name, body)
 
 
-def told(phase: str, reason: str = "", **codes: int) -> Callable[[Namespace, str], None]:
+def reported(phase: str, reason: str = "", **codes: int) -> Callable[[Namespace, str], None]:
     """Write a status as a kubelet does, into a Pod that has none. What a kubelet here cannot be brought to."""
     ended = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:09Z"}
     statuses = [
@@ -75,6 +75,7 @@ class End:
     reason: str
     interrupt: Callable[[Namespace, str], None] | None = None
     is_preempted: bool = False
+    replacement: str = "Failed"
 
 
 FILL = "head -c 30000000 /dev/zero > /data/big; sleep 600"
@@ -99,7 +100,7 @@ SAME: dict[str, End] = {
         pod({"name": "base", "image": ABSENT}, activeDeadlineSeconds=4), "Failed", "Failed", "StartDeadlineExceeded"
     ),
     "deadline-answered-with-0": End(
-        pod(on_sigterm(0), activeDeadlineSeconds=30), "Failed", "Failed", "RunDeadlineExceeded"
+        pod(on_sigterm(0), activeDeadlineSeconds=45), "Failed", "Failed", "RunDeadlineExceeded"
     ),
     "deleted-answered-with-0": End(pod(on_sigterm(0)), "Complete", "Succeeded", "Completed", delete),
     "drained-answered-with-0": End(pod(on_sigterm(0)), "Complete", "Succeeded", "Completed", evict),
@@ -119,13 +120,13 @@ SAME: dict[str, End] = {
         "Failed",
         "Failed",
         "NodeShutdown",
-        told("Failed", "Terminated", base=0, proxy=143),
+        reported("Failed", "Terminated", base=0, proxy=143),
     ),
     "evicted-answered-with-0-on-an-old-node": End(
-        pod(container("base", "true"), **NOWHERE), "Failed", "Failed", "Evicted", told("Failed", "Evicted", base=0)
+        pod(container("base", "true"), **NOWHERE), "Failed", "Failed", "Evicted", reported("Failed", "Evicted", base=0)
     ),
     "succeeded-without-a-word": End(
-        pod(container("base", "true"), **NOWHERE), "Complete", "Succeeded", "Completed", told("Succeeded")
+        pod(container("base", "true"), **NOWHERE), "Complete", "Succeeded", "Completed", reported("Succeeded")
     ),
 }
 
@@ -135,6 +136,9 @@ OTHER: dict[str, End] = {
     ),
     "child-out-of-memory": End(
         pod(container("base", f'python3 -c "{HUNGRY}"; exit 0', resources=MEMORY)), "Complete", "Failed", "OOMKilled"
+    ),
+    "deleted-answered-with-0-by-default": End(
+        pod(on_sigterm(0, seconds=3)), "Failed", "Succeeded", "Completed", delete, replacement="TerminatingOrFailed"
     ),
     "preempted-answered-with-0": End(pod(on_sigterm(0)), "Complete", "Failed", "Evicted", is_preempted=True),
 }
@@ -172,7 +176,7 @@ def _run_all(namespace: Namespace) -> dict[str, Verdicts]:
     share = _memory(namespace) * 15 // 100
     for name, end in ENDS.items():
         template = {"spec": _requesting(end.pod, share) if end.is_preempted else end.pod}
-        job = {"backoffLimit": 0, "podReplacementPolicy": "Failed", "template": template}
+        job = {"backoffLimit": 0, "podReplacementPolicy": end.replacement, "template": template}
         jobs.create_namespaced_job(namespace.name, {"metadata": {"name": name}, "spec": job})
         namespace.create(name, template=template, disruptionLimit=0)
     for name, end in ENDS.items():

@@ -65,7 +65,7 @@ class Run:
     overtaken: bool = False
     """Its create was under way while its attempt ended, or its task: what it made is a second life."""
     deleted_for_good: bool = False
-    """Whether its kubelet, or somebody after its end, deleted it without grace."""
+    """Whether it was deleted without grace, by its kubelet or after its end."""
     gone_at: float | None = None
 
     @property

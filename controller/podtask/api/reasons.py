@@ -127,7 +127,7 @@ REASONS: dict[Reason, ReasonDoc] = {
         "The Pod's node does not answer, and its Pod may still be running, so no second one is started.",
         "Repair or delete the node, or set spec.forceDeletePodAfterSeconds.",
     ),
-    Reason.COMPLETED: ReasonDoc("The task's container ended with exit code 0.", "Nothing."),
+    Reason.COMPLETED: ReasonDoc("The task's container ended with exit code 0, or its Pod succeeded.", "Nothing."),
     Reason.SKIPPED: ReasonDoc("A failure policy rule with action Skip matched.", "Nothing."),
     Reason.CANCELLED: ReasonDoc("spec.cancel was set.", "Nothing; create a new PodTask to run again."),
     Reason.CANCEL_AFTER_REACHED: ReasonDoc(
@@ -147,7 +147,8 @@ REASONS: dict[Reason, ReasonDoc] = {
         "An init container failed; the message names it.", "Read that container's log."
     ),
     Reason.EVICTED: ReasonDoc(
-        "The Pod was evicted by its node or through the eviction API.", "Nothing, while the disruption budget lasts."
+        "The Pod was evicted, by its node or through the eviction API, or (a failure) for writing more than it may.",
+        "Nothing, while the disruption budget lasts; raise the ephemeral-storage limit or sizeLimit that is named.",
     ),
     Reason.PREEMPTED: ReasonDoc(
         "A Pod of higher priority took the place.", "Nothing, or set a higher priorityClassName."
