@@ -92,7 +92,7 @@ class PodTasks(ObjectSystem):
 
     name = "PodTask"
     kind = PODTASKS
-    program: Sequence[str] = ("-c", _AS_IN_THE_IMAGE, "--live-read-seconds=0", "--http-port=0")
+    program: Sequence[str] = ("-c", _AS_IN_THE_IMAGE, "--live-read-seconds=0", "--http-port=0", "--metrics-port=0")
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None

@@ -120,7 +120,7 @@ def play(
     dags = {DAGS: tuple(f"{mode}_mapped" for mode in modes)}
     with (
         tempfile.TemporaryDirectory(prefix="podtask-chaos-", ignore_cleanup_errors=True) as home,
-        Controller(cluster.kubeconfig, "--pod-hold-seconds=10") as controller,
+        Controller(cluster.kubeconfig, "--pod-hold-seconds=10", without="hold") as controller,
         Airflow(environment.name, Path(home) / "home", dags=dags, environment=variables) as airflow,
     ):
         for mode in modes:

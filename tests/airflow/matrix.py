@@ -93,7 +93,7 @@ def run_versions(wanted: Sequence[Environment], arguments: Sequence[str]) -> lis
         tests = ALL if environment.depth is versions.Depth.FULL else ONE_OF_EACH
         return run(environment, cluster.kubeconfig, tests, arguments)
 
-    with Controller(cluster.kubeconfig, "--pod-hold-seconds=10"), ThreadPoolExecutor(PARALLEL) as pool:
+    with Controller(cluster.kubeconfig, "--pod-hold-seconds=10", without="hold"), ThreadPoolExecutor(PARALLEL) as pool:
         return list(pool.map(one, wanted))
 
 

@@ -154,7 +154,7 @@ def measure(cluster: Cluster, audit: Audit, given: argparse.Namespace, directory
     """Have the operators take turns."""
     figures = Figures.read() if given.add and FIGURES.exists() else Figures()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(Controller(cluster.kubeconfig, "--pod-hold-seconds=10"))
+        stack.enter_context(Controller(cluster.kubeconfig, "--pod-hold-seconds=10", without="hold"))
         airflows = {o: stack.enter_context(installed(cluster, o, given.dag, directory)) for o in given.operator}
         for dag_id in given.dag:
             for operator, airflow in airflows.items():

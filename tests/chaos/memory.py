@@ -73,7 +73,7 @@ def standing() -> Iterator[Cluster]:
 def measure(cluster: Cluster, *, rounds: int, tasks: int, leaks: bool = False) -> Growth:
     """Let `rounds` of so many tasks come and go after a first one that warms everything up."""
     port = sockets.free_port()
-    flags = ("--leader-election=off", "--pod-hold-seconds=1", f"--http-port={port}", "--http-address=127.0.0.1")
+    flags = ("--leader-election=off", "--pod-hold-seconds=1", f"--metrics-port={port}", "--http-address=127.0.0.1")
     with (
         closing(Namespace(cluster.kubeconfig)) as namespace,
         Controller(cluster.kubeconfig, *flags, through=(*_SUBJECT, "leaks" if leaks else "sound")),

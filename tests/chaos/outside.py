@@ -36,7 +36,7 @@ from tests.harness.tasks import TERMINAL, Namespace
 FULL_QUEUE = "full queue"
 SECONDS = 20.0
 _ACCOUNT, _SECRET = "podtask", "chaos-token"
-_FLAGS = ("--leader-election=off", "--pod-hold-seconds=20")
+_FLAGS = ("--leader-election=off", "--pod-hold-seconds=40")
 _IN_A_POD = (
     "mount -t tmpfs none /run && mkdir -p /run/secrets/kubernetes.io"
     ' && ln -s "$0" /run/secrets/kubernetes.io/serviceaccount && exec "$@"'

@@ -22,7 +22,7 @@ from tests.harness.tasks import TASKS, Namespace
 
 NAME = "podtask-chaos"
 _SELECTOR = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=controller")
-_SETTINGS = ("controller.podHoldSeconds=20", "controller.relistSeconds=60")
+_SETTINGS = ("controller.podHoldSeconds=40", "controller.relistSeconds=60")
 """The hold is longer than Lease and write together; a minute of it would make each fault wait for its Pods' end."""
 
 
@@ -79,7 +79,7 @@ class Stand:
         for pod in self.controllers():
             name = pod["metadata"]["name"]
             with contextlib.suppress(ClusterError):
-                path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:8080/proxy/metrics"
+                path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:8081/proxy/metrics"
                 found[name] = self.cluster.kubectl("get", "--raw", path).splitlines()
         return found
 

@@ -135,7 +135,7 @@ def test_every_flag_can_be_set_by_a_value() -> None:
     # The last set names a namespace; extraArgs stand behind ours, so what they repeat wins.
     got = {name: {getattr(parsed(values), name) for values in (EVERYTHING, ONE_NAMESPACE)} for name in own.__slots__}
     unset = [name for name, values in got.items() if values == {getattr(own, name)}]
-    assert unset == ["leader_election_namespace", "http_port", "http_address"]
+    assert unset == ["leader_election_namespace", "http_port", "metrics_port", "http_address"]
 
 
 def test_policy_reaches_the_controller() -> None:
@@ -150,6 +150,23 @@ def test_two_controllers_without_an_election_are_refused() -> None:
     done = attempt("template", "x", str(CHART), *flags("leaderElection.enabled=false"))
     assert done.returncode != 0
     assert "leaderElection.enabled" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["Run", "Total", "Ttl"])
+def test_a_default_over_its_ceiling_is_refused(what: str) -> None:
+    def at(default: int) -> list[str]:
+        return flags(f"policy.default{what}Seconds={default}", f"policy.max{what}Seconds=1000000")
+
+    done = attempt("template", "x", str(CHART), *at(1_000_001))
+    assert f"policy.default{what}Seconds 1000001 is over policy.max{what}Seconds 1000000" in done.stderr
+    assert attempt("template", "x", str(CHART), *at(1_000_000)).returncode == 0
+
+
+def test_the_hold_of_a_finished_pod_has_the_controllers_least() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    hold = schema["properties"]["controller"]["properties"]["podHoldSeconds"]
+    assert hold["minimum"] == settings.LEAST_HOLD_SECONDS
+    assert attempt("template", "x", str(CHART), *flags("controller.podHoldSeconds=39")).returncode != 0
 
 
 def test_one_controller_without_an_election_is_replaced_only_once_it_is_gone() -> None:
@@ -324,6 +341,26 @@ def test_the_release_is_small_enough_for_helms_secret() -> None:
 
 
 # ---- monitoring ----
+
+
+def test_nothing_is_let_in_but_what_may_read_metrics() -> None:
+    assert "ingress" not in (closed := only(render(), "NetworkPolicy")["spec"])
+    assert closed["policyTypes"] == ["Ingress", "Egress"]
+    (rule,) = only(render(*EVERYTHING), "NetworkPolicy")["spec"]["ingress"]
+    container = only(render(*EVERYTHING), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    own = settings.parse([], {})
+    assert ports == {"probes": own.http_port, "metrics": own.metrics_port}
+    assert [port["port"] for port in rule["ports"]] == ["metrics"], "probes come from the node"
+    assert rule["from"], "an empty list would be everywhere"
+    assert [port["targetPort"] for port in only(render(), "Service")["spec"]["ports"]] == ["metrics"]
+
+
+def test_a_monitor_that_the_policy_keeps_out_is_refused() -> None:
+    done = attempt("template", "x", str(CHART), *flags("metrics.serviceMonitor.enabled=true"))
+    assert "networkPolicy.metricsFrom" in done.stderr
+    both = flags("metrics.serviceMonitor.enabled=true", "networkPolicy.enabled=false")
+    assert attempt("template", "x", str(CHART), *both).returncode == 0
 
 
 def test_the_monitoring_objects_have_the_operators_shape() -> None:

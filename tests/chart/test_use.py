@@ -25,14 +25,14 @@ NEVER_USED_HERE = {audit.Right("podtask.dev", "podtasks/finalizers", "update")}
 
 @pytest.fixture(scope="module")
 def controller(cluster: Cluster, audit_log: Path) -> Iterator[int]:
-    """Install as the documents say; only a finished Pod is deleted sooner, so that a test sees it.
+    """Install as the documents say; only a finished Pod is deleted as soon as may be, so that a test sees it.
 
     Gives the place in the audit log at which this release begins.
     """
     # What a release without the uninstall's hook leaves behind: the Lease is created here, which is a right to be used.
     cluster.kubectl("delete", "lease", "podtask-controller", "-n", NAMESPACE, "--ignore-not-found")
     begin = audit_log.stat().st_size
-    install(cluster, *flags("controller.podHoldSeconds=1"))
+    install(cluster, *flags("controller.podHoldSeconds=40"))
     yield begin
     uninstall(cluster)
 
@@ -70,7 +70,7 @@ def _use_every_right(namespace: Namespace) -> None:
     assert namespace.wait_finished("wrong")["exitCode"] == 3
     assert namespace.wait_finished("robbed")["phase"] == "Failed"
     assert namespace.wait_finished("nowhere")["phase"] == "Cancelled"
-    namespace.wait_gone("brief")
+    namespace.wait_gone("brief", 90)
 
 
 def _steal_pod(namespace: Namespace, task: str) -> None:

@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(*flags: str, without: str = "") -> list[str]:
-    """Give the command line of a controller, `without` one of its guards (`unguarded.py`)."""
+    """Give the command line of a controller, `without` some of its guards (`unguarded.py`)."""
     module = ["tests.harness.unguarded", without] if without else ["podtask"]
-    return [sys.executable, "-X", "dev", "-m", *module, "--log-format=json", "--http-port=0", *flags]
+    ports = ("--http-port=0", "--metrics-port=0")
+    return [sys.executable, "-X", "dev", "-m", *module, "--log-format=json", *ports, *flags]
 
 
 def environment(kubeconfig: Path) -> dict[str, str]:

@@ -36,7 +36,7 @@ def controller_log(name: str, config: pytest.Config, factory: pytest.TempPathFac
 
 def _start(kubeconfig: Path, log: Path) -> int:
     """Start it in a session of its own, and give its pid: the worker that starts it may end before the others."""
-    command = controller.command(f"--pod-hold-seconds={HOLD_SECONDS}")
+    command = controller.command(f"--pod-hold-seconds={HOLD_SECONDS}", without="hold")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     opened = [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", flags, 0o600), (os.POSIX_SPAWN_OPEN, 2, str(log), flags, 0o600)]
     return os.posix_spawn(command[0], command, controller.environment(kubeconfig), file_actions=opened, setsid=True)

@@ -26,7 +26,7 @@ FIRST_WAITS: dict[str, Any] = {
 def own_cluster() -> Iterator[Cluster]:
     cluster = up("nodes4-lost", Form.NODE)
     crd.install(cluster)
-    with Controller(cluster.kubeconfig, "--pod-hold-seconds=10"):
+    with Controller(cluster.kubeconfig, "--pod-hold-seconds=10", without="hold"):
         yield cluster
     cluster.down()
 

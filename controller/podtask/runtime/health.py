@@ -1,15 +1,17 @@
-"""Probes and metrics by HTTP: is there progress (/healthz), is everything known (/readyz), how much (/metrics).
+"""What the probes say: is there progress (/healthz), is everything known (/readyz).
 
-That a probe is answered at all says that the loop turns. Beyond that, liveness is about what a restart would mend and
+A probe is answered with what the main loop says at that moment, so it says that the loop turns. Beyond that, liveness
+is about what a restart would mend and
 nothing else: a watch that has stopped trying, a queue that hands nothing out. An API server that is away is neither;
 then the informers try again and again, and both replicas keep their caches.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from aiohttp import web
+from .server import Answer, Fresh, Page, ask
 
 _log = logging.getLogger(__name__)
 
@@ -43,42 +45,31 @@ def problems(vitals: Vitals) -> list[str]:
     return found
 
 
-class HealthServer:
-    """Listens until it is closed."""
+def pages(main: asyncio.AbstractEventLoop, vitals: Callable[[], Vitals]) -> Mapping[str, Page]:
+    """Give what the probes ask for; `vitals` is called on the loop `main`, which thereby shows that it turns."""
+    looked = Fresh(lambda: _look(main, vitals))
 
-    def __init__(self, vitals: Callable[[], Vitals], metrics: Callable[[], bytes]) -> None:
-        """Nothing listens before `start`."""
-        self._vitals = vitals
-        self._metrics = metrics
-        application = web.Application()
-        application.router.add_get("/healthz", self._healthz)
-        application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/metrics", self._serve_metrics)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
-        self.port = 0
+    async def healthz() -> Answer:
+        found = (await looked()).problems
+        return Answer(503 if found else 200, "; ".join(found or ["ok"]).encode())
 
-    async def start(self, address: str, port: int) -> None:
-        """Listen, on all addresses where `address` is empty; raises `OSError` where that cannot be."""
-        await self._runner.setup()
-        await web.TCPSite(self._runner, address or None, port).start()
-        self.port = self._runner.addresses[0][1]
+    async def readyz() -> Answer:
+        seen = (await looked()).vitals
+        if not seen.is_synced:
+            return Answer(503, b"the first lists are not complete")
+        return Answer(200, b"ok: leader" if seen.leads else b"ok: follower")
 
-    async def close(self) -> None:
-        """Listen no more."""
-        await self._runner.cleanup()
+    return {"/healthz": healthz, "/readyz": readyz}
 
-    async def _healthz(self, _: web.Request) -> web.Response:
-        found = problems(self._vitals())
-        if found:
-            _log.error("not alive", extra={"problems": found})
-        return web.Response(text="; ".join(found) or "ok", status=503 if found else 200)
 
-    async def _readyz(self, _: web.Request) -> web.Response:
-        vitals = self._vitals()
-        if not vitals.is_synced:
-            return web.Response(text="the first lists are not complete", status=503)
-        return web.Response(text="ok: leader" if vitals.leads else "ok: follower")
+class _Looked(NamedTuple):
+    vitals: Vitals
+    problems: Sequence[str]
 
-    async def _serve_metrics(self, _: web.Request) -> web.Response:
-        content_type = "text/plain; version=0.0.4; charset=utf-8"
-        return web.Response(body=self._metrics(), headers={"Content-Type": content_type})
+
+async def _look(main: asyncio.AbstractEventLoop, vitals: Callable[[], Vitals]) -> _Looked:
+    seen = await ask(main, vitals)
+    found = problems(seen)
+    if found:
+        _log.error("not alive", extra={"problems": found})
+    return _Looked(seen, found)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Mapping
 
 import kopf
 import uvloop
@@ -15,14 +16,15 @@ from ..kube.events import Event, EventKind, EventRecorder, ObjectReference
 from ..kube.http import HttpClient, Limits
 from ..kube.lease import LeaseClient
 from ..kube.server_time import ServerTime
-from . import election, handlers, logs, preconditions
+from . import election, handlers, health, logs, metrics, preconditions
 from .apply import Applier
 from .cluster import Cluster
-from .health import HealthServer, Vitals
+from .health import Vitals
 from .memory import Memories
 from .metrics import Figures, Metrics
 from .queue import WorkQueue
 from .reconciler import Reconciler
+from .server import Page, Server
 from .settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class Controller:
         self._tasks: list[asyncio.Task[None]] = []
         self._metrics = Metrics()
         self._time = ServerTime()
-        self._health = HealthServer(self._vitals, self._metrics.text)
+        self._server = Server()
         self._election: election.Election | None = None
         self._lease_api: HttpClient | None = None
         self._begun = 0.0
@@ -91,8 +93,9 @@ class Controller:
             reads_live=lambda: loop.time() - self._begun < settings.live_read_seconds,
             observer=self._metrics,
         )
-        self._metrics.read_from(self._figures)
-        await self._listen()
+        self._listen(settings.http_port, health.pages(loop, self._vitals))
+        self._listen(settings.metrics_port, metrics.pages(loop, self._metrics, self._figures))
+        self._server.start()
         self._spawn(self._cluster.run(), "informers")
         self._spawn(self._events.run(), "events")
         self._spawn(self._work(), "workers")
@@ -111,7 +114,7 @@ class Controller:
         if self._election is not None and self._lease_api is not None:
             await self._election.release()
             await self._lease_api.close()
-        await self._health.close()
+        await self._server.close()
         await self._api.close()
         _log.info("stopped")
 
@@ -160,15 +163,14 @@ class Controller:
 
     # ---- signals ----
 
-    async def _listen(self) -> None:
-        settings = self._settings
-        if not settings.http_port:
+    def _listen(self, port: int, pages: Mapping[str, Page]) -> None:
+        if not port:
             return
         try:
-            await self._health.start(settings.http_address, settings.http_port)
+            self._server.listen(self._settings.http_address, port, pages)
         except OSError as error:
             # Not the end of it: where probes matter, they end this process; outside, another one may have the port.
-            _log.error("no probes and no metrics", extra={"port": settings.http_port, "error": str(error)})
+            _log.error("no probes or no metrics", extra={"port": port, "pages": list(pages), "error": str(error)})
 
     @property
     def _leads(self) -> bool:

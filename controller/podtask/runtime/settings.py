@@ -2,36 +2,62 @@
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import NoReturn
 
 from msgspec import structs
 
 from ..core import plan
 from ..core.policy import Policy
+from ..kube.http import DEFAULT_LIMITS
+from . import election
+
+LEAST_HOLD_SECONDS = election.DURATION_SECONDS + int(DEFAULT_LIMITS.write_seconds)
+"""A deposed controller's last create arrives within this time, and has to find the finished Pod (docs/adr/0003)."""
 
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(word for part in text.split(",") if (word := part.strip()))
 
 
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    def kind(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{number} is less than {least}")
+        if most is not None and number > most:
+            raise argparse.ArgumentTypeError(f"{number} is more than {most}")
+        return number
+
+    return kind
+
+
 def _positive(text: str) -> int | None:
-    number = int(text) if text else None
-    if number is not None and number < 1:
-        raise ValueError(text)
-    return number
+    return _whole(1)(text) if text else None
+
+
+def _hold(text: str) -> int:
+    return _whole(LEAST_HOLD_SECONDS)(text)
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def kind(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(words)}")
+        return text
+
+    return kind
 
 
 def _true_or_false(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise ValueError(text)
-    return text == "true"
+    return _one_of("true", "false")(text) == "true"
 
 
-def _election(text: str) -> str:
-    if text not in {"on", "off", "auto"}:
-        raise ValueError(text)
-    return text
+_PORT = _whole(0, 65535)
 
 
 def _allowed(what: str) -> tuple[str, ...]:
@@ -47,28 +73,42 @@ class Settings:
     """What can be set from outside."""
 
     namespace: str = field(default="", metadata={"help": "follow only this namespace; empty for all"})
-    workers: int = field(default=64, metadata={"help": "tasks that are worked on at once"})
+    workers: int = field(default=64, metadata={"help": "tasks that are worked on at once", "kind": _whole(1)})
     sidecar_image: str = field(
         default="localhost/podtask/sidecar:dev", metadata={"help": "image of the container that delivers results"}
     )
-    sidecar_pull_policy: str = field(default="IfNotPresent", metadata={"help": "imagePullPolicy of that image"})
-    pod_hold_seconds: int = field(default=60, metadata={"help": "a finished Pod stays this long at least"})
+    sidecar_pull_policy: str = field(
+        default="IfNotPresent",
+        metadata={"help": "imagePullPolicy of that image", "kind": _one_of("Always", "IfNotPresent", "Never")},
+    )
+    pod_hold_seconds: int = field(
+        default=60,
+        metadata={"help": "a finished Pod stays this long at least; 40 or more (docs/adr/0003)", "kind": _hold},
+    )
     live_read_seconds: int = field(
         default=60,
-        metadata={"help": "for so long after the work is taken up each PodTask is read live before its Pod is created"},
+        metadata={
+            "help": "for so long after the work is taken up each PodTask is read live before its Pod is created",
+            "kind": _whole(0),
+        },
     )
-    relist_seconds: int = field(default=2700, metadata={"help": "everything is listed anew this often, give or take"})
+    relist_seconds: int = field(
+        default=2700, metadata={"help": "everything is listed anew this often, give or take", "kind": _whole(1)}
+    )
     leader_election: str = field(
         default="auto",
-        metadata={"help": "on, off, or auto: on inside a cluster, off outside", "kind": _election},
+        metadata={"help": "on, off, or auto: on inside a cluster, off outside", "kind": _one_of("on", "off", "auto")},
     )
     leader_election_namespace: str = field(
         default="", metadata={"help": "namespace of the Lease; empty for the controller's own"}
     )
-    http_port: int = field(default=8080, metadata={"help": "port of /healthz, /readyz and /metrics; 0 for none"})
-    http_address: str = field(default="", metadata={"help": "address that port is bound to; empty for all"})
-    log_level: str = field(default="INFO", metadata={"help": "DEBUG, INFO, WARNING or ERROR"})
-    log_format: str = field(default="json", metadata={"help": "json or plain"})
+    http_port: int = field(default=8080, metadata={"help": "port of /healthz and /readyz; 0 for none", "kind": _PORT})
+    metrics_port: int = field(default=8081, metadata={"help": "port of /metrics; 0 for none", "kind": _PORT})
+    http_address: str = field(default="", metadata={"help": "address both ports are bound to; empty for all"})
+    log_level: str = field(
+        default="INFO", metadata={"help": "how much is logged", "kind": _one_of("DEBUG", "INFO", "WARNING", "ERROR")}
+    )
+    log_format: str = field(default="json", metadata={"help": "how it is logged", "kind": _one_of("json", "plain")})
 
     policy_namespaces: tuple[str, ...] = _allowed("namespaces that may run tasks, as shell patterns")
     policy_service_accounts: tuple[str, ...] = _allowed("service accounts that a Pod may have, as shell patterns")
@@ -104,9 +144,15 @@ class Settings:
         )
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, without the page of usage before it."""
+        self.exit(2, f"{self.prog}: {message}; see --help\n")
+
+
 def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read flags over variables over defaults. Exits with a message for what cannot be understood."""
-    parser = argparse.ArgumentParser(prog="podtask", description="Run the PodTask controller.")
+    """Read flags over variables over defaults. Exits with 2 and one sentence for what makes no sense."""
+    parser = _Parser(prog="podtask", description="Run the PodTask controller.")
     for item in fields(Settings):
         variable = f"PODTASK_{item.name.upper()}"
         kind = item.metadata.get("kind", type(item.default))

@@ -119,14 +119,15 @@ def _run_with_a_deposed_leader(
     fault: Holding, namespace: Namespace, kubeconfig: Path, directory: Path, hold_seconds: int, guard: str = ""
 ) -> int:
     """Stop the leader in its tracks, let the standby finish its task, wake the leader; gives the number of Pods."""
+    guards = ",".join(filter(None, ("hold", guard)))
     common = flags(namespace, f"--pod-hold-seconds={hold_seconds}")
     with (
         Kubelet(kubeconfig, namespace.name, always(0)) as kubelet,
         FaultProxy(kubeconfig, rule=fault.judge) as proxy,
-        Controller(proxy.kubeconfig(directory / "kubeconfig"), *common, without=guard) as first,
+        Controller(proxy.kubeconfig(directory / "kubeconfig"), *common, without=guards) as first,
     ):
         first.wait_said("leading")
-        with Controller(kubeconfig, *common) as second:
+        with Controller(kubeconfig, *common, without="hold") as second:
             namespace.create("task", image="i")
             assert fault.held.wait(20)
             first.send(signal.SIGSTOP)

@@ -78,7 +78,7 @@ def _live_and_die(killer: Killer, through: Path, flags: tuple[str, ...], namespa
     """Start controllers one after another until one of them finds nothing left to do."""
     for _ in range(40):
         killer.killed.clear()
-        with Controller(through, *flags) as controller:
+        with Controller(through, *flags, without="hold") as controller:
             killer.victim = controller
             if _is_over(namespace) or not killer.killed.wait(6):
                 return

@@ -89,7 +89,11 @@ def test_fields_at_their_largest_end_in_a_reason_and_stop_nobody(namespace: Name
     with (
         Kubelet(kubeconfig, namespace.name, _fails),
         Controller(
-            kubeconfig, f"--namespace={namespace.name}", "--pod-hold-seconds=1", "--policy-max-spec-bytes="
+            kubeconfig,
+            f"--namespace={namespace.name}",
+            "--pod-hold-seconds=1",
+            "--policy-max-spec-bytes=",
+            without="hold",
         ) as controller,
     ):
         check_others_run(namespace, controller)

@@ -27,13 +27,14 @@ def _get(port: int, path: str) -> str:
 
 
 def test_probes_and_metrics_of_a_controller_at_work(namespace: Namespace, kubeconfig: Path) -> None:
-    port = sockets.free_port()
-    flags = (f"--namespace={namespace.name}", "--http-address=127.0.0.1", f"--http-port={port}")
+    port, metrics_port = sockets.free_port(), sockets.free_port()
+    ports = (f"--http-port={port}", f"--metrics-port={metrics_port}")
+    flags = (f"--namespace={namespace.name}", "--http-address=127.0.0.1", *ports)
     with Kubelet(kubeconfig, namespace.name, always(3)), Controller(kubeconfig, *flags):
         namespace.run("task", image="i")
         assert _get(port, "/healthz") == "ok"
         assert _get(port, "/readyz") == "ok: leader"
-        text = _get(port, "/metrics")
+        text = _get(metrics_port, "/metrics")
     values = dict(re.findall(r"^(podtask_\S+) (\S+)$", text, re.MULTILINE))
     assert values["podtask_leader"] == "1.0"
     assert values['podtask_tasks{phase="Failed",reason="NonZeroExit"}'] == "1.0"

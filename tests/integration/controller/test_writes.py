@@ -33,7 +33,7 @@ def test_an_attempt_costs_at_most_five_writes(own_server: Cluster) -> None:
     before = _writes(own_server)
     with (
         Kubelet(own_server.kubeconfig, namespace.name, always(0)),
-        Controller(own_server.kubeconfig, "--pod-hold-seconds=0"),
+        Controller(own_server.kubeconfig, "--pod-hold-seconds=0", without="hold"),
     ):
         for index in range(TASKS):
             namespace.create(f"task-{index}", image="i")

@@ -1,12 +1,18 @@
 """The probes: what they take for death, what they do not, and what they say over HTTP."""
 
+import asyncio
+import contextlib
+import http.client
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import aiohttp
 import pytest
 
-from podtask.runtime.health import QUEUE_SECONDS, WATCH_SECONDS, HealthServer, Vitals, problems
+from podtask.runtime import server as server_module
+from podtask.runtime.health import QUEUE_SECONDS, WATCH_SECONDS, Vitals, pages, problems
+from podtask.runtime.server import Server
 
 WELL = Vitals(
     is_synced=True,
@@ -53,19 +59,19 @@ class Probed:
 @pytest.fixture
 async def probed() -> AsyncIterator[Probed]:
     made = Probed()
-    server = HealthServer(lambda: made.vitals, lambda: b"podtask_leader 1.0\n")
-    await server.start("127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{server.port}"
+    server = Server()
+    port = server.listen("127.0.0.1", 0, pages(asyncio.get_running_loop(), lambda: made.vitals))
+    server.start()
+    made.url = f"http://127.0.0.1:{port}"
     async with aiohttp.ClientSession() as made.session:
         yield made
     await server.close()
 
 
-async def test_the_three_paths_of_a_leader(probed: Probed) -> None:
+async def test_the_paths_of_a_leader(probed: Probed) -> None:
     assert await probed.get("/healthz") == (200, "ok")
     assert await probed.get("/readyz") == (200, "ok: leader")
-    assert await probed.get("/metrics") == (200, "podtask_leader 1.0\n")
-    assert (await probed.get("/elsewhere"))[0] == 404
+    assert (await probed.get("/metrics"))[0] == 404, "on a port of its own"
 
 
 async def test_a_follower_is_ready_too(probed: Probed) -> None:
@@ -85,8 +91,18 @@ async def test_a_standstill_is_named(probed: Probed, caplog: pytest.LogCaptureFi
     assert "not alive" in caplog.text
 
 
-async def test_a_port_that_is_taken_is_an_error_of_the_system(probed: Probed) -> None:
-    other = HealthServer(lambda: WELL, lambda: b"")
-    with pytest.raises(OSError, match="address already in use"):
-        await other.start("127.0.0.1", int(probed.url.rpartition(":")[2]))
-    await other.close()
+async def test_a_main_loop_that_stands_still_is_named(probed: Probed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "ANSWER_SECONDS", 0.2)
+    asking = asyncio.to_thread(_get, int(probed.url.rpartition(":")[2]))
+    answer = asyncio.ensure_future(asking)
+    await asyncio.sleep(0)  # the thread has begun
+    time.sleep(0.7)  # noqa: ASYNC251 - that is what is tried
+    assert await answer == (503, "the main loop has said nothing for 0.2 s")
+
+
+def _get(port: int) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", "/healthz")
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode()

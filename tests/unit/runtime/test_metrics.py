@@ -24,7 +24,6 @@ class Watch:
         self.now = 100.0
         self.metrics = Metrics(now=lambda: self.now)
         self.metrics.leads = True
-        self.metrics.read_from(self._figures)
 
     def _figures(self) -> Figures:
         return Figures(
@@ -38,9 +37,12 @@ class Watch:
             requests_at_once=7,
         )
 
+    def text(self) -> str:
+        return self.metrics.text(self.metrics.snapshot(self._figures())).decode()
+
     def values(self) -> dict[str, float]:
         found = {}
-        for line in self.metrics.text().decode().splitlines():
+        for line in self.text().splitlines():
             if not line.startswith("#"):
                 name, _, value = line.rpartition(" ")
                 found[name] = float(value)
@@ -196,7 +198,7 @@ def test_everything_served_is_in_the_table(watch: Watch) -> None:
     watch.metrics.request("get", "pods", 200, 0.1)
     watch.metrics.status_written(task(), ended())
     watch.statuses = [TaskStatus()]
-    text = watch.metrics.text().decode()
+    text = watch.text()
     kinds = dict(re.findall(r"^# TYPE (podtask_\w+) (\w+)$", text, re.MULTILINE))
     assert kinds == {m.name: m.kind.value for m in TABLE}
 

@@ -39,19 +39,50 @@ def test_an_empty_value_means_no_rule() -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        (["--workers=0"], "argument --workers: 0 is less than 1"),
+        (["--workers=-3"], "argument --workers: -3 is less than 1"),
+        (["--workers=many"], "argument --workers: 'many' is no whole number"),
+        (["--pod-hold-seconds=39"], "argument --pod-hold-seconds: 39 is less than 40"),
+        (["--live-read-seconds=-1"], "argument --live-read-seconds: -1 is less than 0"),
+        (["--relist-seconds=0"], "argument --relist-seconds: 0 is less than 1"),
+        (["--http-port=65536"], "argument --http-port: 65536 is more than 65535"),
+        (["--metrics-port=-1"], "argument --metrics-port: -1 is less than 0"),
+        (["--log-level=LOUD"], "argument --log-level: 'LOUD' is none of DEBUG, INFO, WARNING, ERROR"),
+        (["--log-format=xml"], "argument --log-format: 'xml' is none of json, plain"),
+        (["--leader-election=maybe"], "argument --leader-election: 'maybe' is none of on, off, auto"),
+        (["--sidecar-pull-policy=always"], "argument --sidecar-pull-policy: 'always' is none of"),
+        (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
         (["--policy-host-access=no"], "--policy-host-access"),
         (["--policy-max-running-pods=0"], "--policy-max-running-pods"),
         (["--policy-max-result-bytes=-1"], "--policy-max-result-bytes"),
         (["--policy-max-ttl-seconds=1h"], "--policy-max-ttl-seconds"),
-        (
-            ["--policy-default-run-seconds=2", "--policy-max-run-seconds=1"],
-            "--policy-default-run-seconds 2 is over --policy-max-run-seconds 1",
+        *(
+            (
+                [f"--policy-default-{what}-seconds=2", f"--policy-max-{what}-seconds=1"],
+                f"--policy-default-{what}-seconds 2 is over --policy-max-{what}-seconds 1",
+            )
+            for what in ("run", "total", "ttl")
         ),
     ],
 )
 def test_what_makes_no_sense_is_refused_at_the_start(
     flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         settings.parse(flags, {})
-    assert words in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("podtask: ")
+    assert words in said
+    assert said.count("\n") == 1, "one sentence"
+
+
+def test_a_variable_is_held_to_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        settings.parse([], {"PODTASK_WORKERS": "0"})
+    assert "--workers: 0 is less than 1" in capsys.readouterr().err
+
+
+def test_a_pod_is_held_for_longer_than_a_deposed_leaders_last_write_takes() -> None:
+    assert settings.LEAST_HOLD_SECONDS == 40, "as the chart's schema says"
+    assert settings.parse(["--pod-hold-seconds=40"], {}).pod_hold_seconds == 40

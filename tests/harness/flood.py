@@ -1,0 +1,80 @@
+"""A stranger who asks a port too much, as a process of its own: bounded in connections and time.
+
+python -m tests.harness.flood PORT PATH ASKING HALF SECONDS
+
+ASKING connections ask for PATH, read the answer and ask again on a new connection, without a pause. HALF more send the
+beginning of a request and no end. Prints how many answers came.
+"""
+
+import asyncio
+import contextlib
+import os
+import resource
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_HOST = "127.0.0.1"
+
+
+async def flood(port: int, path: str, asking: int, half: int, seconds: float) -> int:
+    """Run one beside this process, from loopback to loopback; gives how many answers came."""
+    command = (sys.executable, "-m", "tests.harness.flood", *map(str, (port, path, asking, half, seconds)))
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    return int(said)
+
+
+class _Flood:
+    def __init__(self, port: int, path: str) -> None:
+        self._port = port
+        self._request = f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode()
+        self.answers = 0
+
+    async def ask(self) -> None:
+        """Ask again and again."""
+        while True:
+            with contextlib.suppress(OSError):
+                reader, writer = await asyncio.open_connection(_HOST, self._port)
+                try:
+                    writer.write(self._request + b"Connection: close\r\n\r\n")
+                    answered = bool(await reader.read())
+                    self.answers += answered
+                finally:
+                    writer.transport.abort()
+            await asyncio.sleep(0)
+
+    async def begin(self) -> None:
+        """Begin a request, and another one once the server has hung up."""
+        while True:
+            with contextlib.suppress(OSError):
+                reader, writer = await asyncio.open_connection(_HOST, self._port)
+                try:
+                    writer.write(self._request + b"X-Slow: ")
+                    await reader.read()
+                finally:
+                    writer.transport.abort()
+            await asyncio.sleep(0)
+
+    async def run(self, asking: int, half: int, seconds: float) -> None:
+        """Do both, for so long."""
+        work = [self.ask() for _ in range(asking)] + [self.begin() for _ in range(half)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*work)
+
+
+def main() -> None:
+    """Flood, and print the number of answers."""
+    port, path, asking, half, seconds = sys.argv[1:]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    one = _Flood(int(port), path)
+    asyncio.run(one.run(int(asking), int(half), float(seconds)))
+    print(one.answers)
+
+
+if __name__ == "__main__":
+    main()
