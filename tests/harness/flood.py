@@ -2,8 +2,8 @@
 
 python -m tests.harness.flood PORT PATH ASKING HALF SECONDS
 
-ASKING connections ask for PATH, read the answer and ask again on a new connection, without a pause. HALF more send the
-beginning of a request and no end. Prints how many answers came.
+ASKING connections ask for PATH again and again without a pause, on new connections where the old are closed. HALF more
+send the beginning of a request and no end. Prints how many answers came.
 """
 
 import asyncio
@@ -40,9 +40,11 @@ class _Flood:
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection(_HOST, self._port)
                 try:
-                    writer.write(self._request + b"Connection: close\r\n\r\n")
-                    answered = bool(await reader.read())
-                    self.answers += answered
+                    writer.write(self._request + b"\r\n")
+                    while text := await reader.read(1 << 16):
+                        if text.startswith(b"HTTP/1.1 "):
+                            self.answers += 1
+                            writer.write(self._request + b"\r\n")
                 finally:
                     writer.transport.abort()
             await asyncio.sleep(0)

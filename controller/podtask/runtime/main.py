@@ -16,7 +16,7 @@ from ..kube.events import Event, EventKind, EventRecorder, ObjectReference
 from ..kube.http import HttpClient, Limits
 from ..kube.lease import LeaseClient
 from ..kube.server_time import ServerTime
-from . import election, handlers, health, logs, metrics, preconditions
+from . import election, handlers, health, kubeconfig, logs, metrics, preconditions
 from .apply import Applier
 from .cluster import Cluster
 from .health import Vitals
@@ -212,11 +212,16 @@ class Controller:
 
 async def serve(settings: Settings) -> int:
     """Run until a signal comes (0) or a part fails (1)."""
-    if not await preconditions.are_met(handlers.connection(), settings.namespace):
+    try:
+        where = handlers.connection()
+    except kubeconfig.KubeconfigError as error:
+        _log.critical(str(error))
+        return 1
+    if not await preconditions.are_met(where, settings.namespace):
         return 1
     registry = kopf.OperatorRegistry()
     controller = Controller(settings)
-    handlers.register(registry, controller.start, controller.stop)
+    handlers.register(registry, where, controller.start, controller.stop)
     await handlers.run(registry, controller.failed)
     return 1 if controller.failed.is_set() else 0
 

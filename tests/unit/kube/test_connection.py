@@ -1,5 +1,6 @@
 """Identity and its renewal."""
 
+import json
 import os
 import ssl
 import tempfile
@@ -12,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from podtask.kube.connection import Connection, Token, in_cluster, ssl_context
+from podtask.kube import connection, errors
+from podtask.kube.connection import Connection, Plugin, Token, in_cluster, ssl_context
 from tests.unit.kube.doubles import JumpingClock
 
 
@@ -46,6 +48,81 @@ def test_the_token_file_is_looked_at_every_few_seconds(tmp_path: Path) -> None:
     assert token.current() == "one"
     clock.now += 0.2
     assert token.current() == "two"
+
+
+class Printed:
+    """A plugin that prints what the test puts into a file, and counts how often it was asked."""
+
+    def __init__(self, directory: Path) -> None:
+        self._answer, self._calls = directory / "answer", directory / "calls"
+        script = 'echo x >> "$0"; cat "$1"'
+        self.plugin = Plugin(("/bin/sh", "-c", script, str(self._calls), str(self._answer)))
+
+    def says(self, token: str, lives_seconds: float | None = None) -> None:
+        status: dict[str, str] = {"token": token}
+        if lives_seconds is not None:
+            status["expirationTimestamp"] = (datetime.now(UTC) + timedelta(seconds=lives_seconds)).isoformat()
+        self._answer.write_text(json.dumps({"kind": "ExecCredential", "status": status}))
+
+    @property
+    def calls(self) -> int:
+        return self._calls.read_text().count("x")
+
+
+def test_a_plugin_is_asked_again_a_minute_before_its_token_expires(tmp_path: Path) -> None:
+    printed, clock = Printed(tmp_path), JumpingClock()
+    token = Token(Connection("https://x", plugin=printed.plugin), time_source=clock)
+    printed.says("one", lives_seconds=600)
+    assert token.current() == "one"
+    printed.says("two", lives_seconds=10)
+    clock.now += 530
+    assert token.current() == "one"
+    clock.now += 11
+    assert token.current() == "two"
+    assert token.current() == "two"
+    assert printed.calls == 2, "one that expires at once is not asked for with each request"
+
+
+def test_a_plugin_is_asked_again_when_its_token_is_refused(tmp_path: Path) -> None:
+    printed, clock = Printed(tmp_path), JumpingClock()
+    token = Token(Connection("https://x", plugin=printed.plugin), time_source=clock)
+    printed.says("one")
+    assert token.current() == "one"
+    clock.now += 1e6
+    assert token.current() == "one", "it has no end"
+    printed.says("two")
+    assert token.refused("one")
+    assert token.current() == "two"
+    assert token.refused("one"), "another request has asked already"
+    assert printed.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo no session >&2; exit 3", "sh ended with 3: no session"),
+        ("echo SECRET", "gave no token: DecodeError"),
+        ('echo \'{"status":{"clientCertificateData":"SECRET"}}\'', "client certificates of plugins"),
+    ],
+)
+def test_a_plugin_that_gives_no_token_is_named(script: str, words: str) -> None:
+    token = Token(Connection("https://x", plugin=Plugin(("/bin/sh", "-c", script))))
+    with pytest.raises(errors.TransportError) as failed:
+        token.current()
+    assert words in str(failed.value)
+    assert "SECRET" not in str(failed.value)
+
+
+def test_a_plugin_that_is_gone_or_hangs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_PLUGIN_SECONDS", 0.1)
+    for command, words in ((("/no/such/plugin",), "FileNotFoundError"), (("/bin/sleep", "60"), "TimeoutExpired")):
+        with pytest.raises(errors.TransportError, match=words):
+            Token(Connection("https://x", plugin=Plugin(command))).current()
+
+
+def test_a_plugin_is_not_asked_where_a_token_is_given(tmp_path: Path) -> None:
+    printed = Printed(tmp_path)
+    assert Token(Connection("https://x", token="given", plugin=printed.plugin)).current() == "given"
 
 
 def test_a_refused_token_is_read_again_at_once(tmp_path: Path) -> None:

@@ -65,6 +65,33 @@ async def test_a_pod_that_is_gone_or_another_is_not_counted(code: int) -> None:
         assert await released(server) == 0
 
 
+def invalid(message: str) -> Answer:
+    status = {"kind": "Status", "reason": "Invalid", "code": 422, "message": message}
+    return says(json.dumps(status).encode(), status=422)
+
+
+async def test_a_pod_that_was_made_anew_under_its_name_is_left_to_the_next_round() -> None:
+    other_uid = 'Pod "a" is invalid: metadata.uid: Invalid value: "uid-a": field is immutable'
+    async with serving() as server:
+        server.script = [
+            said(page(pod("a", OURS), pod("b", OURS))),
+            invalid(other_uid),
+            said("{}"),
+            said(page(pod("a", OURS))),
+            said("{}"),
+            said(page()),
+        ]
+        assert await released(server) == 2
+        assert server.script == []
+
+
+async def test_a_pod_that_cannot_be_written_is_no_success() -> None:
+    async with serving() as server:
+        server.script = [said(page(pod("a", OURS))), invalid('Pod "a" is invalid: spec: Forbidden')]
+        with pytest.raises(errors.Invalid):
+            await released(server)
+
+
 async def test_what_a_controller_made_in_its_last_second_is_found_in_the_next_round() -> None:
     async with serving() as server:
         server.script = [
@@ -108,6 +135,13 @@ async def test_without_a_lease_there_is_nothing_to_delete() -> None:
         server.script = [refuses(404)]
         await lease_deleted(server)
         assert [seen.method for seen in server.seen] == ["GET"]
+
+
+async def test_a_lease_that_was_made_anew_is_the_next_installations() -> None:
+    async with serving() as server:
+        server.script = [said(json.dumps(pod("podtask-controller"))), refuses(409)]
+        await lease_deleted(server)
+        assert server.script == []
 
 
 @pytest.mark.parametrize(("fault", "code"), [(None, 0), (errors.Forbidden("no"), 1)])
