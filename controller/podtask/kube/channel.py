@@ -15,7 +15,7 @@ _MOST_WAITING_BYTES = 1 << 20
 """Of a stream whose reader is slow. The server is told to wait beyond that."""
 _INFORMATIONAL = 200
 """Statuses below this are followed by the real one."""
-_KEPT_HEADERS = frozenset({b"content-type", b"retry-after", b"date"})
+_KEPT_HEADERS = frozenset({b"content-type", b"retry-after", b"date", b"content-encoding"})
 
 
 class Reply(NamedTuple):
@@ -175,7 +175,7 @@ class Channel(asyncio.BufferedProtocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         if self._is_free:
-            self.abort()  # a second answer to one request
+            raise ValueError("a second answer to one request")  # the parser stops, and the first answer stands
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See httptools."""
@@ -190,7 +190,11 @@ class Channel(asyncio.BufferedProtocol):
             self._headers = {}
             return
         self._status = status
-        if self._streams:
+        encoding = self._headers.get(b"content-encoding", b"identity").decode("latin-1")
+        if encoding.lower() != "identity":
+            self._fail(ConnectionError(f"the answer came in the encoding {encoding[:20]}, which was not asked for"))
+            self.abort()
+        elif self._streams:
             self._wake()
 
     def on_body(self, body: bytes) -> None:

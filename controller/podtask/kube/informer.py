@@ -176,7 +176,10 @@ class Informer(Generic[T]):
         """
         if self._heard:
             self._pace.heard()
-        if isinstance(fault, errors.TransportError) and not isinstance(fault, errors.WatchSilent):
+        if isinstance(fault, errors.WatchSilent):
+            # A server without bookmarks lets each quiet watch end so, and gives no other occasion for the slow list.
+            self._must_list = self._must_list or self._clock.monotonic() >= self._relist_at
+        if isinstance(fault, errors.TransportError):
             return self._pace.unanswered()
         pause = self._pace.refused()
         self._must_list = self._must_list or self._pace.is_hopeless

@@ -125,6 +125,25 @@ async def test_an_answer_to_nothing_ends_the_connection() -> None:
         assert len(peer.writers) == 2
 
 
+async def test_a_second_answer_in_the_same_bytes_does_not_replace_the_first() -> None:
+    other = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnull"
+    async with listening(OK + other) as (_, connections):
+        channel = await connections.connect(5.0)
+        answer = await channel.exchange(ASK, 5.0)
+        assert (answer.status, answer.body) == (200, b"{}")
+        await channel.lost
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_compressed_body_that_nobody_asked_for_is_no_answer(streams: bool) -> None:
+    answer = OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+    async with listening(answer) as (_, connections):
+        channel = await connections.connect(5.0)
+        with pytest.raises(ConnectionError, match="in the encoding gzip, which was not asked for"):
+            await (channel.open(ASK, 5.0) if streams else channel.exchange(ASK, 5.0))
+        await channel.lost
+
+
 async def test_bytes_on_an_idle_connection_end_it() -> None:
     async with listening(OK) as (peer, connections):
         channel = await connections.connect(5.0)

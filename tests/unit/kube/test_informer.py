@@ -361,7 +361,13 @@ async def test_a_position_that_is_refused_without_a_410_is_given_up(world: World
 
 
 @pytest.mark.parametrize(
-    "fault", [errors.TransportError("not sent: connection refused"), errors.ReplyLost("no reply")], ids=repr
+    "fault",
+    [
+        errors.TransportError("not sent: connection refused"),
+        errors.ReplyLost("no reply"),
+        errors.WatchSilent("nothing came for 75 s"),
+    ],
+    ids=repr,
 )
 async def test_a_server_that_was_away_is_followed_again_from_where_it_was_within_seconds(
     world: World, fault: errors.ApiError
@@ -386,7 +392,6 @@ async def test_a_server_that_was_away_is_followed_again_from_where_it_was_within
     "fault",
     [
         errors.ServerError("x", code=500),
-        errors.WatchSilent("x"),
         errors.Forbidden("x"),
         errors.Unauthorized("x"),
         errors.TooManyRequests("x", retry_after=7.0),
@@ -460,6 +465,24 @@ async def test_the_slow_list_finds_what_no_event_told(world: World) -> None:
         assert world.take_changes() == [("a-1@11", None)]
         assert world.stored == world.true
         assert world.api.asked[-2:] == ["list", "watch 13"]
+
+
+async def test_a_server_without_bookmarks_is_listed_anew_in_time(world: World) -> None:
+    """Each of its quiet watches ends as silent, and no bookmark is the occasion for the slow list."""
+    world.api.create("a")
+    async with world.running():
+        # A deletion that the watch never brings.
+        del world.api.objects["a-1"]
+        world.api.history[0] = (0, "BOOKMARK", b"")
+        world.clock.now += 800
+        world.api.break_watch(errors.WatchSilent("nothing came for 75 s"))
+        await settle()
+        assert world.api.asked.count("list") == 1
+        world.clock.now += 300
+        world.api.break_watch(errors.WatchSilent("nothing came for 75 s"))
+        await settle()
+        assert world.api.asked.count("list") == 2
+        assert world.stored == world.true
 
 
 async def test_age(world: World) -> None:
