@@ -1,4 +1,4 @@
-"""kopf's part: the process shell. Start, stop, login and signals are kopf's; what changes in the cluster is not.
+"""kopf's part: the process shell. Start, stop and signals are kopf's; what changes in the cluster is not.
 
 Nor are the probes: kopf's own liveness endpoint stays off, for it tells that kopf lives, and nothing of our watches
 and our queue (`health.py`).
