@@ -16,7 +16,7 @@ from typing import Any
 
 import kopf
 
-from ..kube.connection import Connection, in_cluster
+from ..kube.connection import Connection, Token, in_cluster
 from . import kubeconfig
 
 _log = logging.getLogger(__name__)
@@ -53,8 +53,22 @@ def register(
 
     @kopf.on.login(registry=registry)
     def login(**_: Any) -> kopf.ConnectionInfo:
-        # kopf wants to know a server before it starts, and sends it nothing: the credentials are ours (`kube`).
-        return kopf.ConnectionInfo(server=where.server)
+        return credentials(where)
+
+
+def credentials(where: Connection) -> kopf.ConnectionInfo:
+    """Give `where` as kopf takes it: it asks the server for its API groups once, and nothing after that."""
+    return kopf.ConnectionInfo(
+        server=where.server,
+        ca_data=where.ca_data or None,
+        ca_path=(not where.ca_data and where.ca_path) or None,
+        certificate_data=where.client_cert_data or None,
+        certificate_path=(not where.client_cert_data and where.client_cert_path) or None,
+        private_key_data=where.client_key_data or None,
+        private_key_path=(not where.client_key_data and where.client_key_path) or None,
+        token=Token(where).current() or None,
+        insecure=where.insecure,
+    )
 
 
 async def run(registry: kopf.OperatorRegistry, stop_flag: asyncio.Event) -> None:

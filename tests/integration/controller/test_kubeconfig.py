@@ -48,6 +48,7 @@ def test_a_controller_and_the_release_of_finalizers_by_a_plugins_token(by_plugin
         namespace.create("task", image="i")
         namespace.wait_pod(lambda _, pod: "podtask.dev/outcome" in pod["metadata"].get("finalizers", []))
         assert controller.terminate() == 0
+        assert not [line for line in controller.lines if '"level": "error"' in line]
     asked = (by_plugin.parent / "calls").read_text().count("\n")
     command = [sys.executable, "-m", "podtask", "release-finalizers", f"--namespace={namespace.name}"]
     done = subprocess.run(command, env=environment(by_plugin), capture_output=True, text=True, timeout=60, check=False)
