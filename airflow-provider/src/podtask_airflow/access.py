@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
 
 from . import errors
 
@@ -173,7 +174,7 @@ def _api_client(settings: _Settings) -> ApiClient:
 
     configuration = Configuration()
     try:
-        _load(settings, configuration)
+        headers = _load(settings, configuration)
     except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
         raise errors.AccessError(f"The {settings.where} leads to no cluster: {_hint(settings, error)}.") from error
     if not settings.verify_ssl:
@@ -181,7 +182,20 @@ def _api_client(settings: _Settings) -> ApiClient:
     if settings.keep_alive:
         configuration.socket_options = _keep_alive()
     configuration.connection_pool_maxsize = POOL_SIZE
-    return ApiClient(configuration)
+    if configuration.proxy and not configuration.proxy_headers:
+        configuration.proxy_headers = _proxy_headers(configuration.proxy)
+    api = ApiClient(configuration)
+    for name, value in headers.items():
+        api.set_default_header(name, value)
+    return api
+
+
+def _proxy_headers(proxy: str) -> dict[str, str] | None:
+    """What a proxy's address says of user and password, which urllib3 does not send by itself."""
+    from urllib3.util import make_headers, parse_url
+
+    user = parse_url(proxy).auth
+    return make_headers(proxy_basic_auth=unquote(user)) if user else None
 
 
 def _import_client() -> None:
@@ -203,18 +217,18 @@ def _hint(settings: _Settings, error: Exception) -> str:
     return f"it names none, this process does not run in a cluster, and there is no usable default kubeconfig ({text})"
 
 
-def _load(settings: _Settings, configuration: Configuration) -> None:
+def _load(settings: _Settings, configuration: Configuration) -> dict[str, str]:
+    """Fill the configuration in; gives the headers that every request carries beside its credentials."""
     from kubernetes import config
 
     if settings.in_cluster:
         config.load_incluster_config(client_configuration=configuration)
-        return
+        return {}
     if settings.document is not None:
         config.load_kube_config_from_dict(
             settings.document, context=settings.context, client_configuration=configuration, persist_config=False
         )
-        _check_plugin(settings.document, settings.context, configuration, cwd=None)
-        return
+        return _complete(settings.document, settings.context, configuration, cwd=None)
     # A context stands in a kubeconfig only: where one is named, the cluster around this process is not meant.
     if settings.config_file is None and settings.context is None:
         try:
@@ -222,11 +236,11 @@ def _load(settings: _Settings, configuration: Configuration) -> None:
         except config.ConfigException:
             pass
         else:
-            return
-    _load_file(settings, configuration)
+            return {}
+    return _load_file(settings, configuration)
 
 
-def _load_file(settings: _Settings, configuration: Configuration) -> None:
+def _load_file(settings: _Settings, configuration: Configuration) -> dict[str, str]:
     from kubernetes import config
     from kubernetes.config import kube_config
 
@@ -236,15 +250,91 @@ def _load_file(settings: _Settings, configuration: Configuration) -> None:
     )
     first = path.split(os.pathsep, 1)[0]
     merged = kube_config.KubeConfigMerger(path).config
-    _check_plugin(merged.value, settings.context, configuration, cwd=str(Path(first).resolve().parent))
+    return _complete(merged.value, settings.context, configuration, cwd=str(Path(first).resolve().parent))
 
 
-def _check_plugin(
+def _complete(
     document: dict[str, Any], context: str | None, configuration: Configuration, *, cwd: str | None
-) -> None:
+) -> dict[str, str]:
+    """Do, or refuse by name, what the library leaves out of a kubeconfig; gives the headers of an impersonation."""
+    user, cluster = _entries(document, context)
+    _strip_token(configuration)
+    if not configuration.cert_file and not configuration.auth_settings():
+        _check_provider(user)
+        _check_plugin(user, cwd)
+    _use_proxy(cluster, configuration)
+    _use_server_name(cluster, configuration)
+    return _impersonation(user)
+
+
+def _strip_token(configuration: Configuration) -> None:
+    """A tokenFile ends with a line's end, which no header may have. The library sets the token at each request."""
+    refresh = configuration.refresh_api_key_hook
+    if refresh is None:
+        return
+
+    def refreshed(found: Configuration) -> None:
+        refresh(found)
+        found.refresh_api_key_hook = refreshed  # the library has put its own there
+        for name, token in found.api_key.items():
+            found.api_key[name] = token.strip()
+
+    configuration.refresh_api_key_hook = refreshed
+
+
+def _use_proxy(cluster: dict[str, Any], configuration: Configuration) -> None:
+    """As kubectl does it: over the environment's proxy, and without NO_PROXY."""
+    proxy = cluster.get("proxy-url")
+    if not proxy:
+        return
+    if urlsplit(proxy).scheme not in ("http", "https"):
+        raise ValueError("the cluster's proxy-url must begin with http:// or https://; no other kind is supported")
+    configuration.proxy, configuration.no_proxy = proxy, None
+
+
+def _use_server_name(cluster: dict[str, Any], configuration: Configuration) -> None:
+    name = cluster.get("tls-server-name")
+    if not name:
+        return
+    if not hasattr(configuration, "tls_server_name"):
+        raise ValueError("the cluster's tls-server-name needs a newer kubernetes package")
+    configuration.tls_server_name = name
+
+
+def _impersonation(user: dict[str, Any]) -> dict[str, str]:
+    """The headers by which kubectl acts as another user. To leave one out would be to act with other rights."""
+    extra: dict[str, Any] = user.get("as-user-extra") or {}
+    fields = {
+        "as": ("Impersonate-User", user.get("as")),
+        "as-uid": ("Impersonate-Uid", user.get("as-uid")),
+        "as-groups": ("Impersonate-Group", user.get("as-groups")),
+        **{f"as-user-extra {key}": (f"Impersonate-Extra-{quote(key.lower(), '')}", extra[key]) for key in extra},
+    }
+    headers: dict[str, str] = {}
+    for name, (header, value) in fields.items():
+        values = [str(entry) for entry in (value if isinstance(value, list) else [value]) if entry]
+        if len(values) > 1:
+            raise ValueError(f"the user's {name} has several entries, and only one can be sent; keep one")
+        if values:
+            headers[header] = values[0]
+    if headers and "Impersonate-User" not in headers:
+        raise ValueError(f"the user has {next(name for name in fields if user.get(name.split()[0]))} without `as`")
+    return headers
+
+
+def _check_provider(user: dict[str, Any]) -> None:
+    """An auth-provider that the library does not know, or that gave nothing, is passed over by it."""
+    provider = user.get("auth-provider")
+    if provider and "exec" not in user:
+        raise ValueError(
+            f"the user's auth-provider {provider.get('name')!r} gave no token; replace it by a credential plugin (exec)"
+        )
+
+
+def _check_plugin(user: dict[str, Any], cwd: str | None) -> None:
     """Tell why a credential plugin failed: the library only logs it, goes on without credentials, and gets a 403."""
-    section = _exec_section(document, context)
-    if section is None or configuration.cert_file or configuration.auth_settings():
+    section = user.get("exec")
+    if section is None:
         return
     from kubernetes.config.exec_provider import ExecProvider
     from kubernetes.config.kube_config import ConfigNode
@@ -261,16 +351,17 @@ def _check_plugin(
     raise errors.AccessError(f"the credential plugin {command!r} failed ({why})")
 
 
-def _exec_section(document: dict[str, Any], context: str | None) -> dict[str, Any] | None:
+def _entries(document: dict[str, Any], context: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The context's user and cluster."""
+
     def named(kind: str, name: str | None) -> dict[str, Any]:
         # A kubeconfig merged from files has each entry wrapped, to remember its file.
         entries = [getattr(entry, "value", entry) for entry in document.get(f"{kind}s") or ()]
         found = [entry for entry in entries if entry.get("name") == name]
         return (found[0].get(kind) or {}) if found else {}
 
-    user = named("user", named("context", context or document.get("current-context")).get("user"))
-    section: dict[str, Any] | None = user.get("exec")
-    return section
+    wanted = named("context", context or document.get("current-context"))
+    return named("user", wanted.get("user")), named("cluster", wanted.get("cluster"))
 
 
 def _keep_alive() -> list[tuple[int, int, int]]:

@@ -9,6 +9,7 @@ parsed, and what changes no outcome any more says so in the table.
 import dataclasses
 import datetime as dt
 import enum
+import functools
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -620,10 +621,14 @@ def _early(name: str, value: Any) -> Any:
 
 
 def _read(name: str, value: Any) -> Any:
+    return _read_as(name, _DESCRIBED[name].read, value)
+
+
+def _read_as(what: str, read: reading.Reader, value: Any) -> Any:
     try:
-        return _DESCRIBED[name].read(value)
+        return read(value)
     except ValueError as error:
-        raise ArgumentError(f"{name} {error}") from error
+        raise ArgumentError(f"{what} {error}") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -651,7 +656,20 @@ def _end_from_trigger_is_deferred(arguments: Arguments) -> None:
         raise ArgumentError("end_from_trigger=True needs deferrable=True: without it no trigger waits for the task")
 
 
+def _one_mount_a_path(arguments: Arguments) -> None:
+    """Kubernetes refuses such a Pod; merged by path and name, one of the two would be missing without a word."""
+    injected = secret.inject(arguments.secrets or [])
+    for name, given, added, key in (
+        ("volumes", arguments.volumes or [], injected.volumes, "name"),
+        ("volume_mounts", arguments.volume_mounts or [], injected.volume_mounts, "mountPath"),
+        ("init_containers", arguments.init_containers or [], [], "name"),
+    ):
+        what = name if not added else f"{name}, with secrets," if given else "secrets"
+        _read_as(what, functools.partial(reading.without_repeats, key=key), [*given, *added])
+
+
 _RULES = (
+    _Rule(("volumes", "volume_mounts", "secrets", "init_containers"), _one_mount_a_path),
     _Rule(("pod_template_file", "pod_template_dict"), _one_template),
     _Rule(("xcom_required", "do_xcom_push"), _required_result_is_collected),
     _Rule(("end_from_trigger", "deferrable"), _end_from_trigger_is_deferred),

@@ -367,12 +367,13 @@ class Client:
 
         configuration = api.configuration
         auth = {setting["key"]: setting["value"] for setting in configuration.auth_settings().values()}
+        impersonation = {name: text for name, text in api.default_headers.items() if name.startswith("Impersonate-")}
         try:
             response = api.rest_client.pool_manager.request(
                 method,
                 configuration.host + url,
                 body=body,
-                headers={"User-Agent": "podtask-airflow", **auth, **headers},
+                headers={"User-Agent": "podtask-airflow", **impersonation, **auth, **headers},
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=silence),
                 preload_content=False,
                 retries=False,

@@ -185,12 +185,32 @@ class Leg:
     def _result(self, task: Task) -> Any:
         try:
             value = outcome.judge(task, self._log)
+        except exceptions.PodTaskSkipped:
+            self._push_kept(task)
+            raise
         except exceptions.PodTaskFailed:
             self._log_events(task)
-            if self._arguments.do_xcom_push and (kept := outcome.kept_result(task)) is not None:
-                self._push(RETURN_KEY, kept)
+            self._push_kept(task)
             raise
-        return value if self._arguments.do_xcom_push else None
+        if not self._arguments.do_xcom_push:
+            return None
+        if version_compat.xcoms_are_messages() and (why := outcome.not_carried(value)) is not None:
+            raise outcome.unfit(task, why)
+        return value
+
+    def _push_kept(self, task: Task) -> None:
+        """Push the result of a task that did not succeed, as KubernetesPodOperator does."""
+        if not self._arguments.do_xcom_push:
+            return
+        try:
+            if (kept := outcome.kept_result(task)) is None:
+                return
+            if self._operator.multiple_outputs and isinstance(kept, dict):
+                for key, entry in kept.items():
+                    self._push(key, entry)
+            self._push(RETURN_KEY, kept)
+        except Exception as error:  # noqa: BLE001 a result that cannot be pushed must not hide why the task failed
+            self._log.warning("The result cannot be pushed: %s", error)
 
     # What is seen on the way
 

@@ -100,6 +100,7 @@ def _pod_labels(
 def _spec(arguments: Arguments, base: Object, stem: str, labels: dict[str, str], sidecar: Mapping[str, Any]) -> Object:
     spec = {
         **_copied(arguments),
+        **_given({"initContainers": _once(arguments.init_containers, "name")}),
         **_container(arguments, base["spec"]),
         **_template(arguments, base, stem, labels),
         **_xcom(arguments, sidecar),
@@ -134,8 +135,8 @@ def _container(arguments: Arguments, base: Object) -> Object:
         "env": _joined(arguments.env_vars, arguments.pod_runtime_info_envs, injected.env),
         "envFrom": _added(main.get("envFrom"), _joined(arguments.env_from, maps, injected.env_from)),
         "ports": _added(main.get("ports"), arguments.ports),
-        "volumes": _joined(arguments.volumes, injected.volumes),
-        "volumeMounts": _joined(arguments.volume_mounts, injected.volume_mounts),
+        "volumes": _once(_joined(arguments.volumes, injected.volumes), "name"),
+        "volumeMounts": _once(_joined(arguments.volume_mounts, injected.volume_mounts), "mountPath"),
     }
     return _given({**lists, "containerName": arguments.base_container_name})
 
@@ -144,6 +145,10 @@ def _joined(given: list[Object] | None, *more: list[Object] | None) -> list[Obje
     """Join lists; an empty one that was given stays, since it says something."""
     rest = [entry for entries in more for entry in entries or []]
     return given if not rest else [*(given or []), *rest]
+
+
+def _once(entries: list[Object] | None, key: str) -> list[Object] | None:
+    return entries and reading.without_repeats(entries, key)
 
 
 def _added(below: list[Object] | None, given: list[Object] | None) -> list[Object] | None:
@@ -166,6 +171,7 @@ def _xcom(arguments: Arguments, sidecar: Mapping[str, Any]) -> Object:
         "required": arguments.xcom_required,
         "maxBytes": arguments.xcom_max_bytes,
         "mode": arguments.xcom_mode,
+        "onFailure": "Keep",  # KubernetesPodOperator pushes the result of a failed task as well
         "sidecar": _sidecar(arguments, sidecar) or None,
     }
     return {"xcom": _given(xcom)}

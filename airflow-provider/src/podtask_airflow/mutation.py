@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from . import names
+from .template import lay_variables
 
 Object = dict[str, Any]
 
@@ -120,15 +121,14 @@ def _fold(target: Object, spec: Object, fields: dict[str, str], lists: dict[str,
         target[name] = _overlay(below, over) if both else over
     for field, key in lists.items():
         if field in spec:
-            target[field] = _joined(field, key, target.get(field) or [], copy.deepcopy(spec[field]))
+            below, over = target.get(field) or [], copy.deepcopy(spec[field])
+            target[field] = lay_variables(below, over) if field == "env" else _joined(field, key, below, over)
 
 
 def _joined(field: str, key: str, below: list[Object], over: list[Object]) -> list[Object]:
     """Join lists by name, by the controller's rules: an init container is merged, of anything else the last wins."""
     entries: dict[Any, Object] = {}
     for entry in (*below, *over):
-        if field == "env" and "$(" in str(entry.get("value", "")):
-            entries.pop(entry.get(key), None)  # what refers to other variables comes after them
         merged = entries.get(entry.get(key), {}) if field == "initContainers" else {}
         entries[entry.get(key)] = {**merged, **entry}
     return list(entries.values())

@@ -307,6 +307,7 @@ def _mask(value: Any) -> None:
     """Tell Airflow's own masker what looks secret, so that rendered fields and logs show *** instead."""
     if not plain.is_concrete(value):
         return
-    sensitive = (version_compat.conf_get("podtask", "sensitive_keys") or "").split(",")
+    options = (("podtask", "sensitive_keys"), ("core", "sensitive_var_conn_names"))
+    sensitive = ",".join(version_compat.conf_get(*option) or "" for option in options).split(",")
     for secret in redact.hidden(value, sensitive):
         version_compat.mask_secret(secret)

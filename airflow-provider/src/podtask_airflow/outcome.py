@@ -6,12 +6,19 @@ put into a text that Airflow keeps.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+import math
 from typing import Any
 
 from . import exceptions, names
-from .exceptions import Outcome, PodTaskFailed
+from .exceptions import Outcome, PodTaskFailed, PodTaskResultError
+
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+"""Integers of MessagePack, in which Airflow 3's processes speak with one another."""
+_DEEPEST = 100
+"""Airflow serializes with several frames of Python's stack for each level."""
 
 _CONFIGURATION = frozenset(
     {
@@ -59,7 +66,7 @@ def result(task: dict[str, Any], log: logging.Logger) -> Any:
         return None
     xcom = (task.get("status") or {}).get("xcom") or {}
     if xcom.get("state") == "Collected":
-        return json.loads(xcom["value"])
+        return _parsed(task, xcom["value"])
     if xcom.get("state") == "Empty":
         path = task["spec"]["xcom"].get("path", "/airflow/xcom/return.json")
         log.warning("No result: %s is missing or blank. Set xcom_required=True to fail instead.", path)
@@ -70,7 +77,51 @@ def result(task: dict[str, Any], log: logging.Logger) -> Any:
 def kept_result(task: dict[str, Any]) -> Any:
     """Give the value that a task left although it did not succeed (xcom.onFailure: Keep), else None."""
     xcom = (task.get("status") or {}).get("xcom") or {}
-    return json.loads(xcom["value"]) if xcom.get("state") == "Collected" else None
+    return _parsed(task, xcom["value"]) if xcom.get("state") == "Collected" else None
+
+
+def _parsed(task: dict[str, Any], text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise unfit(task, str(error)) from error
+
+
+def unfit(task: dict[str, Any], why: str) -> PodTaskResultError:
+    """Make the exception for a result that Airflow cannot carry."""
+    outcome = dataclasses.replace(describe(task), reason="XComInvalid", message=f"the result {why}")
+    return PodTaskResultError(_headline(task, outcome), outcome)
+
+
+def not_carried(value: Any) -> str | None:
+    """Say what of a result Airflow's messages or its database cannot hold, as the rest of a sentence; else None."""
+    left: list[tuple[Any, int]] = [(value, 1)]
+    while left:
+        entry, depth = left.pop()
+        if depth > _DEEPEST:
+            return f"is nested deeper than {_DEEPEST} levels"
+        if isinstance(entry, dict):
+            left += [(part, depth + 1) for pair in entry.items() for part in pair]
+        elif isinstance(entry, list):
+            left += [(part, depth + 1) for part in entry]
+        elif (why := _not_carried(entry)) is not None:
+            return why
+    return None
+
+
+def _not_carried(value: Any) -> str | None:
+    if isinstance(value, str):
+        if "\0" in value:
+            return "has the character NUL in a text, which no database takes"
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "has half a character (a lone surrogate) in a text; it comes of a name that is not UTF-8"
+    elif isinstance(value, float) and not math.isfinite(value):
+        return "has a number beyond the range of a double"
+    elif isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
+        return "has an integer of more than 64 bits; write it as text"
+    return None
 
 
 def failure(task: dict[str, Any]) -> PodTaskFailed:

@@ -157,9 +157,22 @@ def variables(value: Json) -> list[Object]:
     return [_variable(entry) for entry in mappings(found)]
 
 
+def without_repeats(entries: list[Object], key: str) -> list[Object]:
+    """Drop an entry that stands there twice, and refuse two different ones of one key: one would be lost."""
+    kept: dict[Any, Object] = {}
+    for entry in entries:
+        name = entry.get(key)
+        if kept.setdefault(name, entry) != entry:
+            raise WrongValueError(f"has two entries with the {key} {_shown(name)}; Kubernetes takes one, so remove one")
+    return list(kept.values())
+
+
 def _variable(entry: Object) -> Object:
     if not entry.get("name"):
         raise WrongValueError(f"has a variable without a name; its keys are {', '.join(sorted(entry)) or 'none'}")
+    if "valueFrom" in entry and entry.get("value") == "":
+        # Typed clients write both; for Kubernetes an empty value is none.
+        return {key: part for key, part in entry.items() if key != "value"}
     return {**entry, "value": _as_text(entry["value"])} if "value" in entry else entry
 
 

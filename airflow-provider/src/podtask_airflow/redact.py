@@ -5,7 +5,7 @@ own masker knows the values of connections and variables; this is for what a DAG
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from . import plain
@@ -16,18 +16,22 @@ _SENSITIVE = (
     "access_key",
     "api_key",
     "apikey",
+    "auth_header",
     "authorization",
+    "bearer",
     "connection_string",
-    "credential",
-    "keyfile",
+    "dsn",
+    "keyfile_dict",
     "passphrase",
     "passwd",
     "password",
     "private_key",
     "secret",
-    "sql_alchemy_conn",
+    "service_key",
     "token",
+    "webhook_url",
 )
+"""What Airflow's masker takes for a secret's name, without what in a Pod names none: proxies and service accounts."""
 _NAMES_ONLY = (
     "automount_service_account_token",
     "image_pull_secrets",
@@ -51,18 +55,30 @@ def redact(value: Any, sensitive: Iterable[str] = ()) -> Any:
 
     `sensitive` adds parts of names, as `[podtask] sensitive_keys` does. Passwords in URLs go, wherever they stand.
     """
-    return _redact(plain.plain(value), (*_SENSITIVE, *(_words(part) for part in sensitive if part.strip())))
+    return _Redaction(sensitive).of(plain.plain(value))
 
 
 def hidden(value: Any, sensitive: Iterable[str] = ()) -> list[str]:
     """Give the texts that `redact` does not show: what a masker of logs has to know."""
-    return list(_hidden(plain.plain(value), redact(value, sensitive)))
+    redaction = _Redaction(sensitive)
+    redaction.of(plain.plain(value))
+    return redaction.texts
 
 
-def looks_secret(name: str, sensitive: Iterable[str] = _SENSITIVE) -> bool:
-    """Say whether a variable or key of this name probably holds a secret."""
+def looks_secret(name: str, sensitive: Iterable[str] = _SENSITIVE, value: Any = "") -> bool:
+    """Say whether a variable or key of this name probably holds a secret.
+
+    The part has to end a word: SECRETS_BACKEND and TOKENIZER hold none. Several of them at the name's end do, unless
+    the value is a number of them, as in MAX_TOKENS=1000.
+    """
     words = _words(name)
-    return words not in _NAMES_ONLY and any(part in words for part in sensitive)
+    if words in _NAMES_ONLY:
+        return False
+    is_number = str(value).isdigit()
+    return any(
+        re.search(rf"{re.escape(part)}(?![a-z])", words) or (words.endswith(f"{part}s") and not is_number)
+        for part in sensitive
+    )
 
 
 def _words(name: str) -> str:
@@ -70,52 +86,61 @@ def _words(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip()).lower())
 
 
-def _redact(value: Any, sensitive: tuple[str, ...]) -> Any:
-    if isinstance(value, str):
-        return _OPTION.sub(lambda found: _option(found, sensitive), _IN_URL.sub(rf"\1:{HIDDEN}@", value))
-    if isinstance(value, list):
-        return [_word(value, place, sensitive) for place in range(len(value))]
-    if isinstance(value, dict):
-        return {key: _entry(key, entry, value, sensitive) for key, entry in value.items()}
-    return value
+class _Redaction:
+    """One value's. `texts` are those that were hidden."""
 
+    def __init__(self, sensitive: Iterable[str]) -> None:
+        self._sensitive = (*_SENSITIVE, *(_words(part) for part in sensitive if part.strip()))
+        self.texts: list[str] = []
 
-def _option(found: re.Match[str], sensitive: tuple[str, ...]) -> str:
-    """Hide the value of --password=x, and of PASSWORD=x in front of a command."""
-    return found[1] + HIDDEN if looks_secret(found[1].strip("-="), sensitive) else found[0]
+    def of(self, value: Any) -> Any:
+        """Return a copy for showing."""
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, list):
+            return [self._word(value, place) for place in range(len(value))]
+        if isinstance(value, dict):
+            return {key: self._entry(key, entry, value) for key, entry in value.items()}
+        return value
 
+    def _text(self, value: str) -> str:
+        parts: list[str] = []
 
-def _word(value: list[Any], place: int, sensitive: tuple[str, ...]) -> Any:
-    """Hide what comes after an option --password that stands by itself."""
-    entry, before = value[place], value[place - 1] if place else None
-    is_value = isinstance(entry, str) and not entry.startswith(("-", "$"))
-    is_option = isinstance(before, str) and _ALONE.fullmatch(before) and looks_secret(before.strip("-"), sensitive)
-    return HIDDEN if is_value and is_option else _redact(entry, sensitive)
+        def option(found: re.Match[str]) -> str:
+            """Hide the value of --password=x, and of PASSWORD=x in front of a command."""
+            if not looks_secret(found[1].strip("-="), self._sensitive, found[2]):
+                return found[0]
+            parts.append(found[2])
+            return found[1] + HIDDEN
 
+        def password(found: re.Match[str]) -> str:
+            parts.append(found[2])
+            return f"{found[1]}:{HIDDEN}@"
 
-def _entry(key: Any, entry: Any, around: dict[Any, Any], sensitive: tuple[str, ...]) -> Any:
-    is_variable = key == "value" and isinstance(around.get("name"), str)
-    name = around["name"] if is_variable else str(key)
-    if entry is not None and looks_secret(name, sensitive) and not (isinstance(entry, bool) or entry == ""):
-        return HIDDEN if is_variable or not isinstance(entry, (dict, list)) else _all_hidden(entry)
-    return _redact(entry, sensitive)
-
-
-def _all_hidden(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _all_hidden(entry) for key, entry in value.items()}
-    return [_all_hidden(entry) for entry in value] if isinstance(value, list) else HIDDEN
-
-
-def _hidden(value: Any, shown: Any) -> Iterator[str]:
-    if isinstance(value, dict) and isinstance(shown, dict):
-        for key, entry in value.items():
-            yield from _hidden(entry, shown.get(key))
-    elif isinstance(value, list) and isinstance(shown, list):
-        for entry, other in zip(value, shown, strict=False):
-            yield from _hidden(entry, other)
-    elif isinstance(value, str) and isinstance(shown, str) and value != shown:
-        found = re.fullmatch("(.+?)".join(map(re.escape, shown.split(HIDDEN))), value, re.DOTALL)
-        parts = found.groups() if found else (value,)
+        shown = _IN_URL.sub(password, _OPTION.sub(option, value))
         # A short word may stand anywhere: then only the whole text is a secret.
-        yield from parts if all(len(part) >= _SHORTEST for part in parts) else (value,)
+        self.texts += parts if all(len(part) >= _SHORTEST for part in parts) else [value]
+        return shown
+
+    def _word(self, value: list[Any], place: int) -> Any:
+        """Hide what comes after an option --password that stands by itself."""
+        entry, before = value[place], value[place - 1] if place else None
+        is_value = isinstance(entry, str) and not entry.startswith(("-", "$"))
+        option = before.strip("-") if isinstance(before, str) and _ALONE.fullmatch(before) else ""
+        return self._hide(entry) if is_value and looks_secret(option, self._sensitive, entry) else self.of(entry)
+
+    def _entry(self, key: Any, entry: Any, around: dict[Any, Any]) -> Any:
+        is_variable = key == "value" and isinstance(around.get("name"), str)
+        name = around["name"] if is_variable else str(key)
+        if entry is None or entry == "" or isinstance(entry, bool) or not looks_secret(name, self._sensitive, entry):
+            return self.of(entry)
+        return self._hide(entry)
+
+    def _hide(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._hide(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [self._hide(entry) for entry in value]
+        if isinstance(value, str):
+            self.texts.append(value)
+        return HIDDEN

@@ -4,6 +4,7 @@ Only what must be said in the PodTask's words is changed here; merging the opera
 is the controller's work, and what is wrong in a Pod is said by the API server, which names the field.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from .reading import Object
 Render = Callable[[str], Any]
 """Render text by Jinja; with native rendering the answer may be an object already."""
 
+_REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
+"""What Kubernetes expands in a variable's value; `$$(NAME)` is an escape."""
 _KEPT = ("name", "namespace", "labels", "annotations")
 _SET_BY_SERVER = (
     "creationTimestamp",
@@ -75,7 +78,18 @@ def _load(path: str, render: Render | None) -> Any:
         raise TemplateError(
             f"pod_template_file {path} cannot be read where the task runs ({reason}); give a path that exists there"
         ) from error
-    return text if render is None else render(text)
+    if render is None:
+        return text
+    from jinja2 import TemplateError as JinjaError
+
+    try:
+        return render(text)
+    except JinjaError as error:
+        line = f", line {error.lineno}" if getattr(error, "lineno", None) else ""
+        raise TemplateError(
+            f"pod_template_file {path}{line}: Jinja cannot render it ({error}); the whole file is rendered, so put text"
+            " with braces of its own, such as Vault's templates, between {% raw %} and {% endraw %}"
+        ) from error
 
 
 def _pod(value: Any, where: str) -> Object:
@@ -123,7 +137,21 @@ def _spec(spec: Object, where: str) -> Object:
             spec[field] = [
                 _container(entry, f"{where} has in {field}") for entry in _entries(spec[field], where, field)
             ]
+            _check_repeats(spec[field], "name", f"{where}: {field}")
+            for entry in spec[field]:
+                _check_repeats(entry.get("volumeMounts"), "mountPath", f"{where}: {field}: {entry['name']}")
+    _check_repeats(spec.get("volumes"), "name", f"{where}: volumes")
     return spec
+
+
+def _check_repeats(entries: Any, key: str, where: str) -> None:
+    """Say here what the API server says of a Pod: what is merged by its name has it once."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        return
+    names_ = [entry.get(key) for entry in entries]
+    twice = [name for name in names_ if names_.count(name) > 1]
+    if twice:
+        raise TemplateError(f"{where} has two entries with the {key} {twice[0]!r}; Kubernetes takes one, so remove one")
 
 
 def _entries(value: Any, where: str, field: str) -> list[Any]:
@@ -156,8 +184,42 @@ def _overlay_pod(base: Object, over: Object) -> Object:
 def _overlay_container(base: Object, over: Object) -> Object:
     result = overlay(base, over)
     if isinstance(base.get("env"), list) and isinstance(over.get("env"), list):
-        result["env"] = _by_name(base["env"], over["env"], lambda _, variable: variable)
+        result["env"] = lay_variables(base["env"], over["env"])
     return result
+
+
+def lay_variables(base: list[Object], over: list[Object]) -> list[Object]:
+    """Lay variables over variables by the controller's rules: of one name the last wins, and references stay alive.
+
+    Kubernetes expands $(NAME) from the variables before, and takes a name twice: the second may extend the first. So a
+    variable takes the place of the one that it replaces where all that it refers to stands before that; otherwise both
+    stay, and it stands behind what it refers to.
+    """
+    slots = [[variable] for variable in base]
+    found: dict[Any, list[int]] = {}
+    for slot, variable in enumerate(base):
+        found.setdefault(variable.get("name"), []).append(slot)
+    replaceable = set(found)
+    for variable in over:
+        name = variable.get("name")
+        if name not in replaceable:
+            found.setdefault(name, []).append(len(slots))
+            slots.append([variable])
+            continue
+        replaceable.remove(name)
+        own = found[name]
+        references = _REFERENCE.findall(str(variable.get("value") or ""))
+        needed = [found[other] for other in references if other in found]
+        if all(places[0] < own[0] for places in needed):
+            for slot in own:
+                slots[slot] = [other for other in slots[slot] if other.get("name") != name]
+            slots[own[0]].insert(0, variable)
+            found[name] = own[:1]
+        else:
+            behind = max(own[-1], *(places[-1] for places in needed))
+            slots[behind].append(variable)
+            own.append(behind)
+    return [variable for slot in slots for variable in slot]
 
 
 def _by_name(base: list[Object], over: list[Object], merge: Callable[[Object, Object], Object]) -> list[Object]:

@@ -34,6 +34,8 @@ LOG_STREAMS = 100
 LOG_END_SECONDS = 10.0
 """What is left of a live log at the task's end has this long; the worker reads the rest."""
 
+XCOM_KEY_LENGTH = 512
+"""Airflow's database has no room for a longer key."""
 HANDOVER_SECONDS = 60.0
 """No trigger waits longer than this for Airflow to know of the first leg's end."""
 
@@ -159,6 +161,8 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
                 return
 
     def _event(self, seen: hub.Seen, **more: Any) -> TriggerEvent:
+        if "message" in more:
+            more["message"] = more["message"].encode(errors="replace").decode()  # half a character stops a triggerer
         where = {"name": self.name, "namespace": self.namespace, "uid": self.uid}
         return TriggerEvent({"phase": seen.phase, "pod_name": seen.pod_name, **where, **more})
 
@@ -170,14 +174,19 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
             if seen.phase == "Skipped":
                 return TaskSkippedEvent()
             value = outcome.result(task, self.log)
+            xcoms = {"pod_name": seen.pod_name} if seen.pod_name else {}
+            if self.do_xcom_push and value is not None:
+                xcoms |= {"return_value": value}
+                if self.multiple_outputs and isinstance(value, dict):
+                    xcoms |= value
+            # What fails from here on fails in the triggerer's own loop, and all of its tasks with it.
+            if any(len(key) > XCOM_KEY_LENGTH for key in xcoms):
+                raise outcome.unfit(task, f"has a key of more than {XCOM_KEY_LENGTH} characters")
+            if (why := outcome.not_carried(xcoms)) is not None:
+                raise outcome.unfit(task, why)
         except (errors.ApiError, PodTaskFailed) as error:
             self.log.info("A worker ends the task: %s", error)
             return None
-        xcoms = {"pod_name": seen.pod_name} if seen.pod_name else {}
-        if self.do_xcom_push and value is not None:
-            xcoms |= {"return_value": value}
-            if self.multiple_outputs and isinstance(value, dict):
-                xcoms |= {str(key): entry for key, entry in value.items()}
         return TaskSuccessEvent(xcoms=xcoms)
 
     def _fenced(self, operations: Callable[[JSON, str], list[JSON]]) -> list[JSON]:

@@ -96,6 +96,7 @@ __all__ = [
     "tries_remain",
     "triggerer_is_missing",
     "xcom_of",
+    "xcoms_are_messages",
 ]
 
 IS_3 = not AIRFLOW_VERSION.startswith("2.")
@@ -288,6 +289,12 @@ def pod_mutation_hook() -> Callable[[Any], Any] | None:
 
 def _is_default(plugin: Any) -> bool:
     return getattr(plugin, "__name__", type(plugin).__name__) == "DefaultPolicy"
+
+
+def xcoms_are_messages() -> bool:
+    """Whether a returned value travels as it is, in messages and into a database: 3.x with Airflow's own backend."""
+    backend = conf_get("core", "xcom_backend") or ""
+    return IS_3 and backend.rpartition(".")[2] in ("", "BaseXCom")
 
 
 def xcom_of(ti_key: Any, key: str) -> Any:

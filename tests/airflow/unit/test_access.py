@@ -1,5 +1,6 @@
 """From arguments and connection to a cluster: the known rules, and a sentence for each way to go wrong."""
 
+import base64
 import dataclasses
 import json
 import subprocess
@@ -12,7 +13,9 @@ import pytest
 import wire
 import yaml
 from airflow.exceptions import AirflowNotFoundException
+from kubernetes.client import CoreV1Api
 from podtask_airflow import access, errors
+from podtask_airflow import client as podtask_client
 from podtask_airflow.access import Access
 
 TOKEN = "very-secret-token"
@@ -257,6 +260,151 @@ def test_a_credential_plugin_that_fails_is_named(tmp_path: Path, script: str | N
             open_(Access("c", config_file=str(tmp_path / "k")), connection())
         else:
             open_(Access("c"), connection(kube_config=document(**user)))
+
+
+def cluster(**fields: Any) -> Any:
+    given = document()
+    given["clusters"][0]["cluster"].update(fields)
+    return given
+
+
+def client(kube_config: dict[str, Any], tmp_path: Path, *, as_file: bool) -> Any:
+    """The library's client by a kubeconfig that stands in the connection, or in a file."""
+    if not as_file:
+        return access.resolve(Access("c"), connection(kube_config=kube_config)).api_client_factory()
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(kube_config))
+    return access.resolve(Access("c", config_file=str(path)), connection()).api_client_factory()
+
+
+FORMS = pytest.mark.parametrize("as_file", [True, False])
+
+
+@FORMS
+def test_an_impersonation_is_sent_with_every_request(tmp_path: Path, as_file: bool) -> None:
+    acts_as = {
+        "as": "system:serviceaccount:team-a:runner",
+        "as-uid": "u-1",
+        "as-groups": ["g"],
+        "as-user-extra": {"Acme.com/Reason": ["x"]},
+    }
+    want = {
+        "impersonate-user": "system:serviceaccount:team-a:runner",
+        "impersonate-uid": "u-1",
+        "impersonate-group": "g",
+        "impersonate-extra-acme.com%2freason": "x",
+    }
+    seen: list[dict[str, str]] = []
+
+    def answer(request: wire.Request) -> None:
+        seen.append(request.headers)
+        request.json({"metadata": {}, "items": []})
+
+    with wire.FakeApi(answer) as api:
+        given = document(api.url, token=TOKEN, **acts_as)
+        made = client(given, tmp_path, as_file=as_file)
+        assert list(podtask_client.Client(lambda: made).list("ns")) == []
+        CoreV1Api(made).list_namespaced_pod("ns")  # what a callback may call
+    for headers in seen:
+        assert want.items() <= headers.items()
+        assert headers["authorization"] == f"Bearer {TOKEN}"
+    assert len(seen) == 2
+
+
+@FORMS
+@pytest.mark.parametrize(
+    ("user", "says"),
+    [
+        ({"as": "a", "as-groups": ["g", "h"]}, "as-groups has several entries"),
+        ({"as": "a", "as-user-extra": {"k": ["1", "2"]}}, "as-user-extra k has several entries"),
+        ({"as-groups": ["g"]}, "has as-groups without `as`"),
+        ({"auth-provider": {"name": "azure", "config": {}}}, "auth-provider 'azure' gave no token; .*exec"),
+    ],
+)
+def test_what_would_be_left_out_of_a_user_is_refused(
+    user: dict[str, Any], says: str, tmp_path: Path, as_file: bool
+) -> None:
+    token = {} if "auth-provider" in user else {"token": TOKEN}
+    with pytest.raises(errors.AccessError, match=f"leads to no cluster: the user.*{says}"):
+        client(document(**token, **user), tmp_path, as_file=as_file)
+
+
+PROXY = "http://proxy.example:3128"
+NO_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
+
+
+@pytest.fixture
+def _without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NO_PROXIES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@FORMS
+@pytest.mark.usefixtures("_without_proxies")
+def test_the_clusters_proxy_is_used_as_by_kubectl(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_file: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://other.example:3128")
+    monkeypatch.setenv("NO_PROXY", "one.example")
+    made = client(cluster(**{"proxy-url": "http://me:p%40ss@proxy.example:3128"}), tmp_path, as_file=as_file)
+    pool = made.rest_client.pool_manager
+    assert pool.proxy.host == "proxy.example"
+    assert pool.proxy_headers == {"proxy-authorization": "Basic " + base64.b64encode(b"me:p@ss").decode()}
+
+
+@pytest.mark.usefixtures("_without_proxies")
+def test_a_proxy_passes_requests_on(tmp_path: Path) -> None:
+    def answer(request: wire.Request) -> None:
+        seen.append(request.headers["host"])
+        request.json({"metadata": {}, "items": []})
+
+    seen: list[str] = []
+    with wire.FakeApi(answer) as proxy:
+        given = document("http://cluster.invalid")
+        given["clusters"][0]["cluster"]["proxy-url"] = proxy.url
+        made = client(given, tmp_path, as_file=False)
+        assert list(podtask_client.Client(lambda: made).list("ns")) == []
+    assert seen == ["cluster.invalid"]
+
+
+@FORMS
+@pytest.mark.usefixtures("_without_proxies")
+def test_the_environments_proxy_and_its_exceptions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_file: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+    assert client(document(), tmp_path, as_file=as_file).rest_client.pool_manager.proxy.host == "proxy.example"
+    monkeypatch.setenv("NO_PROXY", "example.org,one.example")
+    assert client(document(), tmp_path, as_file=as_file).rest_client.pool_manager.proxy is None
+
+
+@FORMS
+def test_a_proxy_of_another_kind_is_refused(tmp_path: Path, as_file: bool) -> None:
+    with pytest.raises(errors.AccessError, match="proxy-url must begin with http"):
+        client(cluster(**{"proxy-url": "socks5://proxy.example:1080"}), tmp_path, as_file=as_file)
+
+
+@FORMS
+def test_the_servers_name_and_no_verification(tmp_path: Path, as_file: bool) -> None:
+    given = cluster(**{"tls-server-name": "kube.internal", "insecure-skip-tls-verify": True})
+    made = client(given, tmp_path, as_file=as_file)
+    assert made.configuration.tls_server_name == "kube.internal"
+    assert made.rest_client.pool_manager.connection_pool_kw["server_hostname"] == "kube.internal"
+    assert not made.configuration.verify_ssl
+
+
+@FORMS
+def test_a_token_in_a_file_and_the_line_s_end_after_it(tmp_path: Path, as_file: bool) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    made = client(document(tokenFile=str(tmp_path / "token")), tmp_path, as_file=as_file)
+    assert [setting["value"] for setting in made.configuration.auth_settings().values()] == [f"Bearer {TOKEN}"]
+
+
+@FORMS
+def test_user_and_password(tmp_path: Path, as_file: bool) -> None:
+    made = client(document(username="me", password="pass"), tmp_path, as_file=as_file)
+    want = "Basic " + base64.b64encode(b"me:pass").decode()
+    assert [setting["value"] for setting in made.configuration.auth_settings().values()] == [want]
 
 
 def test_a_user_without_any_credentials_is_nobodys_fault() -> None:

@@ -11,6 +11,7 @@ from kubernetes.client import models as k8s
 from podtask_airflow import __main__ as command
 from podtask_airflow import arguments, names
 from podtask_airflow.arguments import ARGUMENTS, DEFAULTS, TEMPLATED, ArgumentError, Kind, Since
+from podtask_airflow.secret import Secret
 
 KPO_10_25 = [
     "name",
@@ -351,6 +352,26 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "env_vars has a variable without a name; its keys are value",
     ),
     "a flag for an image": ({"image": True}, "image must be a string, not True"),
+    "two mounts on one path": (
+        {"volume_mounts": [{"name": name, "mountPath": "/etc/s"} for name in "ab"]},
+        "volume_mounts has two entries with the mountPath '/etc/s'; Kubernetes takes one, so remove one",
+    ),
+    "two secrets on one path": (
+        {"secrets": [Secret("volume", "/etc/s", name) for name in ("one", "two")]},
+        "secrets has two entries with the mountPath '/etc/s'",
+    ),
+    "a secret on a volume's path": (
+        {"secrets": [Secret("volume", "/etc/s", "one")], "volume_mounts": [{"name": "a", "mountPath": "/etc/s"}]},
+        "volume_mounts, with secrets, has two entries with the mountPath '/etc/s'",
+    ),
+    "two volumes of one name": (
+        {"volumes": [{"name": "a", "secret": {"secretName": name}} for name in ("one", "two")]},
+        "volumes has two entries with the name 'a'",
+    ),
+    "two init containers of one name": (
+        {"init_containers": [{"name": "a", "image": image} for image in "xy"]},
+        "init_containers has two entries with the name 'a'",
+    ),
 }
 
 

@@ -67,6 +67,40 @@ def test_a_failed_task_s_kept_result_is_pushed() -> None:
     assert given["ti"].xcoms["return_value"] == {"a": None, "b": 2}
 
 
+@pytest.mark.parametrize(
+    ("phase", "kind"), [("Failed", exceptions.PodTaskFailed), ("Skipped", exceptions.PodTaskSkipped)]
+)
+def test_it_is_pushed_as_a_success_would_be(phase: str, kind: type[Exception]) -> None:
+    cluster, given = FakeCluster(ends(phase, "NonZeroExit", xcom=XCOM)), context()
+    with pytest.raises(kind):
+        operator_for(cluster, do_xcom_push=True, multiple_outputs=True).execute(given)
+    assert {"return_value": {"a": None, "b": 2}, "a": None, "b": 2}.items() <= given["ti"].xcoms.items()
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, '"never"'])
+def test_a_result_that_cannot_be_pushed_hides_no_failure(value: str) -> None:
+    cluster, given = FakeCluster(ends("Failed", "OOMKilled", xcom={"state": "Collected", "value": value})), context()
+
+    def refuse(key: str, value: Any) -> None:
+        if key == "return_value":
+            raise OverflowError(value)
+
+    given["ti"].xcom_push = refuse
+    with pytest.raises(exceptions.PodTaskFailed, match="OOMKilled"):
+        operator_for(cluster, do_xcom_push=True).execute(given)
+
+
+def test_a_result_that_messages_cannot_carry_fails_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 3.x it would fail in Airflow's own code; 2.x and a backend of one's own take it."""
+    xcom = {"state": "Collected", "value": '{"file": "\\udcff.csv"}'}
+    operator = operator_for(FakeCluster(ends(xcom=xcom)), do_xcom_push=True)
+    monkeypatch.setattr(version_compat, "IS_3", True)
+    with pytest.raises(exceptions.PodTaskResultError, match=r"XComInvalid .*lone surrogate"):
+        operator.execute(context())
+    monkeypatch.setenv("AIRFLOW__CORE__XCOM_BACKEND", "ours.S3Backend")
+    assert operator_for(FakeCluster(ends(xcom=xcom)), do_xcom_push=True).execute(context()) == {"file": "\udcff.csv"}
+
+
 def test_deferred_needs_three_requests() -> None:
     cluster = FakeCluster(runs)
     operator = operator_for(cluster, do_xcom_push=True, deferrable=True, get_logs=True)

@@ -48,6 +48,7 @@ def test_the_least() -> None:
     }
 
 
+FIELD = k8s.V1EnvVarSource(field_ref=k8s.V1ObjectFieldSelector(field_path="status.podIP"))
 COPIED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "command": ({"cmds": ["sh"], "arguments": ["-c", "x"]}, {"command": ["sh"], "args": ["-c", "x"]}),
     "an empty command clears the template's": ({"cmds": [], "arguments": []}, {"command": [], "args": []}),
@@ -105,6 +106,27 @@ COPIED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "succeeded Pods go": ({"on_finish_action": "delete_succeeded_pod"}, {"podRetention": "DeleteSucceeded"}),
     "active Pods are stopped anyway": ({"on_finish_action": "delete_active_pod"}, {"podRetention": "Keep"}),
     "kept, in the old words": ({"is_delete_operator_pod": False}, {"podRetention": "Keep"}),
+    "what is given twice stands there once": (
+        {
+            "volumes": [{"name": "v", "emptyDir": {}}] * 2,
+            "volume_mounts": [{"name": "v", "mountPath": "/v"}] * 2,
+            "init_containers": [{"name": "i", "image": "x"}] * 2,
+        },
+        {
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            "initContainers": [{"name": "i", "image": "x"}],
+        },
+    ),
+    "an empty value beside its source": (
+        {"env_vars": [k8s.V1EnvVar(name="IP", value="", value_from=FIELD), {"name": "EMPTY", "value": ""}]},
+        {
+            "env": [
+                {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                {"name": "EMPTY", "value": ""},
+            ]
+        },
+    ),
     "a queue": ({"queue_name": "q"}, {"queueName": "q"}),
     "retries allow a disruption": ({"retries": 1}, {"disruptionLimit": 3}),
     "no retries, no repetition": ({"retries": 0}, {"disruptionLimit": 0}),
@@ -113,7 +135,15 @@ COPIED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"disruptionLimit": 0, "backoffLimit": 0},
     ),
     "no result": ({"do_xcom_push": False, "xcom_path": "/a/b"}, {"xcom": None}),
-    "a result": ({"do_xcom_push": True}, {"xcom": {}}),
+    "a result, a failed task's too": ({"do_xcom_push": True}, {"xcom": {"onFailure": "Keep"}}),
+    "a failed task's result is not wanted": (
+        {"do_xcom_push": True, "spec": {"xcom": {"onFailure": "Drop"}}},
+        {"xcom": {"onFailure": "Drop"}},
+    ),
+    "an explicit empty context of the sidecar": (
+        {"do_xcom_push": True, "xcom_sidecar_container_security_context": {}},
+        {"xcom": {"onFailure": "Keep", "sidecar": {"securityContext": {}}}},
+    ),
     "a result in detail": (
         {
             "do_xcom_push": True,
@@ -129,6 +159,7 @@ COPIED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
                 "required": True,
                 "maxBytes": 10,
                 "mode": "Direct",
+                "onFailure": "Keep",
                 "sidecar": {"securityContext": {"runAsUser": 0}},
             }
         },
@@ -200,7 +231,8 @@ def test_the_connections_sidecar() -> None:
     }
     got = _build(**BASE, do_xcom_push=True, build={"sidecar": extras})
     assert got["spec"]["xcom"] == {
-        "sidecar": {"resources": {"limits": {"cpu": "0.5"}}, "securityContext": {"runAsUser": 1}}
+        "onFailure": "Keep",
+        "sidecar": {"resources": {"limits": {"cpu": "0.5"}}, "securityContext": {"runAsUser": 1}},
     }
     over = {"runAsUser": 2}
     got = _build(**BASE, do_xcom_push=True, xcom_sidecar_container_security_context=over, build={"sidecar": extras})

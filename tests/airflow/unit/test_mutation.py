@@ -39,6 +39,14 @@ def test_the_pod_is_whole_and_merged_by_name() -> None:
     assert pod["metadata"] == {"labels": {"l": "1"}, "name": "t-1", "namespace": "ns"}
 
 
+def test_the_pods_variables_are_in_the_controllers_order() -> None:
+    below = [{"name": "HOST", "value": "l"}, {"name": "URL", "value": "$(HOST)"}, {"name": "OPTS", "value": "-a"}]
+    over = [{"name": "HOST", "value": "h"}, {"name": "OPTS", "value": "$(OPTS) -b"}]
+    spec = {"env": over, "template": {"spec": {"containers": [{"name": "base", "env": below}]}}}
+    (base,) = mutation.pod_of({"metadata": {"name": "t"}, "spec": spec})["spec"]["containers"]
+    assert base["env"] == [over[0], below[1], below[2], over[1]]
+
+
 def test_a_hook_that_changes_nothing_changes_nothing() -> None:
     before = copy.deepcopy(PODTASK)
     assert mutation.mutated(PODTASK, [lambda _: None]) is PODTASK

@@ -1,10 +1,12 @@
 """From a status to a value or a typed exception whose first line is the cause."""
 
+import json
 import logging
 from typing import Any
 
 import pytest
 from podtask_airflow import exceptions, outcome
+from podtask_airflow.exceptions import PodTaskResultError
 from podtask_airflow.version_compat import AirflowException, AirflowFailException, AirflowSkipException
 
 LOG = logging.getLogger("test")
@@ -34,8 +36,6 @@ def ended(phase: str, reason: str, xcom: Any = None, **status: Any) -> dict[str,
 
 @pytest.mark.parametrize("value", ["null", '{"a": null, "b": [1, 2.5]}', '"text"', "0", '"{\\"twice\\": 1}"'])
 def test_the_result_is_parsed_once(value: str) -> None:
-    import json
-
     task = ended("Succeeded", "Completed", {"state": "Collected", "value": value})
     assert outcome.judge(task, LOG) == json.loads(value)
 
@@ -127,6 +127,40 @@ def test_a_limit_tells_what_the_last_attempt_died_of() -> None:
 def test_a_failed_task_may_leave_a_result() -> None:
     assert outcome.kept_result(ended("Failed", "NonZeroExit", {"state": "Collected", "value": "[1]"})) == [1]
     assert outcome.kept_result(ended("Failed", "NonZeroExit", {"state": "Dropped"})) is None
+
+
+NOT_CARRIED = {
+    r'{"file": "\udcff.csv"}': "lone surrogate",
+    r'{"\ud800": 1}': "lone surrogate",
+    r'[["a\u0000b"]]': "NUL",
+    '{"id": 12345678901234567890123}': "more than 64 bits",
+    '{"id": -9223372036854775809}': "more than 64 bits",
+    "[1e999]": "beyond the range",
+    "[" * 101 + "]" * 101: "nested deeper than 100",
+}
+
+
+@pytest.mark.parametrize(("text", "why"), NOT_CARRIED.items())
+def test_what_airflow_cannot_carry(text: str, why: str) -> None:
+    assert why in str(outcome.not_carried(json.loads(text)))
+
+
+CARRIED = (
+    r'{"city": "\u0141\u00f3d\u017a \ud83c\udf89"}',
+    "[18446744073709551615, -9223372036854775808]",
+    "[1.5, true, null]",
+)
+
+
+@pytest.mark.parametrize("text", CARRIED)
+def test_what_airflow_carries(text: str) -> None:
+    assert outcome.not_carried(json.loads(text)) is None
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000])
+def test_a_result_that_python_cannot_read_is_named(text: str) -> None:
+    with pytest.raises(PodTaskResultError, match=r"XComInvalid .*: the result "):
+        outcome.result(ended("Succeeded", "Completed", {"state": "Collected", "value": text}), LOG)
 
 
 def test_exceptions_survive_pickling() -> None:

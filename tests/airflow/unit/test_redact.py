@@ -16,8 +16,8 @@ CASES: dict[str, tuple[Any, Any]] = {
     ),
     "a dict of variables": ({"AWS_SECRET_ACCESS_KEY": "x", "A": "y"}, {"AWS_SECRET_ACCESS_KEY": "***", "A": "y"}),
     "what is below a secret's name": (
-        {"credentials": {"a": "x", "b": ["y"]}},
-        {"credentials": {"a": "***", "b": ["***"]}},
+        {"passwords": {"a": "x", "b": ["y"]}},
+        {"passwords": {"a": "***", "b": ["***"]}},
     ),
     "a volume's source": (
         {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
@@ -62,7 +62,13 @@ def test_redact(case: str) -> None:
     assert redact(value) == want
 
 
-@pytest.mark.parametrize("name", ["password", "dbPassword", "DB-PASSWORD", "my.api.key", "githubToken", "PRIVATE_KEY"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("password", "dbPassword", "DB-PASSWORD", "my.api.key", "githubToken", "PRIVATE_KEY", "PGPASSWORD"),
+        *("SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "token2", "API_TOKENS", "db_passwords"),
+    ],
+)
 def test_spellings(name: str) -> None:
     assert looks_secret(name)
 
@@ -70,6 +76,29 @@ def test_spellings(name: str) -> None:
 @pytest.mark.parametrize("name", ["secretName", "secretKeyRef", "serviceAccountToken", "key", "name", "tolerations"])
 def test_words_of_the_pod_api(name: str) -> None:
     assert not looks_secret(name)
+
+
+HARMLESS = {
+    "SECRETS_BACKEND": "vault",
+    "MAX_TOKENS": "100000",
+    "TOKENIZER": "bert-base-uncased",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/var/secrets/key.json",
+    "SERVICE_ACCOUNT": "runner",
+    "HTTP_PROXY": "http://proxy.example:3128",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), HARMLESS.items())
+def test_words_of_a_log_are_no_secrets_because_a_variable_is_called_so(name: str, value: str) -> None:
+    env = [{"name": name, "value": value}]
+    assert redact({"env": env, "args": [f"{name}={value}"]}) == {"env": env, "args": [f"{name}={value}"]}
+    assert hidden({"env": env, "args": [f"{name}={value}"]}) == []
+
+
+def test_the_password_in_a_proxys_address() -> None:
+    env = [{"name": "HTTP_PROXY", "value": "http://me:hunter22@proxy.example"}]
+    assert redact(env) == [{"name": "HTTP_PROXY", "value": "http://me:***@proxy.example"}]
+    assert hidden(env) == ["hunter22"]
 
 
 def test_names_of_ones_own() -> None:
@@ -89,3 +118,5 @@ def test_what_a_masker_has_to_know() -> None:
     ]
     assert hidden(["--password=x"]) == ["--password=x"], "x stands in many a word"
     assert hidden(["postgres://user:pa-ss@host"]) == ["pa-ss"]
+    assert hidden(["A_TOKEN=abcde B_TOKEN=fghij"]) == ["abcde", "fghij"]
+    assert hidden(["--token", "abcdef", "TOKEN=***** x=***"]) == ["abcdef", "*****"]

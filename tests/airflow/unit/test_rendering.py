@@ -87,6 +87,13 @@ def test_mapped_operators_too(masked: list[str]) -> None:
     assert masked == ["s3cr3t-token"]
 
 
+def test_airflows_own_list_of_names_counts(masked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES", "license,pin")
+    task = PodTaskOperator(task_id="t", image="i", env_vars={"LICENSE_ID": "abc-def", "SECRETS_BACKEND": "vault"})
+    task.render_template_fields({})
+    assert masked == ["abc-def"]
+
+
 def test_more_names_may_be_sensitive(masked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__PODTASK__SENSITIVE_KEYS", "license,pin")
     task = PodTaskOperator(task_id="t", image="i", env_vars={"LICENSE_ID": "abc-def"})

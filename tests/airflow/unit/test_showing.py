@@ -12,6 +12,8 @@ LEVELS = {
     "2026-01-02 03:04:05,678 DEBUG x": logging.DEBUG,
     "[2026-01-02T03:04:05.678+0000] CRITICAL x": logging.CRITICAL,
     "this is no ERROR at all": logging.INFO,
+    "2026-01-02T03:04:05Z - [12] ERROR no": logging.ERROR,
+    "TERROR": logging.INFO,
     "ERRORS: 0": logging.INFO,
     "": logging.INFO,
 }

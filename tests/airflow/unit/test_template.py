@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 from kubernetes.client import models as k8s
@@ -34,6 +35,139 @@ def test_each_form_of_a_pod_is_the_same(whole: Any, tmp_path: Path) -> None:
     path = tmp_path / "pod.yaml"
     path.write_text(yaml.safe_dump(POD))
     assert base_template(str(path), None, None) == BARE
+
+
+VAULT = """
+metadata:
+  annotations:
+    vault.hashicorp.com/agent-inject-template-db: |
+      BEGIN{{- with secret "database/creds/app" -}}
+      export DB={{ .Data.username }}
+      {{- end }}END
+spec: {containers: [{name: base}]}
+"""
+
+
+def jinja(text: str) -> str:
+    return jinja2.Environment(autoescape=False).from_string(text).render()  # noqa: S701 (YAML)
+
+
+def test_a_file_with_braces_of_its_own_is_named_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "pod.yaml"
+    path.write_text(VAULT.replace("BEGIN", "").replace("END", ""))
+    with pytest.raises(TemplateError, match=r"pod_template_file .*/pod.yaml, line 5: .*\{% raw %\}"):
+        base_template(str(path), None, None, jinja)
+    path.write_text(VAULT.replace("BEGIN", "{% raw %}").replace("END", "{% endraw %}"))
+    (text,) = base_template(str(path), None, None, jinja)["metadata"]["annotations"].values()
+    assert '{{- with secret "database/creds/app" -}}' in text
+
+
+def test_what_fails_within_a_file_is_named_too(tmp_path: Path) -> None:
+    path = tmp_path / "pod.yaml"
+    path.write_text("metadata: {labels: {a: '{{ missing.deeper }}'}}")
+    with pytest.raises(TemplateError, match="'missing' is undefined"):
+        base_template(str(path), None, None, jinja)
+
+
+PRINTED = """
+apiVersion: v1
+kind: Pod
+metadata:
+  creationTimestamp: null
+  labels: {run: pasted}
+spec:
+  containers:
+  - name: base
+    image: x
+    resources: {}
+    env:
+    - {name: IP, value: "", valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+    - {name: NOTHING, value: null}
+  volumes:
+  - name: v
+    ephemeral: {volumeClaimTemplate: {metadata: {creationTimestamp: null}, spec: {resources: {requests: {storage: 1}}}}}
+  dnsPolicy: ClusterFirst
+  restartPolicy: Never
+status: {}
+"""
+
+
+@pytest.mark.parametrize("form", ["file", "text", "dict", "full"])
+def test_what_kubectls_dry_run_prints_is_taken(form: str, tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(PRINTED)
+    given = {
+        "file": (str(tmp_path / "pod.yaml"), None, None),
+        "text": (None, PRINTED, None),
+        "dict": (None, yaml.safe_load(PRINTED), None),
+        "full": (None, None, yaml.safe_load(PRINTED)),
+    }[form]
+    assert base_template(*given) == {
+        "metadata": {"labels": {"run": "pasted"}},
+        "spec": {
+            "containers": [
+                {
+                    "name": "base",
+                    "image": "x",
+                    "resources": {},
+                    "env": [
+                        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                        {"name": "NOTHING"},
+                    ],
+                }
+            ],
+            "volumes": [
+                {
+                    "name": "v",
+                    "ephemeral": {
+                        "volumeClaimTemplate": {"metadata": {}, "spec": {"resources": {"requests": {"storage": 1}}}}
+                    },
+                }
+            ],
+            "dnsPolicy": "ClusterFirst",
+        },
+    }
+
+
+TWICE: dict[str, dict[str, Any]] = {
+    "containers": {"containers": [{"name": "a"}, {"name": "a"}]},
+    "initContainers": {"initContainers": [{"name": "a"}, {"name": "b"}, {"name": "a"}]},
+    "volumes": {"volumes": [{"name": "a", "secret": {}}, {"name": "a", "emptyDir": {}}]},
+    "base has two entries with the mountPath": {
+        "containers": [{"name": "base", "volumeMounts": [{"name": n, "mountPath": "/etc/s"} for n in "ab"]}]
+    },
+}
+
+
+@pytest.mark.parametrize(("says", "spec"), TWICE.items())
+def test_what_is_merged_by_its_name_stands_there_once(says: str, spec: dict[str, Any]) -> None:
+    with pytest.raises(TemplateError, match=f"{says}.*remove one"):
+        base_template(None, {"spec": spec}, None)
+
+
+def variables(text: str) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, _, value in (pair.partition("=") for pair in text.split())]
+
+
+LAID = {
+    "in its place, for those that refer to it": (
+        "IP=1 HOST=l URL=$(HOST)",
+        "HOST=$(IP)",
+        "IP=1 HOST=$(IP) URL=$(HOST)",
+    ),
+    "it extends the earlier one": ("A=1 B=2", "A=$(A)2", "A=1 A=$(A)2 B=2"),
+    "within one list": ("A=1 A=$(A)2", "", "A=1 A=$(A)2"),
+    "what extends itself is replaced whole": ("A=1 A=$(A)2 B=3", "A=9", "A=9 B=3"),
+    "a reference to what comes later": ("A=1 B=2", "A=$(B)", "A=1 B=2 A=$(B)"),
+    "new ones come last": ("A=1", "B=$(A) C=3", "A=1 B=$(A) C=3"),
+    "an escape is no reference": ("A=1 B=2", "A=$$(B)", "A=$$(B) B=2"),
+}
+
+
+@pytest.mark.parametrize(("below", "over", "want"), LAID.values(), ids=LAID)
+def test_variables_over_variables(below: str, over: str, want: str) -> None:
+    given = [{"spec": {"containers": [{"name": "base", "env": variables(text)}]}} for text in (below, over)]
+    (container,) = base_template(None, *given)["spec"]["containers"]
+    assert container["env"] == variables(want)
 
 
 def test_nothing_gives_an_empty_template() -> None:

@@ -219,6 +219,63 @@ async def test_success_may_end_here(server: Server) -> None:
     assert {"ti", "u"} <= {op["value"] for op in patch}
 
 
+class Sink:
+    """The end of a triggerer's pipe: what comes here could be encoded."""
+
+    def write(self, data: bytes) -> None:
+        raise ConnectionError(data)
+
+
+async def sent(event: Any) -> None:
+    """Take the step of Airflow 3.3's triggerer in which an event that cannot be encoded would end it."""
+    runner_module = pytest.importorskip("airflow.jobs.triggerer_job_runner")
+    if not hasattr(runner_module, "TriggerEventEntry"):
+        pytest.skip("the triggerer of Airflow 3.3")
+    decoder = runner_module.TriggerCommsDecoder(async_writer=Sink(), async_reader=None, socket=None)
+    decoder._loop = asyncio.get_running_loop()
+    runner = runner_module.TriggerRunner()
+    runner.comms_decoder = decoder
+    runner.events.append(runner_module.TriggerEventEntry(1, event, None))
+    with pytest.raises(ConnectionError):
+        await runner.sync_state_to_supervisor([1])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        r'{"file": "\udcff.csv"}',
+        r'{"\ud800": 1}',
+        '{"id": 12345678901234567890123}',
+        r'{"note": "a\u0000b"}',
+        "[1e999]",
+        "9" * 5000,
+        "[" * 500 + "]" * 500,
+        json.dumps({"k" * 513: 1}),
+    ],
+    ids=lambda value: value[:30],
+)
+async def test_a_result_that_airflow_cannot_carry_ends_on_a_worker(server: Server, value: str) -> None:
+    ended(server, xcom={"state": "Collected", "value": value})
+    (event,) = await events(PodTaskTrigger(**ENDING, multiple_outputs=True))
+    assert not isinstance(event, TaskSuccessEvent)
+    assert event.payload["phase"] == "Succeeded"
+    await sent(event)
+
+
+async def test_a_result_that_airflow_carries_is_sent(server: Server) -> None:
+    ended(server, xcom={"state": "Collected", "value": r'{"city": "\u0141\u00f3d\u017a", "n": 18446744073709551615}'})
+    (event,) = await events(PodTaskTrigger(**ENDING, multiple_outputs=True))
+    assert isinstance(event, TaskSuccessEvent)
+    await sent(event)
+
+
+async def test_what_a_server_says_can_be_sent(server: Server) -> None:
+    server.refusal = (403, wire.status(403, "Forbidden", "quota of \udcff"))
+    (event,) = await events(PodTaskTrigger(**POINTER))
+    assert "quota of ?" in event.payload["message"]
+    await sent(event)
+
+
 async def test_without_xcom_only_the_pod_is_told(server: Server) -> None:
     ended(server, xcom={"state": "Collected", "value": "1"})
     (event,) = await events(PodTaskTrigger(**{**ENDING, "do_xcom_push": False}))
