@@ -23,7 +23,7 @@ from airflows import environments, versions
 from cluster import Cluster, Form, up
 from tests.harness import crd
 from tests.harness.airflow import Airflow, RunState
-from tests.harness.airflow.rest import RestError
+from tests.harness.airflow.rest import HANG_SECONDS, RestError
 from tests.harness.airflow.settings import connection
 from tests.harness.controller import Controller
 from tests.harness.programs import PYTHON
@@ -116,6 +116,8 @@ def play(
         # Nobody kills the scheduler here; where it is slow, it must not take itself for dead and its tasks for orphans.
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "600",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
+        # The triggerer is killed again and again: its triggers move sooner than elsewhere in the tests.
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
     }
     dags = {DAGS: tuple(f"{mode}_mapped" for mode in modes)}
     with (
@@ -154,7 +156,7 @@ def _play(
     begun = time.monotonic()
     dag_id = f"{outcome.mode}_mapped"
     run_id = airflow.api.trigger(dag_id, namespace=namespace.name, script=SCRIPT, count=outcome.tasks)
-    recorder.until(lambda r: bool(r.pods), 120)
+    recorder.until(lambda r: bool(r.pods), HANG_SECONDS)
     killer = Killer(airflow, run_id, dag_id, controller, VICTIMS[outcome.operator])
     chaos = threading.Thread(target=killer.run, args=(random.Random(seed), gap_seconds), daemon=True)
     chaos.start()

@@ -122,7 +122,7 @@ def test_a_task_runs_in_a_worker_pod(
     before = count(workers)
     dag_id = f"{mode}_once"
     script = f"echo hello from a pod of a pod; echo '{{\"number\": 7}}' > {RESULT}"
-    run = airflow.api.run_to_end(dag_id, namespace=namespace.name, script=script, seconds=200)
+    run = airflow.api.run_to_end(dag_id, namespace=namespace.name, script=script)
     assert run.state == "success", airflow.api.log(dag_id, run.run_id, "task", 1) + said(workers)
     assert airflow.api.xcom(dag_id, run.run_id, "task") == {"number": 7}
     assert "hello from a pod of a pod" in airflow.api.log(dag_id, run.run_id, "task", 1)

@@ -33,7 +33,13 @@ DAGS = {
     HERE / "dags/plain.py": ("plain", "sleeper"),
     HERE / "dags/podtasks.py": (
         *("sync_once", "sync_retries", "sync_mapped", "sync_timeout", "sync_lost_try"),
-        *("deferrable_once", "deferrable_retries", "deferrable_mapped", "deferrable_bounded"),
+        *(
+            "deferrable_once",
+            "deferrable_retries",
+            "deferrable_mapped",
+            "deferrable_bounded",
+            "deferrable_bounded_later",
+        ),
     ),
     **{ROOT / f"examples/dags/{name}.py": (name, f"{name}_deferrable") for name in EXAMPLES},
 }
@@ -51,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.node)
-            item.add_marker(pytest.mark.timeout(400), append=False)
+            item.add_marker(pytest.mark.timeout(1800), append=False)
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cluster import Cluster
 from tests.harness.airflow import Airflow
+from tests.harness.airflow.rest import HANG_SECONDS
 from tests.harness.recorder import Recorder
 from tests.harness.tasks import Namespace, Object
 
@@ -67,11 +68,11 @@ class Run:
         """The task instance."""
         return self.airflow.api.task(self.dag_id, self.run_id, TASK)
 
-    def wait(self, state: str, seconds: float = 90) -> Object:
+    def wait(self, state: str, seconds: float = HANG_SECONDS) -> Object:
         """Return the task instance once it is in this state."""
         return self.airflow.api.wait_task(self.dag_id, self.run_id, TASK, state, seconds)
 
-    def wait_try(self, number: int, seconds: float = 90) -> Object:
+    def wait_try(self, number: int, seconds: float = HANG_SECONDS) -> Object:
         """Return the task instance once this try of it runs."""
 
         def runs(task: Object) -> bool:
@@ -87,13 +88,13 @@ class Run:
         self.wait("deferred")
         folder = self.airflow.home / f"logs/dag_id={self.dag_id}/run_id={self.run_id}/task_id={TASK}"
         wanted = f"attempt={try_number}.log.trigger.*"
-        self.airflow.api.until(lambda: {"logs": list(folder.glob(wanted))}, lambda found: bool(found["logs"]), 60)
+        self.airflow.api.until(lambda: {"logs": list(folder.glob(wanted))}, lambda found: bool(found["logs"]))
 
-    def end(self, seconds: float = 120) -> str:
+    def end(self, seconds: float = HANG_SECONDS) -> str:
         """The run's last state."""
         return self.airflow.api.wait_run(self.dag_id, self.run_id, seconds).state
 
-    def wait_told(self, seconds: float = 60) -> None:
+    def wait_told(self, seconds: float = HANG_SECONDS) -> None:
         """Return once the scheduler has its executor's word of the end, of which only its log tells.
 
         The word names no more than the run's id and the try: a new run of the same id would be taken for ended by it.
@@ -130,7 +131,7 @@ class Run:
 
     # ---- the cluster's side ----
 
-    def wait_started(self, pods: int = 1, seconds: float = 60) -> Object:
+    def wait_started(self, pods: int = 1, seconds: float = HANG_SECONDS) -> Object:
         """Return the newest Pod once this many were made and the newest one's container runs."""
 
         def runs(recorder: Recorder) -> bool:
@@ -146,7 +147,7 @@ class Run:
             "exec", f"--namespace={self.stage.namespace.name}", pod, "-c", "base", "--", "touch", GO
         )
 
-    def wait_phases(self, *phases: str, seconds: float = 60) -> None:
+    def wait_phases(self, *phases: str, seconds: float = HANG_SECONDS) -> None:
         """Return once the PodTasks, in the order of their making, have ended like this."""
         self.recorder.until(lambda recorder: recorder.phases() == list(phases), seconds)
 

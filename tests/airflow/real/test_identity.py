@@ -7,6 +7,7 @@ import pytest
 
 from tests.airflow.real.stage import Stage, result, waits
 from tests.harness.airflow import processes
+from tests.harness.airflow.rest import HANG_SECONDS
 
 BOTH = pytest.mark.parametrize("mode", ["sync", "deferrable"])
 ALONE = pytest.mark.alone
@@ -62,7 +63,7 @@ def test_a_finished_task_that_a_user_clears_runs_again(stage: Stage, mode: str) 
     run = stage.start(f"{mode}_once", result(1))
     assert run.end() == "success", run.log()
     run.clear()
-    run.recorder.until(lambda recorder: len(recorder.pods) == 2)
+    run.recorder.until(lambda recorder: len(recorder.pods) == 2, HANG_SECONDS)
     assert run.end() == "success", run.log(2)
     run.check_made(pods=2, phases=["Succeeded", "Succeeded"])
 
@@ -73,7 +74,7 @@ def test_a_running_task_that_a_user_clears_is_stopped_and_runs_again(stage: Stag
     run.wait_started()
     run.wait_waiting(mode)
     run.clear()
-    run.wait_started(pods=2, seconds=90)
+    run.wait_started(pods=2)
     run.wait_phases("Cancelled", "Running")
     run.let_go()
     assert run.end() == "success", run.log(2)
@@ -90,7 +91,7 @@ def test_a_task_process_orphaned_by_its_scheduler_makes_no_second_pod(stage: Sta
     assert processes.is_alive(pid)
     stage.airflow.restart("scheduler")
     run.let_go()
-    assert run.end(240) == "success", run.log()
+    assert run.end() == "success", run.log()
     assert run.xcom() == {"number": 7}
     run.check_made(pods=1, phases=["Succeeded"])
 

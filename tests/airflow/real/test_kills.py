@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.airflow.real.stage import Stage, waits
+from tests.harness.airflow.rest import HANG_SECONDS
 
 BOTH = pytest.mark.parametrize("mode", ["sync", "deferrable"])
 
@@ -52,11 +53,13 @@ def test_a_deferred_task_that_a_user_ends_before_its_trigger_runs_is_stopped(sta
 
 
 def test_that_bound_is_not_for_a_task_whose_trigger_runs(stage: Stage) -> None:
-    run = stage.start("deferrable_bounded", waits(7))
+    run = stage.start("deferrable_bounded_later", waits(7))
     run.wait_started()
     (task,) = stage.recorder.tasks.values()
     bound = dt.datetime.fromisoformat(task["spec"]["cancelAfter"])
-    stage.recorder.until(lambda recorder: not any("cancelAfter" in t["spec"] for t in recorder.tasks.values()))
+    stage.recorder.until(
+        lambda recorder: not any("cancelAfter" in t["spec"] for t in recorder.tasks.values()), HANG_SECONDS
+    )
     time.sleep(max(0, (bound - dt.datetime.now(dt.UTC)).total_seconds() + 1))
     run.let_go()
     assert run.end() == "success", run.log()

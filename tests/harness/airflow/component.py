@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.harness.airflow import processes
+from tests.harness.airflow.rest import HANG_SECONDS
 
 STOP_SECONDS = 5.0
 
@@ -59,7 +60,7 @@ class Component:
     def _kill(self, pid: int, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(pid, number)
-        assert processes.ends_within(pid, 30), f"{self.name} survives {number.name}"
+        assert processes.ends_within(pid, HANG_SECONDS), f"{self.name} survives {number.name}"
         with suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
 

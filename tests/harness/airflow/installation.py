@@ -19,7 +19,7 @@ from tests.harness import sockets
 from tests.harness.airflow import processes, settings
 from tests.harness.airflow.component import Component
 from tests.harness.airflow.database import PostgreSQL
-from tests.harness.airflow.rest import POLL_SECONDS, Object, Rest, RestError
+from tests.harness.airflow.rest import HANG_SECONDS, POLL_SECONDS, Object, Rest, RestError
 
 # The name of each component, and what `airflow` calls it.
 COMPONENTS = {
@@ -27,8 +27,6 @@ COMPONENTS = {
     2: {"api": "webserver", "scheduler": "scheduler", "triggerer": "triggerer"},
 }
 HEALTHY = {3: {"scheduler", "dag_processor", "triggerer"}, 2: {"scheduler", "triggerer"}}
-START_SECONDS = 180.0
-"""Twenty when the machine has nothing else to do."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ class Airflow:
         processes.end(self.id)
         self._postgresql.stop()
 
-    def wait_healthy(self, seconds: float = START_SECONDS) -> None:
+    def wait_healthy(self, seconds: float = HANG_SECONDS) -> None:
         """Return when every component says that it is well."""
         deadline = time.monotonic() + seconds
         while not self._is_healthy():
@@ -156,7 +154,7 @@ class Airflow:
             assert time.monotonic() < deadline, self._complaint("is not healthy")
             time.sleep(POLL_SECONDS)
 
-    def wait_dags(self, seconds: float = START_SECONDS) -> None:
+    def wait_dags(self, seconds: float = HANG_SECONDS) -> None:
         """Return when every DAG file was read, and not only some of them."""
         wanted = {dag_id for dag_ids in self._dags.values() for dag_id in dag_ids}
         deadline = time.monotonic() + seconds
@@ -192,7 +190,7 @@ class Airflow:
     def wait_heartbeat(self, name: str) -> None:
         """Return at a component's next sign of life."""
         before = self._heartbeat(name)
-        self.api.until(lambda: {"heartbeat": self._heartbeat(name)}, lambda h: h["heartbeat"] != before, START_SECONDS)
+        self.api.until(lambda: {"heartbeat": self._heartbeat(name)}, lambda h: h["heartbeat"] != before)
 
     def wait_trigger_moved(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Return once a deferred task's trigger is another triggerer's, for which the first must be lost."""
@@ -201,7 +199,7 @@ class Airflow:
             return {"job": self.api.task(dag_id, run_id, task_id)["triggerer_job"]["id"]}
 
         before = triggerer()
-        self.api.until(triggerer, lambda now: now != before, 60)
+        self.api.until(triggerer, lambda now: now != before)
 
     @staticmethod
     def other_log_port() -> dict[str, str]:
@@ -213,7 +211,6 @@ class Airflow:
         task = self.api.until(
             lambda: self.api.task(dag_id, run_id, task_id, map_index),
             lambda t: t["state"] == "running" and bool(t["pid"]),
-            60,
         )
         return int(task["pid"])
 
@@ -236,7 +233,7 @@ class Airflow:
     def _airflow(self, *arguments: str) -> None:
         name = "-".join(arguments)
         component = self.add(name, arguments[0], *arguments[1:])
-        assert component.run(120) == 0, component.tail()
+        assert component.run(HANG_SECONDS) == 0, component.tail()
         del self.components[name]
 
     def _is_healthy(self) -> bool:

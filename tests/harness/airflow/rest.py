@@ -15,6 +15,8 @@ from typing import Any
 
 Object = dict[str, Any]
 POLL_SECONDS = 0.25
+HANG_SECONDS = 600.0
+"""Ends a wait for what never comes. On no machine, however busy, does it decide a test."""
 FINISHED_RUN = frozenset({"success", "failed"})
 
 
@@ -78,12 +80,12 @@ class Rest:
         """Delete a run, so that another can have its id."""
         self._call("DELETE", f"dags/{dag_id}/dagRuns/{_quote(run_id)}")
 
-    def wait_run(self, dag_id: str, run_id: str, seconds: float = 120) -> RunState:
+    def wait_run(self, dag_id: str, run_id: str, seconds: float = HANG_SECONDS) -> RunState:
         """Return the state of a run once it has one that lasts."""
         run = self.until(lambda: self.run(dag_id, run_id), lambda r: r["state"] in FINISHED_RUN, seconds)
         return RunState(dag_id, run_id, run["state"])
 
-    def run_to_end(self, dag_id: str, *, seconds: float = 120, **conf: Any) -> RunState:
+    def run_to_end(self, dag_id: str, *, seconds: float = HANG_SECONDS, **conf: Any) -> RunState:
         """Start a run, and return its end."""
         return self.wait_run(dag_id, self.trigger(dag_id, **conf), seconds)
 
@@ -104,7 +106,12 @@ class Rest:
         return self._get(_task_path(dag_id, run_id, task_id, map_index))
 
     def wait_task(
-        self, dag_id: str, run_id: str, task_id: str, fact: str | Callable[[Object], bool], seconds: float = 60
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        fact: str | Callable[[Object], bool],
+        seconds: float = HANG_SECONDS,
     ) -> Object:
         """Return a task instance once it is in this state, or once `fact` holds for it."""
         holds = (lambda task: task["state"] == fact) if isinstance(fact, str) else fact
@@ -152,7 +159,9 @@ class Rest:
 
     # ---- underneath ----
 
-    def until(self, read: Callable[[], Object], fact: Callable[[Object], bool], seconds: float) -> Object:
+    def until(
+        self, read: Callable[[], Object], fact: Callable[[Object], bool], seconds: float = HANG_SECONDS
+    ) -> Object:
         """Read again and again until `fact` holds."""
         deadline = time.monotonic() + seconds
         while not fact(found := read()):
@@ -181,7 +190,7 @@ class Rest:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=HANG_SECONDS) as answer:  # noqa: S310
                 text = answer.read()
         except urllib.error.HTTPError as error:
             with error:

@@ -8,9 +8,16 @@ PARALLELISM = 8
 """Each slot is a process of about 200 MB before any task runs in it."""
 
 # Facts of life that would take minutes by default take seconds here, so that tests can wait for them.
-TRIGGERER_LOST_SECONDS = 15
-SCHEDULER_LOST_SECONDS = 20
-HEARTBEAT_LOST_SECONDS = 30
+# They are longer than a living process is ever silent on a busy machine: it would be taken for dead.
+TRIGGERER_LOST_SECONDS = 30
+SCHEDULER_LOST_SECONDS = 30
+HEARTBEAT_LOST_SECONDS = 60
+
+ZOMBIES_SECONDS = 60
+"""How often Airflow 2 looks for tasks whose process is dead. Until such a task's callback has run, each look finds it
+again and asks for a further callback, and one that runs late fails the next try, whichever that is by then. So this is
+longer than a callback takes, for which Airflow 2 reads the DAG file anew: a second or two, twenty on a busy machine.
+"""
 
 NEVER_SECONDS = 86_400
 """DAG files do not change here; parsing them again costs time, and loses DAGs while someone edits the provider."""
@@ -70,7 +77,7 @@ def airflow_2(ports: dict[str, int], host: str) -> dict[str, str]:
         "API__AUTH_BACKENDS": "airflow.api.auth.backend.default",
         "SCHEDULER__MIN_FILE_PROCESS_INTERVAL": str(NEVER_SECONDS),
         "SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": str(HEARTBEAT_LOST_SECONDS),
-        "SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "5",
+        "SCHEDULER__ZOMBIE_DETECTION_INTERVAL": str(ZOMBIES_SECONDS),
         "SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "2",
     }
 

@@ -5,6 +5,7 @@ With PODTASK_TEST_OPERATOR=original the same DAGs are made of the KubernetesPodO
 
 import datetime as dt
 import os
+from collections.abc import Callable
 from typing import Any
 
 if os.environ.get("PODTASK_TEST_OPERATOR") == "original":
@@ -34,6 +35,7 @@ def arguments(*, deferrable: bool, retries: int, **more: Any) -> dict[str, Any]:
         "deferrable": deferrable,
         "retries": retries,
         "retry_delay": dt.timedelta(seconds=1),
+        "startup_timeout_seconds": 600,
         **more,
     }
 
@@ -50,9 +52,13 @@ def fail_second_try(context: Any) -> None:
         raise RuntimeError("this try gets nowhere")
 
 
-def expect_the_trigger_soon(_: Any) -> None:
+def expect_the_trigger_within(seconds: int) -> Callable[[Any], None]:
     """Let this task's process bound the time until its trigger runs by seconds instead of a day."""
-    os.environ["AIRFLOW__PODTASK__UNATTENDED_SECONDS"] = "16"
+
+    def bound(_: Any) -> None:
+        os.environ["AIRFLOW__PODTASK__UNATTENDED_SECONDS"] = str(seconds)
+
+    return bound
 
 
 def mapped(dag_id: str, *, deferrable: bool, do_xcom_push: bool = True) -> None:
@@ -78,6 +84,7 @@ for name, is_deferrable in (("sync", False), ("deferrable", True)):
     one(f"{name}_retries", deferrable=is_deferrable, retries=RETRIES)
     mapped(f"{name}_mapped", deferrable=is_deferrable)
     mapped(f"{name}_mapped_without_xcom", deferrable=is_deferrable, do_xcom_push=False)
-one("sync_timeout", deferrable=False, retries=0, execution_timeout=dt.timedelta(seconds=15))
+one("sync_timeout", deferrable=False, retries=0, execution_timeout=dt.timedelta(seconds=60))
 one("sync_lost_try", deferrable=False, retries=RETRIES, pre_execute=fail_second_try)
-one("deferrable_bounded", deferrable=True, retries=0, pre_execute=expect_the_trigger_soon)
+one("deferrable_bounded", deferrable=True, retries=0, pre_execute=expect_the_trigger_within(16))
+one("deferrable_bounded_later", deferrable=True, retries=0, pre_execute=expect_the_trigger_within(90))
