@@ -193,7 +193,9 @@ class Arguments:
     env_vars: Annotated[
         list[Object] | None,
         _translated(
-            reading.variables, "spec.env", "of one name the last wins; names are rendered, too; numbers become text"
+            reading.variables,
+            "spec.env",
+            "of one name the last wins, unless it extends the other; names are rendered, too; numbers become text",
         ),
     ] = None
     env_from: Annotated[
@@ -349,7 +351,7 @@ class Arguments:
         _translated(
             reading.flag,
             "spec.xcom",
-            "collects /airflow/xcom/return.json; no exec, no waiting sidecar",
+            "collects /airflow/xcom/return.json, of a failed task too; no exec, no waiting sidecar",
             templated=False,
         ),
     ] = False
@@ -381,7 +383,8 @@ class Arguments:
         _translated(
             reading.text,
             "spec.template",
-            "read when the task runs; path and content are rendered; not with pod_template_dict",
+            "read when the task runs; path and content are rendered, but for {% raw %} … {% endraw %}; "
+            "not with pod_template_dict",
         ),
     ] = None
     pod_template_dict: Annotated[
