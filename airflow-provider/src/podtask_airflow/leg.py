@@ -194,8 +194,8 @@ class Leg:
             raise
         if not self._arguments.do_xcom_push:
             return None
-        if version_compat.xcoms_are_messages() and (why := outcome.not_carried(value)) is not None:
-            raise outcome.unfit(task, why)
+        if version_compat.xcoms_are_messages():
+            outcome.check_carried(task, value)
         return value
 
     def _push_kept(self, task: Task) -> None:
@@ -205,6 +205,8 @@ class Leg:
         try:
             if (kept := outcome.kept_result(task)) is None:
                 return
+            if version_compat.xcoms_are_messages():
+                outcome.check_carried(task, kept)
             if self._operator.multiple_outputs and isinstance(kept, dict):
                 for key, entry in kept.items():
                     self._push(key, entry)

@@ -93,6 +93,12 @@ def unfit(task: dict[str, Any], why: str) -> PodTaskResultError:
     return PodTaskResultError(_headline(task, outcome), outcome)
 
 
+def check_carried(task: dict[str, Any], value: Any) -> None:
+    """Raise for a result that Airflow's messages or its database cannot hold."""
+    if (why := not_carried(value)) is not None:
+        raise unfit(task, why)
+
+
 def not_carried(value: Any) -> str | None:
     """Say what of a result Airflow's messages or its database cannot hold, as the rest of a sentence; else None."""
     left: list[tuple[Any, int]] = [(value, 1)]

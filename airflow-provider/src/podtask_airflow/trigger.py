@@ -171,9 +171,8 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
         assert shared.client is not None  # noqa: S101
         try:
             task = await hub.call(shared.client.patch, self.namespace, self.name, self._fenced(adoption.acknowledge))
-            if seen.phase == "Skipped":
-                return TaskSkippedEvent()
-            value = outcome.result(task, self.log)
+            is_skip = seen.phase == "Skipped"
+            value = outcome.kept_result(task) if is_skip else outcome.result(task, self.log)
             xcoms = {"pod_name": seen.pod_name} if seen.pod_name else {}
             if self.do_xcom_push and value is not None:
                 xcoms |= {"return_value": value}
@@ -182,12 +181,11 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
             # What fails from here on fails in the triggerer's own loop, and all of its tasks with it.
             if any(len(key) > XCOM_KEY_LENGTH for key in xcoms):
                 raise outcome.unfit(task, f"has a key of more than {XCOM_KEY_LENGTH} characters")
-            if (why := outcome.not_carried(xcoms)) is not None:
-                raise outcome.unfit(task, why)
+            outcome.check_carried(task, xcoms)
         except (errors.ApiError, PodTaskFailed) as error:
             self.log.info("A worker ends the task: %s", error)
             return None
-        return TaskSuccessEvent(xcoms=xcoms)
+        return TaskSkippedEvent(xcoms=xcoms) if is_skip else TaskSuccessEvent(xcoms=xcoms)
 
     def _fenced(self, operations: Callable[[JSON, str], list[JSON]]) -> list[JSON]:
         """A patch that applies only to this very object, and only while this task's own try is its waiter."""

@@ -38,8 +38,9 @@ def test_a_try_that_never_got_to_the_operator_hides_no_earlier_work(stage: Stage
 
 @BOTH
 def test_a_retry_after_a_failure_of_the_task_itself_begins_anew(stage: Stage, mode: str) -> None:
-    run = stage.start(f"{mode}_retries", "echo no luck; exit 3")
+    run = stage.start(f"{mode}_retries", f"echo no luck; {result(3)}; exit 3")
     assert run.end() == "failed"
+    assert run.xcom() == {"number": 3}, "KubernetesPodOperator pushes the result of a failed task as well"
     for number in (1, 2, 3):
         assert "no luck" in run.log(number)
     assert "NonZeroExit" in run.log(3)

@@ -77,7 +77,7 @@ def test_it_is_pushed_as_a_success_would_be(phase: str, kind: type[Exception]) -
     assert {"return_value": {"a": None, "b": 2}, "a": None, "b": 2}.items() <= given["ti"].xcoms.items()
 
 
-@pytest.mark.parametrize("value", ["9" * 5000, '"never"'])
+@pytest.mark.parametrize("value", ["9" * 5000, '"never"', "[1e999]"])
 def test_a_result_that_cannot_be_pushed_hides_no_failure(value: str) -> None:
     cluster, given = FakeCluster(ends("Failed", "OOMKilled", xcom={"state": "Collected", "value": value})), context()
 

@@ -288,6 +288,12 @@ async def test_a_skip_may_end_here(server: Server) -> None:
     assert isinstance(event, TaskSkippedEvent)
 
 
+async def test_the_result_of_a_skipped_task_comes_along(server: Server) -> None:
+    ended(server, "Skipped", xcom={"state": "Collected", "value": "1"})
+    (event,) = await events(PodTaskTrigger(**ENDING))
+    assert event.xcoms == {"pod_name": "a-1", "return_value": 1}
+
+
 @pytest.mark.parametrize("phase", ["Failed", "Cancelled"])
 async def test_a_failure_ends_on_a_worker(server: Server, phase: str) -> None:
     ended(server, phase)
