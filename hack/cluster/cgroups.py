@@ -72,7 +72,7 @@ def processes(cluster: str, root: Path = ROOT) -> set[int]:
     return found
 
 
-def remove(cluster: str, root: Path = ROOT, within_seconds: float = 5.0) -> None:
+def remove(cluster: str, root: Path = ROOT, within_seconds: float = 60.0) -> None:
     """Delete the group and all below it. The kernel lets go of a dead process's group a moment after its death."""
     deadline = time.monotonic() + within_seconds
     while True:

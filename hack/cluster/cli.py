@@ -21,7 +21,10 @@ Command = Callable[[argparse.Namespace], None]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code."""
-    options = parser().parse_args(arguments)
+    own, handed_on = _split(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(own)
+    if handed_on:
+        options.arguments = handed_on
     command: Command = options.command
     try:
         command(options)
@@ -32,6 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Our own words, and kubectl's: all that follow the name, because argparse would take `-n` for one of ours."""
+    if words[:1] != ["kubectl"] or words[1:2] in (["-h"], ["--help"]):
+        return words, []
+    end = 1
+    if words[1:2] == ["--name"]:
+        end = 3
+    elif words[1:2] and words[1].startswith("--name="):
+        end = 2
+    return words[:end], words[end:]
 
 
 def report(line: str) -> None:
@@ -62,8 +77,8 @@ def parser() -> argparse.ArgumentParser:
     down.add_argument("--keep", action="store_true", help="keep its files: the next up finds its objects again")
     add_for_one("status", _status, "which clusters there are, and their programs")
     add_for_one("kubeconfig", _kubeconfig, "print the path of the admin's kubeconfig")
-    kubectl = add_for_one("kubectl", _kubectl, "run kubectl against the cluster")
-    kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
+    kubectl = add_for_one("kubectl", _kubectl, "run kubectl against the cluster; what follows the name is kubectl's")
+    kubectl.add_argument("arguments", nargs="*")
     add_for_one("logs", _logs, "print what a program has written").add_argument("program")
     _add_program_commands(add_for_one)
     _add_image_commands(add, add_for_one)

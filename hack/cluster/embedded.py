@@ -30,14 +30,14 @@ from . import (
     supervision,
 )
 from .errors import ClusterError
-from .handle import Cluster
+from .handle import READY_SECONDS, Cluster
 from .images import load
 from .paths import ClusterDirectory
 from .progress import Report
 from .spec import Form, Placement, Record, Spec, read_record, write_record
 
-COLD_START_SECONDS = 120.0
-MENDING_SECONDS = 20.0
+COLD_START_SECONDS = 300.0
+MENDING_SECONDS = 60.0
 BINARIES = {Form.LIGHT: binaries.LIGHT, Form.SIMULATED: binaries.SIMULATED, Form.NODE: binaries.NODE}
 
 
@@ -167,7 +167,7 @@ class EmbeddedCluster(Cluster):
     def set_autorestart(self, program: str, *, wanted: bool) -> None:
         self.supervisor.set_autorestart(program, wanted=wanted)
 
-    def wait_ready(self, deadline_seconds: float = 60.0) -> None:
+    def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> None:
         processes.resume(self.directory)  # whoever paused one of them may be gone; harmless otherwise
         start = startup.Startup(self.directory, self.record, deadline_seconds)
         if self.form is not Form.NODE:

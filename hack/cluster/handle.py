@@ -10,6 +10,9 @@ from .paths import ClusterDirectory
 from .progress import Report
 from .spec import Form, Record
 
+READY_SECONDS = 180.0
+"""The bound on a wait for a running cluster. It ends a hang, so a machine ten times slower stays below it."""
+
 
 class Cluster(abc.ABC):
     """A handle on a cluster. It holds no process and no connection: dropping it stops nothing."""
@@ -72,7 +75,7 @@ class Cluster(abc.ABC):
         """Whether a program that dies by itself or by a signal is started again; at first each one is."""
 
     @abc.abstractmethod
-    def wait_ready(self, deadline_seconds: float = 60.0) -> None:
+    def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> None:
         """Start what is stopped, and return when the whole cluster is usable again."""
 
     @abc.abstractmethod

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from . import build, commands, progress
 from .errors import ClusterError
-from .handle import Cluster
+from .handle import READY_SECONDS, Cluster
 from .images import load
 from .paths import ClusterDirectory
 from .program import canonical_name
@@ -176,7 +176,7 @@ class KindCluster(Cluster):
         if not wanted:
             raise ClusterError(f"in kind, {program} is always started again", "use `stop`, or the embedded provider")
 
-    def wait_ready(self, deadline_seconds: float = 60.0) -> None:
+    def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> None:
         for name in (*UNITS, *STATIC_PODS):
             self.start(name)
         deadline = time.monotonic() + deadline_seconds

@@ -14,7 +14,7 @@ from .paths import ClusterDirectory
 from .supervision import MARKER
 
 PROC = Path("/proc")
-END_WITHIN_SECONDS = 20.0
+END_WITHIN_SECONDS = 120.0
 TCP_LISTEN = "0A"
 
 

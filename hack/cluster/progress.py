@@ -1,29 +1,50 @@
-"""Tells a person (or a CI log) that something long is still alive, how far it is, and how long it took."""
+"""What is read of something long: on a terminal one line that counts the seconds, in a log its start and its end."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 Report = Callable[[str], None]
 
-# CI services and people alike take 30 s of silence for a hang.
-HEARTBEAT_SECONDS = 10.0
+TICK_SECONDS = 1.0
+
+_lock = threading.Lock()
+_at_work: dict[str, float] = {}
+"""What this process is at, and since when. Several things may be under way, and a terminal has one last line."""
 
 
 @contextlib.contextmanager
-def heartbeat(what: str, report: Report, interval_seconds: float = HEARTBEAT_SECONDS) -> Iterator[None]:
-    """Say what begins, say again that it goes on, and say how long it took."""
+def heartbeat(
+    what: str, report: Report, terminal: TextIO | None = None, interval_seconds: float = TICK_SECONDS
+) -> Iterator[None]:
+    """Report the start and the end of something long; a terminal (default: stderr) shows the seconds in between."""
+    stream = terminal or sys.stderr
     started = time.monotonic()
+    if stream.isatty():
+        with _shown(what, started, stream, interval_seconds):
+            yield
+    else:
+        report(f"{what} …")
+        yield
+    report(f"{what}: {time.monotonic() - started:.1f} s")
+
+
+@contextlib.contextmanager
+def _shown(what: str, started: float, terminal: TextIO, interval_seconds: float) -> Iterator[None]:
     finished = threading.Event()
 
     def beat() -> None:
+        _draw(terminal)
         while not finished.wait(interval_seconds):
-            report(f"{what} … {time.monotonic() - started:.0f} s")
+            _draw(terminal)
 
-    report(f"{what} …")
+    with _lock:
+        _at_work[what] = started
     thread = threading.Thread(target=beat, name=f"heartbeat {what}", daemon=True)
     thread.start()
     try:
@@ -31,4 +52,15 @@ def heartbeat(what: str, report: Report, interval_seconds: float = HEARTBEAT_SEC
     finally:
         finished.set()
         thread.join()
-    report(f"{what}: {time.monotonic() - started:.1f} s")
+        with _lock:
+            _at_work.pop(what, None)
+        _draw(terminal)
+
+
+def _draw(terminal: TextIO) -> None:
+    """Write the line anew and go back to its beginning, so that whatever is printed next replaces it."""
+    with _lock:
+        now = time.monotonic()
+        line = ", ".join(f"{what} {now - started:.0f} s" for what, started in _at_work.items())
+        terminal.write(f"\r\033[K{line}\r")
+        terminal.flush()

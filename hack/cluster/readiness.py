@@ -20,9 +20,10 @@ LONGEST_PAUSE_SECONDS = 0.25
 LOG_END_BYTES = 16_384
 # A program in one of these failed within a second of its start, or nobody will start it: waiting on is no use.
 DEAD = ("BACKOFF", "FATAL", "STOPPED", "STOPPING", "UNKNOWN")
-# supervisord takes a second to start again what was killed. Who is found so for longer is not started again.
+# supervisord takes a second to start again what was killed, or some on a busy machine. Who is found so for longer is
+# not started again.
 EXITED = "EXITED"
-EXITED_FOR_GOOD_SECONDS = 3.0
+EXITED_FOR_GOOD_SECONDS = 15.0
 
 
 class Waiter:

@@ -36,7 +36,7 @@ ALIVE = ("STARTING", "RUNNING")
 # Small enough that supervisord takes it from any user; the programs raise it to the hard limit themselves.
 OPEN_FILES = 1024
 # Stopping a program takes supervisord up to `stopwaitsecs`.
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def launch(directory: ClusterDirectory, programs: Sequence[str], prefix: Sequenc
         env=environment(directory),
         cwd=directory.root,
         hint=f"its log is {directory.log('supervisord')}",
-        timeout_seconds=60,
+        timeout_seconds=180,
     )
 
 

@@ -47,7 +47,7 @@ def airflow(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.mark.node
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", ["sync", "deferrable"])
 def test_a_task_runs_on_a_celery_worker(airflow: Airflow, kubeconfig: Path, mode: str) -> None:
     namespace = Namespace(kubeconfig)

@@ -23,7 +23,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.mark.node
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_every_task_ends_once_with_its_own_result(cluster: Cluster) -> None:
     outcomes = list(chaos.play(cluster, "ours", ("sync", "deferrable"), TASKS, SEED, gap_seconds=4))
     print(chaos.table(outcomes))

@@ -111,7 +111,7 @@ def said(workers: Namespace) -> str:
 
 
 @pytest.mark.node
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("mode", "legs"), [("sync", 1), ("deferrable", 2)])
 def test_a_task_runs_in_a_worker_pod(
     airflow: Airflow, kubeconfig: Path, workers: Namespace, mode: str, legs: int

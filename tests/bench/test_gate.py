@@ -21,7 +21,7 @@ MOST_PODS = 3.5
 MOST_ALLOCATED_KB = 2450
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_the_cost_of_a_task() -> None:
     figures = (await finishing("gate", PodTasks(), TASKS, rate=10, cluster="bench-gate")).figures
     asked = figures["requests_per_task"]
@@ -34,7 +34,7 @@ async def test_the_cost_of_a_task() -> None:
     assert figures["object_bytes"] <= MOST_BYTES
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_what_a_task_costs_in_cpu() -> None:
     systems = PodTasks(), Loop(), Pods()
     ran = [(await finishing("gate", system, TASKS, rate=20, cluster="bench-gate")).figures for system in systems]

@@ -17,6 +17,7 @@ from kubernetes import client
 from cluster.errors import ClusterError
 from tests.chaos.stand import Stand
 from tests.chart.rendered import NAMESPACE
+from tests.harness import HANG_SECONDS
 from tests.harness.tasks import TASKS
 
 _STORM = "chaos-storm"
@@ -50,7 +51,7 @@ def api_server_restarted(stand: Stand, seconds: float) -> str:
 
 def _wait_answer(stand: Stand) -> None:
     """Return once the API server says that it is ready; the node may come later."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_SECONDS
     while True:
         try:
             stand.cluster.kubectl("get", "--raw", "/readyz")
@@ -69,7 +70,7 @@ def etcd_paused(stand: Stand, seconds: float) -> str:
     thread.start()
     with contextlib.suppress(client.ApiException):  # given up by the server, after its own patience
         stand.namespace.core.create_namespaced_config_map(
-            stand.namespace.name, {"metadata": {"generateName": "probe-"}}, _request_timeout=seconds + 30
+            stand.namespace.name, {"metadata": {"generateName": "probe-"}}, _request_timeout=HANG_SECONDS
         )
     took = time.monotonic() - begun
     thread.join()

@@ -18,6 +18,7 @@ from cluster.errors import ClusterError
 from cluster.images.load import load
 from tests.chaos.wire import Wire
 from tests.chart.rendered import CHART, NAMESPACE, RELEASE, flags, helm
+from tests.harness import HANG, HANG_SECONDS
 from tests.harness.tasks import TASKS, Namespace
 
 NAME = "podtask-chaos"
@@ -51,6 +52,8 @@ class Stand:
     """When the API server went away in the fault that is played, where it did."""
     rest: Memory | None = None
     """What the leader held before the first fault, with no task there but after it had run some."""
+    calm_seconds: float = 0.0
+    """How long the slowest of those tasks waited for its Pod."""
 
     def controllers(self) -> list[dict[str, Any]]:
         """The controller's Pods."""
@@ -60,9 +63,9 @@ class Stand:
     def wait_controllers(self) -> None:
         """Return once both replicas are ready, without anybody's help."""
         self.cluster.wait_ready()
-        self.cluster.kubectl("wait", "pod", *_SELECTOR, "--for=condition=Ready", "--timeout=90s")
+        self.cluster.kubectl("wait", "pod", *_SELECTOR, "--for=condition=Ready", HANG)
 
-    def wait_leader(self, seconds: float = 30) -> None:
+    def wait_leader(self, seconds: float = HANG_SECONDS) -> None:
         """Return once one replica leads, and one only."""
         deadline = time.monotonic() + seconds
         while len(self.leaders()) != 1:
@@ -98,7 +101,7 @@ class Stand:
         place.delete_collection_namespaced_custom_object(
             namespace=self.namespace.name, propagation_policy="Background", **TASKS
         )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + HANG_SECONDS
         while place.list_namespaced_custom_object(namespace=self.namespace.name, **TASKS)["items"] or any(
             pod for pod in self.namespace.pods()
         ):
@@ -118,12 +121,12 @@ class Stand:
     def without_chart(self) -> Iterator[None]:
         """No replica of the chart meanwhile: a controller of the test's own does the work."""
         self._scale(0)
-        self.cluster.kubectl("wait", "pod", *_SELECTOR, "--for=delete", "--timeout=60s")
+        self.cluster.kubectl("wait", "pod", *_SELECTOR, "--for=delete", HANG)
         try:
             yield
         finally:
             self._scale(2)
-            self.cluster.kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{RELEASE}", "--timeout=60s")
+            self.cluster.kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{RELEASE}", HANG)
 
     def _scale(self, replicas: int) -> None:
         self.cluster.kubectl("scale", "-n", NAMESPACE, f"deployment/{RELEASE}", f"--replicas={replicas}")
@@ -150,7 +153,7 @@ def standing(name: str = NAME) -> Iterator[Stand]:
     try:
         load(cluster, ["controller"])
         with Wire(cluster) as wire, tempfile.TemporaryDirectory(prefix="podtask-chaos-") as runs:
-            words = ("-n", NAMESPACE, "--create-namespace", "--wait", "--timeout=90s", *flags(*_SETTINGS))
+            words = ("-n", NAMESPACE, "--create-namespace", "--wait", HANG, *flags(*_SETTINGS))
             helm("install", RELEASE, str(CHART), *words, kubeconfig=cluster.kubeconfig)
             namespace = Namespace(cluster.kubeconfig)
             with contextlib.closing(namespace):

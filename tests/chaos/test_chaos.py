@@ -11,7 +11,7 @@ from tests.chaos.play import play
 from tests.chaos.report import Outcome
 from tests.chaos.stand import Stand, standing
 
-pytestmark = [pytest.mark.node, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.node, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(900)]
 
 TASKS = 6
 SEED = 1

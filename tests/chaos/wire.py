@@ -12,6 +12,7 @@ from types import TracebackType
 
 from cluster import Cluster, commands, namespaces
 from cluster.spec import KUBERNETES_SERVICE
+from tests.harness import HANG_SECONDS
 
 
 class Wire:
@@ -30,7 +31,7 @@ class Wire:
     def __enter__(self) -> "Wire":
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        assert self._up.wait(10)
+        assert self._up.wait(HANG_SECONDS)
         for rule in self._rules():
             self._iptables("-I", *rule)
         return self

@@ -17,6 +17,7 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
+from tests.harness import HANG_SECONDS
 from tests.harness.tasks import GROUP, PLURAL, TERMINAL, VERSION, Namespace
 
 IMAGE = "localhost/podtask/python:dev"
@@ -98,7 +99,7 @@ class Batch:
         begun = threading.Event()
         thread = threading.Thread(target=self._create_all, args=(seconds, begun), daemon=True)
         thread.start()
-        assert begun.wait(30)
+        assert begun.wait(HANG_SECONDS)
         yield
         thread.join(seconds + 120)
         assert not thread.is_alive(), "the API server does not take tasks"

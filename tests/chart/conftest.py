@@ -12,7 +12,7 @@ import pytest
 from cluster import Cluster, Form, down, up
 from cluster.images.load import load
 from tests.chart import release, rendered
-from tests.harness import crd
+from tests.harness import HANG, crd
 from tests.harness.tasks import Namespace
 
 # One for each xdist worker: only one release of the chart can follow all namespaces of a cluster.
@@ -65,7 +65,7 @@ def crd_alone(cluster: Cluster) -> Iterator[None]:
     """The CRD from its file. Helm would not take it over from somebody else, so it is gone after the test."""
     crd.install(cluster)
     yield
-    cluster.kubectl("delete", "crd", "podtasks.podtask.dev", "--timeout=60s")
+    cluster.kubectl("delete", "crd", "podtasks.podtask.dev", HANG)
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 from cluster import Cluster
 from tests.chart.rendered import CHART, NAMESPACE, RELEASE, attempt, helm
+from tests.harness import HANG
 
-WAIT = ("--wait", "--timeout=90s")
+WAIT = ("--wait", HANG)
 CONTROLLERS = ("-l", "app.kubernetes.io/component=controller")
 
 
@@ -22,4 +23,4 @@ def uninstall(cluster: Cluster) -> None:
     """Clean up after a test, whatever is there. Without the hook: that has a test of its own."""
     attempt("uninstall", RELEASE, "-n", NAMESPACE, "--no-hooks", kubeconfig=cluster.kubeconfig)
     # The next release must not meet the last one's Pods, which ask for what they have no right to any more.
-    cluster.kubectl("wait", "pod", "-n", NAMESPACE, *CONTROLLERS, "--for=delete", "--timeout=60s")
+    cluster.kubectl("wait", "pod", "-n", NAMESPACE, *CONTROLLERS, "--for=delete", HANG)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from cluster import binary
+from tests.harness import HANG_SECONDS
 from tests.harness.controller import ROOT
 
 Object = dict[str, Any]
@@ -31,7 +32,12 @@ def attempt(*arguments: str, kubeconfig: Path | None = None) -> subprocess.Compl
     if kubeconfig is not None:
         environment["KUBECONFIG"] = str(kubeconfig)
     return subprocess.run(
-        [str(binary("helm")), *arguments], env=environment, capture_output=True, text=True, check=False, timeout=110
+        [str(binary("helm")), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANG_SECONDS,
     )
 
 

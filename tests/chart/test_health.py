@@ -11,6 +11,7 @@ import pytest
 from cluster import Cluster, packages
 from podtask.api.v1alpha1.values import Phase
 from tests.chart.rendered import attempt
+from tests.harness import HANG_SECONDS
 from tests.harness.controller import ROOT
 from tests.harness.tasks import Namespace
 
@@ -82,7 +83,7 @@ def test_helm_waits_for_the_controllers_notice_and_not_for_the_task(
     (tmp_path / "templates/task.yaml").write_text(task.read_text())
     where = ("-n", namespace.name)
 
-    def wait(seconds: int) -> int:
+    def wait(seconds: int = HANG_SECONDS) -> int:
         words = ("upgrade", "--install", "one", str(tmp_path), *where, "--wait", f"--timeout={seconds}s")
         return attempt(*words, kubeconfig=cluster.kubeconfig).returncode
 
@@ -90,8 +91,8 @@ def test_helm_waits_for_the_controllers_notice_and_not_for_the_task(
         patch = json.dumps({"status": status})
         cluster.kubectl("patch", "podtask", "multiply", *where, "--subresource=status", "--type=merge", "-p", patch)
 
-    assert wait(20) == 0, "without observedGeneration there is nothing to wait for"
+    assert wait() == 0, "without observedGeneration there is nothing to wait for"
     write(observedGeneration=0)
     assert wait(3) != 0, "the controller has not seen this generation"
     write(observedGeneration=1, phase="Running")
-    assert wait(20) == 0, "seen, and that is all that kstatus asks"
+    assert wait() == 0, "seen, and that is all that kstatus asks"

@@ -13,9 +13,10 @@ from tests.chart.pods import MARKS, MARKS_POLICY, UID, Actor, marked, pod
 from tests.chart.release import install, uninstall, upgrade
 from tests.chart.rendered import CHART, NAMESPACE, RELEASE, flags, helm
 from tests.chart.tasks import controllers, python, sleep
+from tests.harness import HANG
 from tests.harness.tasks import Namespace
 
-pytestmark = [pytest.mark.xdist_group("chart"), pytest.mark.node, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("chart"), pytest.mark.node, pytest.mark.timeout(900)]
 
 FINALIZER = "podtask.dev/outcome"
 
@@ -39,7 +40,7 @@ def test_an_upgrade_loses_nothing_of_a_running_task(cluster: Cluster, namespace:
     namespace.wait("steady", lambda task: task["status"].get("phase") == "Running")
     namespace.wait("again", lambda task: task["status"].get("failureCount") == 1)
     upgrade(cluster, *flags("podSecurityContext.runAsUser=123456"))
-    cluster.kubectl("wait", "-n", NAMESPACE, "--for=delete", *(_pod_names(cluster, before)), "--timeout=40s")
+    cluster.kubectl("wait", "-n", NAMESPACE, "--for=delete", *(_pod_names(cluster, before)), HANG)
     after = controllers(cluster)
     assert before.isdisjoint(one["metadata"]["uid"] for one in after)
     assert {one["spec"]["securityContext"]["runAsUser"] for one in after} == {123_456}
@@ -65,7 +66,7 @@ def test_an_uninstall_leaves_tasks_and_results_and_no_finalizer(cluster: Cluster
     assert namespace.wait_finished("ended")["xcom"]["value"] == "1"
     namespace.wait("running", lambda task: task["status"].get("phase") == "Running")
     assert any(FINALIZER in pod["metadata"].get("finalizers", []) for pod in namespace.pods())
-    helm("uninstall", RELEASE, "-n", NAMESPACE, "--timeout=60s", kubeconfig=cluster.kubeconfig)
+    helm("uninstall", RELEASE, "-n", NAMESPACE, HANG, kubeconfig=cluster.kubeconfig)
     pods = {pod["metadata"]["name"]: pod for pod in namespace.pods()}
     assert not any("finalizers" in pod["metadata"] for pod in pods.values())
     assert [pod["status"]["phase"] for name, pod in pods.items() if name.startswith("running")] == ["Running"]
@@ -106,7 +107,7 @@ def test_one_namespace_needs_no_rights_on_the_cluster(cluster: Cluster, namespac
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(role))
     cluster.kubectl("create", "rolebinding", "tim-podtask", "--role=podtask-installer", "--user=tim", *here)
     settings = flags(f"watchNamespace={namespace.name}", "crds.enabled=false", "replicas=1")
-    tim = (*here, "--kube-as-user", "tim", "--timeout=60s")
+    tim = (*here, "--kube-as-user", "tim", HANG)
     helm("install", "mine", str(CHART), *tim, "--wait", *settings, kubeconfig=cluster.kubeconfig)
     assert namespace.run("task", **sleep(0, "7"))["xcom"]["value"] == "7"
     helm("uninstall", "mine", *tim, kubeconfig=cluster.kubeconfig)
@@ -153,7 +154,7 @@ def test_a_missing_crd_is_said_in_one_sentence(cluster: Cluster) -> None:
     helm("install", RELEASE, str(CHART), "-n", NAMESPACE, *settings, kubeconfig=cluster.kubeconfig)
     path = "{.status.containerStatuses[0].lastState.terminated.exitCode}"
     selector = "app.kubernetes.io/component=controller"
-    cluster.kubectl("wait", "pod", "-n", NAMESPACE, "-l", selector, f"--for=jsonpath={path}=1", "--timeout=60s")
+    cluster.kubectl("wait", "pod", "-n", NAMESPACE, "-l", selector, f"--for=jsonpath={path}=1", HANG)
     said = [one["status"]["containerStatuses"][0]["lastState"]["terminated"]["message"] for one in controllers(cluster)]
     assert any("the CRD podtasks.podtask.dev is not installed: set crds.enabled=true" in one for one in said)
     assert not any("Traceback" in one for one in said)

@@ -14,10 +14,11 @@ from tests.chart import audit
 from tests.chart.release import install, uninstall
 from tests.chart.rendered import NAMESPACE, flags, only, render
 from tests.chart.tasks import NOISE, controllers, python, sleep
+from tests.harness import HANG
 from tests.harness.controller import ROOT
 from tests.harness.tasks import Namespace
 
-pytestmark = [pytest.mark.xdist_group("chart"), pytest.mark.node, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("chart"), pytest.mark.node, pytest.mark.timeout(900)]
 
 NEVER_USED_HERE = {audit.Right("podtask.dev", "podtasks/finalizers", "update")}
 """Only a cluster that guards blockOwnerDeletion (OpenShift) asks for it; nobody ever calls it."""
@@ -141,7 +142,7 @@ def test_people_and_airflow_may_do_what_their_roles_say(cluster: Cluster, namesp
     # The controller manager adds our rules to view and edit a moment after the installation.
     for name, verb in (("view", "list"), ("edit", "create")):
         aggregated = f"{{.rules[?(@.apiGroups[0]=='podtask.dev')].verbs[?(@=='{verb}')]}}"
-        cluster.kubectl("wait", f"clusterrole/{name}", f"--for=jsonpath={aggregated}={verb}", "--timeout=20s")
+        cluster.kubectl("wait", f"clusterrole/{name}", f"--for=jsonpath={aggregated}={verb}", HANG)
     wanted = {
         ("view", "list", "podtasks"): True,
         ("view", "create", "podtasks"): False,

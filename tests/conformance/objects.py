@@ -9,6 +9,7 @@ import orjson
 
 from podtask.kube.client import PODS, Client, EventType, PatchType, Resource
 from podtask.runtime.decode import PODTASKS
+from tests.harness import HANG_SECONDS
 
 Object = dict[str, Any]
 FINALIZER = "podtask.dev/outcome"
@@ -75,7 +76,7 @@ class Scene:
         """Give the next `count` events but bookmarks: type, name and object."""
         seen: list[tuple[EventType, str, Object]] = []
         stream = self.api.watch(resource, namespace=self.namespace, selector=selector, resource_version=version)
-        async with aclosing(stream), asyncio.timeout(10):
+        async with aclosing(stream), asyncio.timeout(HANG_SECONDS):
             async for event in stream:
                 if event.type is not EventType.BOOKMARK:
                     obj = _load(event.object)

@@ -18,6 +18,7 @@ import aiohttp
 from aiohttp import web
 
 from podtask.kube.connection import Connection, ssl_context
+from tests.harness import HANG_SECONDS
 from tests.kubeconfig import connect
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -74,7 +75,7 @@ class FaultProxy:
         self._up = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        assert self._up.wait(10)
+        assert self._up.wait(HANG_SECONDS)
         return self
 
     def __exit__(

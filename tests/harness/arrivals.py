@@ -15,6 +15,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.harness import HANG_SECONDS
+
 Object = dict[str, Any]
 
 
@@ -34,13 +36,17 @@ class Arrivals:
             assert reply.status == 201, await reply.text()
         return begun
 
-    async def first(self, fact: Callable[[Object], bool], seconds: float = 60) -> float:
+    async def first(self, fact: Callable[[Object], bool], seconds: float = HANG_SECONDS) -> float:
         """Wait for the first object for which `fact` holds; gives the time of its arrival."""
+        return (await self.first_seen(fact, seconds))[0]
+
+    async def first_seen(self, fact: Callable[[Object], bool], seconds: float = HANG_SECONDS) -> tuple[float, Object]:
+        """Wait for the first object for which `fact` holds; gives the time of its arrival, and the object."""
         async with asyncio.timeout(seconds), self._news:
             while True:
                 for at, found in self._seen:
                     if fact(found):
-                        return at
+                        return at, found
                 await self._news.wait()
 
     async def follow(self, path: str, opened: asyncio.Event) -> None:

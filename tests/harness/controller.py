@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
+from tests.harness import HANG_SECONDS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -79,9 +81,9 @@ class Controller:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        assert self._ready.wait(30), "".join(self.lines[-40:])
+        assert self._ready.wait(HANG_SECONDS), "".join(self.lines[-40:])
 
-    def wait_said(self, message: str, seconds: float = 30) -> float:
+    def wait_said(self, message: str, seconds: float = HANG_SECONDS) -> float:
         """Wait until the log has this message; gives the time (of time.monotonic) at which it was first read."""
         with self._news:
             assert self._news.wait_for(lambda: message in self._said, seconds), "".join(self.lines[-40:])
@@ -95,7 +97,7 @@ class Controller:
         """Send a signal, and wait for nothing."""
         os.kill(self.pid, number)
 
-    def wait_ended(self, seconds: float = 30) -> int:
+    def wait_ended(self, seconds: float = HANG_SECONDS) -> int:
         """Wait for the end of the process; gives the exit code."""
         assert self._process is not None
         return self._process.wait(seconds)
@@ -112,8 +114,8 @@ class Controller:
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(number)
-        code = self._process.wait(20)
-        self._reader.join(5)
+        code = self._process.wait(HANG_SECONDS)
+        self._reader.join(HANG_SECONDS)
         return code
 
     def _read(self) -> None:

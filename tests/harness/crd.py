@@ -1,6 +1,7 @@
 """Our CRD on a cluster."""
 
 from cluster import Cluster
+from tests.harness import HANG
 from tests.harness.controller import ROOT
 
 NAMED = "--for=jsonpath={.status.acceptedNames.kind}=PodTask"
@@ -12,4 +13,4 @@ def install(cluster: Cluster) -> None:
     """Apply the CRD and wait until it is served."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds/podtask.dev_podtasks.yaml"))
     for state in (NAMED, ESTABLISHED):
-        cluster.kubectl("wait", state, "crd/podtasks.podtask.dev", "--timeout=30s")
+        cluster.kubectl("wait", state, "crd/podtasks.podtask.dev", HANG)

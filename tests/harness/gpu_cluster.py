@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from cluster import Cluster
+from tests.harness import HANG
 
 PLUGIN = Path(__file__).with_name("exec_credential.py")
 RESOURCE = "nvidia.com/gpu"
@@ -19,7 +20,7 @@ def equip(cluster: Cluster) -> None:
     path = RESOURCE.replace("/", "~1")
     patch = [{"op": "add", "path": f"/status/capacity/{path}", "value": "2"}]
     cluster.kubectl("patch", "node", node, "--subresource=status", "--type=json", f"--patch={json.dumps(patch)}")
-    cluster.kubectl("wait", f"--for=jsonpath={{.status.allocatable.{_escaped()}}}=2", f"node/{node}", "--timeout=60s")
+    cluster.kubectl("wait", f"--for=jsonpath={{.status.allocatable.{_escaped()}}}=2", f"node/{node}", HANG)
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": "default"}}
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(account))
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(_binding()))

@@ -8,6 +8,7 @@ from typing import Any
 
 import urllib3
 
+from tests.harness import HANG_SECONDS
 from tests.harness.tasks import TASKS, Namespace, Object
 
 
@@ -25,7 +26,7 @@ class Recorder:
             self._follow(self.tasks, namespace.custom.list_namespaced_custom_object, namespace=namespace.name, **TASKS),
         ]
 
-    def until(self, fact: Callable[["Recorder"], bool], seconds: float = 60) -> None:
+    def until(self, fact: Callable[["Recorder"], bool], seconds: float = HANG_SECONDS) -> None:
         """Return once `fact` holds for what was seen."""
         with self._news:
             assert self._news.wait_for(lambda: fact(self), seconds), self.story()
@@ -52,7 +53,7 @@ class Recorder:
             with contextlib.suppress(OSError):  # a stream that just ended has no socket any more
                 stream.shutdown()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(HANG_SECONDS)
 
     def _follow(self, seen: dict[str, Object], listing: Callable[..., Any], **where: str) -> threading.Thread:
         def read() -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import kubernetes
 from kubernetes import client, watch
 
+from tests.harness import HANG_SECONDS
+
 Object = dict[str, Any]
 GROUP, VERSION, PLURAL = "podtask.dev", "v1alpha1", "podtasks"
 TASKS = {"group": GROUP, "version": VERSION, "plural": PLURAL}
@@ -42,14 +44,17 @@ class Namespace:
             self.core.delete_namespace(self.name)
         self.api_client.close()
 
-    def wait_deleted(self, seconds: float = 60) -> None:
+    def wait_deleted(self, seconds: float = HANG_SECONDS) -> None:
         """Return once the namespace is gone with all that was in it."""
         self._until_gone(self.core.list_namespace, self.name, seconds, field_selector=f"metadata.name={self.name}")
 
     def wait_service_account(self) -> None:
         """Wait for the default service account, which the controller manager makes a moment after the namespace."""
         self._until(
-            self.core.list_namespaced_service_account, lambda _, o: o["metadata"]["name"] == "default", 20, **self._here
+            self.core.list_namespaced_service_account,
+            lambda _, o: o["metadata"]["name"] == "default",
+            HANG_SECONDS,
+            **self._here,
         )
 
     def wait_root_certificate(self) -> None:
@@ -84,7 +89,7 @@ class Namespace:
             GROUP, VERSION, self.name, PLURAL, name, propagation_policy=propagation
         )
 
-    def wait(self, name: str, fact: Callable[[Object], bool], seconds: float = 60) -> Object:
+    def wait(self, name: str, fact: Callable[[Object], bool], seconds: float = HANG_SECONDS) -> Object:
         """Return the PodTask once `fact` holds for it."""
 
         def matches(kind: str, task: Object) -> bool:
@@ -92,18 +97,18 @@ class Namespace:
 
         return self._until(self.custom.list_namespaced_custom_object, matches, seconds, **self._here, **TASKS)
 
-    def wait_finished(self, name: str, seconds: float = 60) -> Object:
+    def wait_finished(self, name: str, seconds: float = HANG_SECONDS) -> Object:
         """Return the status once the task is over."""
         task = self.wait(name, lambda t: t.get("status", {}).get("phase") in TERMINAL, seconds)
         status: Object = task["status"]
         return status
 
-    def run(self, name: str, *, seconds: float = 60, **spec: Any) -> Object:
+    def run(self, name: str, *, seconds: float = HANG_SECONDS, **spec: Any) -> Object:
         """Create a PodTask and return its status once it is over."""
         self.create(name, **spec)
         return self.wait_finished(name, seconds)
 
-    def wait_gone(self, name: str, seconds: float = 60) -> None:
+    def wait_gone(self, name: str, seconds: float = HANG_SECONDS) -> None:
         """Return once there is no PodTask of this name."""
         self._until_gone(self.custom.list_namespaced_custom_object, name, seconds, **self._here, **TASKS)
 
@@ -115,11 +120,11 @@ class Namespace:
         items: list[Object] = json.loads(listed.data)["items"]
         return items
 
-    def wait_pod(self, fact: Callable[[str, Object], bool], seconds: float = 60) -> Object:
+    def wait_pod(self, fact: Callable[[str, Object], bool], seconds: float = HANG_SECONDS) -> Object:
         """Return the first Pod for which `fact(event type, pod)` holds."""
         return self._until(self.core.list_namespaced_pod, fact, seconds, **self._here)
 
-    def wait_pod_gone(self, name: str, seconds: float = 60) -> None:
+    def wait_pod_gone(self, name: str, seconds: float = HANG_SECONDS) -> None:
         """Return once there is no Pod of this name."""
         self._until_gone(self.core.list_namespaced_pod, name, seconds, **self._here)
 
@@ -131,7 +136,7 @@ class Namespace:
     # ---- everything else ----
 
     def wait_object(
-        self, listing: Callable[..., Any], name: str, fact: Callable[[Object], bool], seconds: float = 30
+        self, listing: Callable[..., Any], name: str, fact: Callable[[Object], bool], seconds: float = HANG_SECONDS
     ) -> Object:
         """Return another object of this namespace once `fact` holds for it; `listing` is the client's list call."""
 

@@ -10,7 +10,7 @@ import pytest
 from cluster import Form, up
 from cluster.handle import Cluster
 from cluster.images.load import load
-from tests.harness import controller, crd, shared
+from tests.harness import HANG, controller, crd, shared
 from tests.harness.tasks import Namespace
 
 CLUSTER = os.environ.get("PODTASK_TEST_CLUSTER", "podtask-tests")
@@ -65,7 +65,7 @@ def left_namespaces(cluster: Cluster, running_controller: Path) -> Iterator[list
     left: list[str] = []
     yield left
     if left:
-        cluster.kubectl("wait", "--for=delete", "--timeout=90s", *[f"namespace/{name}" for name in left])
+        cluster.kubectl("wait", "--for=delete", HANG, *[f"namespace/{name}" for name in left])
 
 
 @pytest.fixture

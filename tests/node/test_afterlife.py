@@ -43,7 +43,7 @@ def test_finished_pods_stay_as_the_task_says(namespace: Namespace, retention: st
         namespace.run(name, **shell(script), podRetention=kept)
     pods = {name: namespace.get(name)["status"]["attempts"][0]["podName"] for name in scripts}
     for name in scripts.keys() - set(stays):
-        namespace.wait_pod_gone(pods[name], 30)
+        namespace.wait_pod_gone(pods[name])
     left = namespace.pods()
     assert sorted(p["metadata"]["name"] for p in left) == sorted(pods[name] for name in stays)
     assert all("finalizers" not in p["metadata"] for p in left)
@@ -53,7 +53,7 @@ def test_an_acknowledged_task_needs_its_pod_no_longer(namespace: Namespace) -> N
     status = namespace.run("read", **shell("true"), podTTLSecondsAfterFinished=3600)
     body = {"metadata": {"annotations": {"podtask.dev/acknowledged": "true"}}}
     namespace.custom.patch_namespaced_custom_object("podtask.dev", "v1alpha1", namespace.name, "podtasks", "read", body)
-    namespace.wait_pod_gone(status["attempts"][0]["podName"], 30)
+    namespace.wait_pod_gone(status["attempts"][0]["podName"])
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_an_acknowledged_task_needs_its_pod_no_longer(namespace: Namespace) -> N
 def test_a_finished_task_goes_after_its_time_with_its_pod(namespace: Namespace, fields: Fields, script: str) -> None:
     namespace.create("brief", **shell(script), **fields, podRetention="Keep")
     pod = namespace.wait_pod(lambda _, __: True)["metadata"]["name"]
-    namespace.wait_gone("brief", 30)
-    namespace.wait_pod_gone(pod, 30)
+    namespace.wait_gone("brief")
+    namespace.wait_pod_gone(pod)
 
 
 # ---- names ----
@@ -119,14 +119,14 @@ def test_deleting_a_running_task_takes_its_pod_along(namespace: Namespace, scrip
     pod = wait_running(namespace, "unwanted")
     namespace.delete("unwanted")
     namespace.wait_gone("unwanted")
-    namespace.wait_pod_gone(pod, 30)
+    namespace.wait_pod_gone(pod)
 
 
 def test_deleting_in_the_foreground_waits_for_the_pod(namespace: Namespace) -> None:
     namespace.create("unwanted", **shell(POLITE), terminationGracePeriodSeconds=2)
     pod = wait_running(namespace, "unwanted")
     namespace.delete("unwanted", propagation="Foreground")
-    namespace.wait_gone("unwanted", 30)
+    namespace.wait_gone("unwanted")
     assert [p for p in namespace.pods() if p["metadata"]["name"] == pod] == []
 
 
@@ -146,4 +146,4 @@ def test_a_namespace_with_a_running_task_can_be_deleted(namespace: Namespace) ->
     namespace.create("inside", **shell(POLITE), terminationGracePeriodSeconds=2, xcom={})
     wait_running(namespace, "inside")
     namespace.core.delete_namespace(namespace.name)
-    namespace.wait_deleted(60)
+    namespace.wait_deleted()

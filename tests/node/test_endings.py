@@ -169,22 +169,24 @@ def test_an_ordinary_sidecar_that_fails_first_changes_nothing(namespace: Namespa
     check(status, "Succeeded", "Completed", SUCCESS)
 
 
-GRACE = 6
-
-
 @pytest.mark.parametrize(
-    ("xcom", "is_held"),
+    ("xcom", "grace", "is_held"),
     [
-        pytest.param({}, False, id="nothing without a result"),
-        pytest.param({"xcom": {"mode": "Direct"}}, False, id="nothing with Direct"),
-        pytest.param({"xcom": {}}, True, id="the sidecar's result, because the kubelet reports when all have ended"),
+        pytest.param({}, 120, False, id="nothing without a result"),
+        pytest.param({"xcom": {"mode": "Direct"}}, 120, False, id="nothing with Direct"),
+        pytest.param({"xcom": {}}, 6, True, id="the sidecar's result, because the kubelet reports when all have ended"),
     ],
 )
-def test_a_native_sidecar_that_will_not_stop_holds_up(namespace: Namespace, xcom: Fields, is_held: bool) -> None:
+def test_a_native_sidecar_that_will_not_stop_holds_up(
+    namespace: Namespace, xcom: Fields, grace: int, is_held: bool
+) -> None:
     stubborn = container("stubborn", "trap '' TERM; sleep 600", restartPolicy="Always")
-    fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=GRACE, initContainers=[stubborn])
+    fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=grace, initContainers=[stubborn])
     status = namespace.run("guarded", **(fields if xcom else {**fields, "command": ["true"]}), **xcom)
     check(status, "Succeeded", "Completed", SUCCESS)
     assert status.get("xcom", {}).get("value") == ("1\n" if xcom else None)
     elapsed = time(status["completionTime"]) - time(status["attempts"][0]["finishTime"])
-    assert (elapsed.total_seconds() >= GRACE) is is_held
+    assert (elapsed.total_seconds() >= grace) is is_held
+    if not is_held:  # nobody waits for the sidecar's grace
+        pod = status["attempts"][0]["podName"]
+        namespace.core.delete_namespaced_pod(pod, namespace.name, grace_period_seconds=0)

@@ -84,14 +84,14 @@ def test_a_pod_that_is_deleted_before_it_started_costs_nothing(namespace: Namesp
     check(namespace.wait_finished("gated"), "Succeeded", "Completed", free, SUCCESS)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 def test_a_pod_that_fills_its_volume_is_evicted_by_the_kubelet(namespace: Namespace) -> None:
     script = f"dd if=/dev/zero of=/data/file bs=1M count=8; {POLITE}"
     volume: Fields = {
         "volumes": [{"name": "data", "emptyDir": {"sizeLimit": "1Mi"}}],
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
     }
-    status = namespace.run("filling", **shell(script), **WAITING, **volume, seconds=150)
+    status = namespace.run("filling", **shell(script), **WAITING, **volume)
     # Where the container was quicker gone than looked at, the kubelet does not know its exit code.
     check(status, "Failed", "Evicted", Ended("Failed", "Evicted", status.get("exitCode")))
     assert 'EmptyDir volume "data" exceeds the limit "1Mi"' in status["message"]
@@ -101,32 +101,31 @@ def test_a_pod_that_fills_its_volume_is_evicted_by_the_kubelet(namespace: Namesp
 
 
 def test_a_task_that_runs_too_long_is_stopped_and_leaves_pod_and_log(namespace: Namespace) -> None:
-    fields = shell(POLITE, **WAITING, podRetention="Keep", deadlines={"runSeconds": 2})
+    fields = shell(POLITE, **WAITING, podRetention="Keep", deadlines={"runSeconds": 5})
     status = namespace.run("long", **fields)
     check(status, "Failed", "RunDeadlineExceeded", Ended("Failed", "RunDeadlineExceeded", 143))
     entry = status["attempts"][0]
     assert entry["logTail"] == "started\n"
-    assert (time(entry["finishTime"]) - time(entry["startTime"])).total_seconds() >= 2
+    assert (time(entry["finishTime"]) - time(entry["startTime"])).total_seconds() >= 5
     pod = namespace.wait_pod(lambda _, p: p["status"]["phase"] == "Failed")
     assert "deletionTimestamp" not in pod["metadata"]
     assert namespace.log(entry["podName"]) == "started\n"
 
 
 def test_each_attempt_that_runs_too_long_is_a_failure(namespace: Namespace) -> None:
-    fields = shell(FIRST_WAITS, env=ATTEMPT, **WAITING, backoffLimit=1, deadlines={"runSeconds": 2})
+    fields = shell(FIRST_WAITS, env=ATTEMPT, **WAITING, backoffLimit=1, deadlines={"runSeconds": 5})
     status = namespace.run("long", **fields)
     check(status, "Succeeded", "Completed", Ended("Failed", "RunDeadlineExceeded", 143), SUCCESS)
 
 
 def test_the_time_for_all_attempts_ends_a_task_between_them(namespace: Namespace) -> None:
-    fields = shell("exit 1", backoffLimit=100, backoff={"initialSeconds": 1, "factor": 10})
-    status = namespace.run("futile", **fields, deadlines={"totalSeconds": 10})
-    failure = Ended("Failed", "NonZeroExit", 1)
-    check(status, "Failed", "TotalDeadlineExceeded", failure, failure)
+    fields = shell("exit 1", backoffLimit=100, backoff={"initialSeconds": 300})
+    status = namespace.run("futile", **fields, deadlines={"totalSeconds": 20})
+    check(status, "Failed", "TotalDeadlineExceeded", Ended("Failed", "NonZeroExit", 1))
 
 
 def test_the_time_for_all_attempts_ends_a_task_that_runs(namespace: Namespace) -> None:
-    status = namespace.run("long", **shell(POLITE), **WAITING, backoffLimit=5, deadlines={"totalSeconds": 4})
+    status = namespace.run("long", **shell(POLITE), **WAITING, backoffLimit=5, deadlines={"totalSeconds": 20})
     check(status, "Failed", "TotalDeadlineExceeded", Ended("Stopped", "TotalDeadlineExceeded", 143))
 
 
@@ -157,7 +156,7 @@ def test_a_running_task_is_suspended_and_goes_on_with_a_new_pod(namespace: Names
 
 
 def test_a_task_that_begins_suspended_has_no_pod_until_it_is_resumed(namespace: Namespace) -> None:
-    namespace.create("paused", **shell("true"), suspend=True, deadlines={"totalSeconds": 60})
+    namespace.create("paused", **shell("true"), suspend=True, deadlines={"totalSeconds": 300})
     told = namespace.wait("paused", lambda t: t["status"]["phase"] == "Suspended")["status"]
     assert "attempts" not in told
     assert namespace.pods() == []

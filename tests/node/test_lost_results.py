@@ -8,7 +8,7 @@ STUBBORN_SIDECAR = container("stubborn", "trap '' TERM; sleep 600", restartPolic
 
 
 def test_a_pod_that_is_deleted_by_force_takes_its_result_along(namespace: Namespace) -> None:
-    fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=20, initContainers=[STUBBORN_SIDECAR], xcom={})
+    fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=60, initContainers=[STUBBORN_SIDECAR], xcom={})
     namespace.create("forced", **fields, backoffLimit=3)
     told = namespace.wait("forced", lambda t: t["status"].get("reason") == "CollectingResult")["status"]
     namespace.core.delete_namespaced_pod(told["attempts"][0]["podName"], namespace.name, grace_period_seconds=0)

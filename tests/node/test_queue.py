@@ -49,7 +49,7 @@ def test_a_queued_task_waits_runs_is_evicted_and_queued_again_without_cost(names
         terminationGracePeriodSeconds=2,
         backoff={"initialSeconds": 1, "factor": 1},
         disruptionLimit=0,
-        deadlines={"scheduleSeconds": 8},
+        deadlines={"scheduleSeconds": 60},
     )
     first = held_pod(namespace, 1)
     told = namespace.wait("queued", lambda t: t["status"].get("reason") == "SchedulingGated")["status"]

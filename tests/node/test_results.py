@@ -397,7 +397,7 @@ def test_a_sidecar_image_that_cannot_be_pulled_is_told_and_ended(namespace: Name
     """The image is changed on the gated Pod, as an image-rewriting webhook or a mirror would."""
     template = {"spec": {"schedulingGates": [{"name": "podtask.test/hold"}]}}
     namespace.create(
-        "mirrored", **shell("true"), template=template, backoffLimit=0, deadlines={"imagePullSeconds": 7}, xcom={}
+        "mirrored", **shell("true"), template=template, backoffLimit=0, deadlines={"imagePullSeconds": 20}, xcom={}
     )
     pod = namespace.wait_pod(lambda _, p: bool(p["spec"].get("schedulingGates")))["metadata"]["name"]
     patch = {"spec": {"initContainers": [{"name": SIDECAR, "image": ABSENT}], "schedulingGates": None}}

@@ -28,12 +28,12 @@ def is_running(task: Object) -> bool:
 
 
 def test_a_stop_that_takes_its_time_is_told_with_its_cause(namespace: Namespace) -> None:
-    fields = shell(STUBBORN, terminationGracePeriodSeconds=8, deadlines={"runSeconds": 7})
+    fields = shell(STUBBORN, terminationGracePeriodSeconds=15, deadlines={"runSeconds": 7})
     namespace.create("slow", **fields)
     told = namespace.wait("slow", is_told("Stopping"))["status"]
     assert told["phase"] == "Running"
     assert "container base ran longer than deadlines.runSeconds (7 s)" in told["message"]
-    assert "has 8 s for it" in told["message"]
+    assert "has 15 s for it" in told["message"]
     status = namespace.wait_finished("slow")
     check(status, "Failed", "RunDeadlineExceeded", Ended("Failed", "RunDeadlineExceeded", 137))
     assert status["message"] == "container base ran longer than deadlines.runSeconds (7 s)"
@@ -42,7 +42,7 @@ def test_a_stop_that_takes_its_time_is_told_with_its_cause(namespace: Namespace)
 def test_a_result_that_is_late_is_told(namespace: Namespace) -> None:
     """A native sidecar that will not stop holds it up: the kubelet reports when all have ended."""
     stubborn = container("stubborn", "trap '' TERM; sleep 600", restartPolicy="Always")
-    fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=12, initContainers=[stubborn], xcom={})
+    fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=20, initContainers=[stubborn], xcom={})
     namespace.create("late", **fields)
     told = namespace.wait("late", is_told("CollectingResult"))["status"]
     assert "its result has not come yet" in told["message"]
@@ -51,12 +51,12 @@ def test_a_result_that_is_late_is_told(namespace: Namespace) -> None:
 
 def test_the_next_attempt_waits_for_a_pod_that_ends_slowly(namespace: Namespace) -> None:
     proxy = {"spec": {"containers": [container("proxy", STUBBORN)]}}
-    fields = shell("exit 1", template=proxy, terminationGracePeriodSeconds=8)
+    fields = shell("exit 1", template=proxy, terminationGracePeriodSeconds=15)
     namespace.create("slow", **fields, backoffLimit=1, backoff={"initialSeconds": 1, "factor": 1})
     told = namespace.wait("slow", is_told("PodTerminating"))["status"]
     assert told["attempts"][0]["podName"] in told["message"]
     failure = Ended("Failed", "NonZeroExit", 1)
-    status = namespace.wait_finished("slow", 90)
+    status = namespace.wait_finished("slow")
     check(status, "Failed", "BackoffLimitExceeded", failure, failure)
     assert "2 failures, and backoffLimit is 1" in status["message"]
 
@@ -70,7 +70,7 @@ def test_tasks_that_share_a_pod_name_take_turns(namespace: Namespace) -> None:
     told = namespace.wait("tuesday", is_told("NameTaken"))["status"]
     assert told["phase"] == "Pending"
     assert "Pod exactly of PodTask monday" in told["message"]
-    status = namespace.wait_finished("tuesday", 90)
+    status = namespace.wait_finished("tuesday")
     check(status, "Succeeded", "Completed", SUCCESS)
     assert status["attempts"][0]["podUID"] != first["attempts"][0]["podUID"]
 
@@ -88,7 +88,7 @@ def test_a_pod_of_that_name_that_is_kept_for_good_is_a_conflict(namespace: Names
 def test_a_cure_is_told(namespace: Namespace) -> None:
     """The Secret comes, and the init container takes a while."""
     env = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "later", "key": "token"}}}]
-    inits = [container("waits", "sleep 12", env=env)]
+    inits = [container("waits", "sleep 20", env=env)]
     namespace.create("cured", **shell("true"), initContainers=inits)
     namespace.wait("cured", is_told("ConfigError"))
     namespace.core.create_namespaced_secret(
@@ -122,7 +122,7 @@ def test_a_webhook_that_does_not_answer_is_waited_for(namespace: Namespace) -> N
         assert "absent.podtask.test" in told["message"]
     finally:
         hooks.delete_validating_webhook_configuration(namespace.name)
-    check(namespace.wait_finished("hooked", 90), "Succeeded", "Completed", SUCCESS)
+    check(namespace.wait_finished("hooked"), "Succeeded", "Completed", SUCCESS)
 
 
 # ---- the node's word ----
@@ -175,7 +175,7 @@ def test_a_pod_of_higher_priority_is_a_disruption(namespace: Namespace, slot: st
 def test_a_spec_that_changes_past_the_rules_ends_the_task(namespace: Namespace) -> None:
     """One unknown field swapped for another: the API server's rules cannot see it, the hash of the spec can."""
     fields = shell("exit 1", template={"spec": {"shareProcessNamespace": True}}, backoffLimit=1)
-    namespace.create("swapped", **fields, backoff={"initialSeconds": 5})
+    namespace.create("swapped", **fields, backoff={"initialSeconds": 300})
     namespace.wait("swapped", is_told("Backoff"))
     namespace.patch("swapped", template={"spec": {"shareProcessNamespace": None, "setHostnameAsFQDN": False}})
     status = namespace.wait_finished("swapped")

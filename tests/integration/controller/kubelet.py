@@ -13,6 +13,8 @@ from typing import Any
 import kubernetes
 from kubernetes import client, watch
 
+from tests.harness import HANG_SECONDS
+
 Object = dict[str, Any]
 ExitCode = Callable[[Object], int]
 
@@ -51,7 +53,8 @@ class Kubelet:
         self._api.create_namespaced_pod(
             self._namespace, {"metadata": {"name": "end"}, "spec": {"containers": [{"name": "end", "image": "end"}]}}
         )
-        self._thread.join(20)
+        self._thread.join(HANG_SECONDS)
+        assert not self._thread.is_alive()
         self._api.api_client.close()
         assert not self.problems, self.problems
 

@@ -10,6 +10,7 @@ import pytest
 from kubernetes import client
 
 from cluster import Cluster
+from tests.harness import HANG
 from tests.harness.controller import Controller
 from tests.harness.tasks import Namespace, Object
 from tests.integration.controller.kubelet import Kubelet, always
@@ -118,7 +119,7 @@ def test_deep_nesting_ends_in_a_reason(
     nested = '{"a":' * depth + "1" + "}" * depth
     if submit(namespace, "deep", f'{{"image": "i", "template": {{"spec": {{"unknown": {nested}}}}}}}'):
         which = ("podtask/deep", "-n", namespace.name)
-        api_server.kubectl("wait", *which, "--for=condition=Finished", "--timeout=20s")
+        api_server.kubectl("wait", *which, "--for=condition=Finished", HANG)
         reason = api_server.kubectl("get", *which, "-o", "jsonpath={.status.reason}")
         assert reason in {"InvalidPodTemplate", "InvalidSpec"}
         api_server.kubectl("delete", *which)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from kubernetes import client, watch
 
+from tests.harness import HANG_SECONDS
 from tests.harness.controller import Controller
 from tests.harness.tasks import Namespace, Object
 from tests.integration.controller.kubelet import Kubelet, always
@@ -155,7 +156,7 @@ class Census(threading.Thread):
     def run(self) -> None:
         live: set[str] = set()
         ended: set[str] = set()
-        for event in watch.Watch().stream(self._core.list_namespaced_pod, self._name, timeout_seconds=90):
+        for event in watch.Watch().stream(self._core.list_namespaced_pod, self._name, timeout_seconds=HANG_SECONDS):
             pod = event["raw_object"]
             meta, phase = pod["metadata"], pod["status"].get("phase")
             if "podtask.dev/task-uid" not in meta.get("labels", {}):
@@ -191,7 +192,7 @@ def test_no_more_pods_live_at_once_than_allowed_and_every_task_ends(namespace: N
         with Kubelet(kubeconfig, namespace.name, always(0)):
             for name in names:
                 assert namespace.wait_finished(name)["phase"] == "Succeeded"
-        census.join(30)
+        census.join(HANG_SECONDS)
     assert not census.is_alive()
     assert census.most == LIMIT
     assert sorted(census.born) == names, "each once"
@@ -203,7 +204,7 @@ def _denials(namespace: Namespace, enough: int) -> dict[str, int]:
     """Count the Events of refusals, by task."""
     found: dict[str, int] = {}
     events = client.EventsV1Api(namespace.api_client)
-    for event in watch.Watch().stream(events.list_namespaced_event, namespace.name, timeout_seconds=20):
+    for event in watch.Watch().stream(events.list_namespaced_event, namespace.name, timeout_seconds=HANG_SECONDS):
         told = event["raw_object"]
         if told["reason"] == "PolicyDenied":
             name = told["regarding"]["name"]

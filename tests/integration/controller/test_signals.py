@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import sockets
+from tests.harness import HANG_SECONDS, sockets
 from tests.harness.controller import Controller
 from tests.harness.tasks import Namespace
 from tests.integration.controller.kubelet import Kubelet, always
@@ -21,7 +21,7 @@ BROKEN = {
 
 
 def _get(port: int, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=HANG_SECONDS) as reply:
         text: str = reply.read().decode()
         return text
 

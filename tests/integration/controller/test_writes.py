@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster import Cluster, Form, up
-from tests.harness import crd
+from tests.harness import HANG, crd
 from tests.harness.controller import Controller
 from tests.harness.tasks import Namespace
 from tests.integration.controller.kubelet import Kubelet, always
@@ -40,7 +40,7 @@ def test_an_attempt_costs_at_most_five_writes(own_server: Cluster) -> None:
         for index in range(TASKS):
             assert namespace.wait_finished(f"task-{index}")["phase"] == "Succeeded"
         selector = ("-l", "podtask.dev/task-uid", "-n", namespace.name)
-        own_server.kubectl("wait", "--for=delete", "pod", *selector, "--timeout=60s")
+        own_server.kubectl("wait", "--for=delete", "pod", *selector, HANG)
         spent = _writes(own_server) - before
     namespace.api_client.close()
     each = {key: count / TASKS for key, count in sorted(spent.items())}

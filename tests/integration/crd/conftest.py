@@ -11,6 +11,7 @@ import pytest
 
 from tests.crd import examples
 from tests.crd.server import APPLY, PodTasks, Server
+from tests.harness import HANG, HANG_SECONDS
 from tests.harness.crd import ESTABLISHED, NAMED
 
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -38,7 +39,7 @@ def server(kubectl_command: list[str]) -> Iterator[Server]:
     status, reply = server.call("PATCH", path, crd, APPLY)
     assert status in (200, 201), reply
     for state in (NAMED, ESTABLISHED):
-        command = [*kubectl_command, "wait", state, f"crd/{crd['metadata']['name']}", "--timeout=60s"]
+        command = [*kubectl_command, "wait", state, f"crd/{crd['metadata']['name']}", HANG]
         subprocess.run(command, check=True, capture_output=True)
     yield server
     server.close()
@@ -68,7 +69,7 @@ def kubectl(kubectl_command: list[str], namespace: str) -> Kubectl:
             text=True,
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=HANG_SECONDS,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.crd.server import Json, PodTasks
+from tests.harness import HANG, HANG_SECONDS
 
 from .conftest import Kubectl
 
@@ -101,9 +102,9 @@ def _finished(outcome: str) -> Json:
 def _waiting(kubectl_command: list[str], podtasks: PodTasks, name: str) -> Iterator[None]:
     """Run `kubectl wait` beside the body, and see that it ends well."""
     command = [*kubectl_command, f"--namespace={podtasks.namespace}", "wait", "--for=condition=Finished", f"pt/{name}"]
-    with subprocess.Popen([*command, "--timeout=60s"], stdout=subprocess.PIPE, text=True) as waiting:
+    with subprocess.Popen([*command, HANG], stdout=subprocess.PIPE, text=True) as waiting:
         yield
-        out, _ = waiting.communicate(timeout=60)
+        out, _ = waiting.communicate(timeout=HANG_SECONDS)
     assert waiting.returncode == 0
     assert "condition met" in out
 
@@ -141,7 +142,7 @@ def test_wait_returns_after_an_edit_once_its_generation_is_observed(
 
 def test_wait_returns_after_an_edit_where_no_generation_is_observed(podtasks: PodTasks, kubectl: Kubectl) -> None:
     _edited(podtasks, "unobserved", _finished("Succeeded")["status"] | {"observedGeneration": None})
-    assert "condition met" in kubectl("wait", "--for=condition=Finished", "pt/unobserved", "--timeout=20s")
+    assert "condition met" in kubectl("wait", "--for=condition=Finished", "pt/unobserved", HANG)
 
 
 def test_two_managers_apply_each_their_part(podtasks: PodTasks, kubectl: Kubectl) -> None:

@@ -7,6 +7,7 @@ import pytest
 from cluster import Cluster
 from podtask.kube.events import Event, EventKind, EventRecorder, ObjectReference
 from podtask.kube.http import HttpClient
+from tests.harness import HANG_SECONDS
 from tests.integration.kube.things import make
 
 pytestmark = pytest.mark.apiserver
@@ -19,7 +20,7 @@ async def test_describe_shows_them(api: HttpClient, namespace: str, cluster: Clu
     recorder.record(Event(about, EventKind.WARNING, "AttemptFailed", "CreatePod", "ä" * 5000))
     recorder.record(Event(about, EventKind.NORMAL, "R" * 500, "A" * 500, "quota exceeded"))
     sending = asyncio.create_task(recorder.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         await recorder.drained()
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)

@@ -10,6 +10,7 @@ from podtask.kube import errors
 from podtask.kube.client import PODS, EventType, PatchType
 from podtask.kube.connection import Connection
 from podtask.kube.http import HttpClient
+from tests.harness import HANG_SECONDS
 from tests.integration.kube.things import CONFIG_MAPS, config_map, decode, make, read_all, remove
 
 pytestmark = pytest.mark.apiserver
@@ -127,7 +128,7 @@ async def test_a_watch_from_a_list(api: HttpClient, namespace: str) -> None:
     await remove(api, made)
     got = []
     stream = api.watch(CONFIG_MAPS, namespace=namespace, resource_version=page.resource_version)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         for _ in range(2):
             event = await anext(stream)
             got.append((event.type, decode(event.object)))
@@ -162,6 +163,6 @@ async def test_who_has_no_rights_is_forbidden(connection: Connection) -> None:
 async def test_another_authority_is_not_believed(connection: Connection) -> None:
     stranger = HttpClient(replace(connection, ca_data=b""), jitter=lambda: 0.0)
     with pytest.raises(errors.TransportError, match="not sent"):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG_SECONDS):
             await anext(stranger.watch(CONFIG_MAPS, resource_version="1"))
     await stranger.close()

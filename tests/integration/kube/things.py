@@ -12,6 +12,7 @@ from podtask.kube.client import Client, Resource
 from podtask.kube.http import HttpClient
 from podtask.kube.informer import Informer
 from podtask.kube.store import Codec, Meta
+from tests.harness import HANG_SECONDS
 
 CONFIG_MAPS = Resource("/api/v1", "configmaps")
 
@@ -79,7 +80,7 @@ class Followed:
     def stored(self) -> dict[str, str]:
         return {thing.metadata.uid: thing.metadata.resource_version for thing in self.informer.objects()}
 
-    async def until(self, reached: Callable[[], bool], seconds: float = 30.0) -> None:
+    async def until(self, reached: Callable[[], bool], seconds: float = HANG_SECONDS) -> None:
         async with asyncio.timeout(seconds):
             while not reached():
                 self._changed.clear()
@@ -126,7 +127,7 @@ async def following(api: HttpClient, namespace: str, page_size: int = 500) -> As
     followed = Followed(informer)
     task = asyncio.create_task(informer.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_SECONDS):
             await informer.wait_synced()
         yield followed
         assert not task.done()

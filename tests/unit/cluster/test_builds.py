@@ -11,6 +11,7 @@ from cluster import binaries, build, packages, paths
 from cluster.errors import ClusterError
 from cluster.images import keys, rootfs, table
 from cluster.images.table import Image
+from tests.harness import HANG_SECONDS
 
 
 def test_every_binary_has_a_pinned_module_that_names_its_package() -> None:
@@ -184,7 +185,7 @@ def test_two_who_want_the_same_packages_install_them_once(monkeypatch, tmp_path)
 
     def run(argv: list[str], **_: object) -> str:
         ran.append(argv[1])
-        assert second_waits.wait(10), "both asked apt-get at once"
+        assert second_waits.wait(HANG_SECONDS), "both asked apt-get at once"
         proof.touch()
         return ""
 

@@ -14,6 +14,7 @@ from podtask.kube.client import PODS
 from podtask.kube.connection import Connection
 from podtask.kube.http import HttpClient
 from podtask.kube.pool import Pool
+from tests.harness import HANG_SECONDS
 from tests.unit.kube.doubles import JumpingClock
 
 ASK = b"GET / HTTP/1.1\r\n\r\n"
@@ -183,11 +184,11 @@ async def test_the_last_used_goes_first_and_the_idle_are_closed(monkeypatch: pyt
         connections.give(second)
         taken = connections.take()
         assert taken is second
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_SECONDS):
             await first.lost
         assert not second.lost.done()
         connections.give(second)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_SECONDS):
             await second.lost
         assert connections.take() is None
 
@@ -247,7 +248,7 @@ async def test_an_address_that_is_none_was_not_sent_to(server: str) -> None:
 
 async def test_a_token_cannot_add_a_header() -> None:
     async with listening(OK) as (peer, _):
-        api = HttpClient(Connection(peer.url, token="a\r\nImpersonate-User: root"))
+        api = HttpClient(Connection(peer.url, token="a\r\nImpersonate-User: root"), time_source=JumpingClock())
         with pytest.raises(errors.TransportError, match="not sent"):
             await api.get(PODS, "n", "p")
         await api.close()

@@ -16,7 +16,7 @@ from podtask.kube import client, errors
 from podtask.kube.client import PODS, EventType, PatchType, WatchEvent
 from podtask.kube.connection import Connection
 from podtask.kube.http import HttpClient, Limits
-from tests.harness import sockets
+from tests.harness import HANG_SECONDS, sockets
 from tests.unit.kube.doubles import (
     JumpingClock,
     ScriptedServer,
@@ -562,5 +562,5 @@ async def test_cancelling_a_watch_closes_its_connection(world: World) -> None:
     following.cancel()
     with pytest.raises(asyncio.CancelledError):
         await following
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         await closed.wait()

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from podtask.kube.backoff import Backoff
 from podtask.runtime.queue import Closed, Priority, WorkQueue
+from tests.harness import HANG_SECONDS
 
 
 class FakeHandle:
@@ -268,7 +269,7 @@ async def test_no_more_than_the_most_are_worked_on_and_the_urgent_of_the_rest_co
     assert queue.processing == 1, "those under way finish, none begins"
     most = 3
     queue.done("e")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         assert sorted(await asyncio.gather(*getting)) == ["a", "b", "c", "d", "e"], "all that there is room for now"
 
 
@@ -295,7 +296,7 @@ def test_whatever_the_most_does_every_key_has_its_turn(limits: list[int], worker
         for key in range(20):
             queue.add(key)
             await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_SECONDS):
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         assert done == set(range(20))
         for task in tasks:
@@ -461,7 +462,7 @@ def test_done_without_get_is_a_defect() -> None:
 async def test_on_a_real_loop() -> None:
     queue: WorkQueue[int] = WorkQueue(asyncio.get_running_loop())
     queue.add_after(1, 0.01)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         assert await queue.get() == 1
     queue.close()
 
