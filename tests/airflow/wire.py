@@ -27,6 +27,9 @@ from urllib.parse import parse_qsl, urlsplit
 import kubernetes.client  # noqa: F401 (it loads for seconds on a busy machine: not within a test)
 from podtask_airflow import access, client
 
+HANG_SECONDS = 180
+"""The bound on one wait. It ends a hang and decides no test; as in tests/harness, which is not seen from here."""
+
 
 def client_of(kubeconfig: Path | str, **more: Any) -> client.Client:
     """A client by a kubeconfig file, as the operator makes it."""
@@ -291,14 +294,14 @@ def resolving(path: Path) -> Any:
     return resolve
 
 
-async def until(condition: Callable[[], object], seconds: float = 30) -> None:
+async def until(condition: Callable[[], object], seconds: float = HANG_SECONDS) -> None:
     """Look again and again, where no event tells."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
-def until_true(condition: Callable[[], object], seconds: float = 60) -> None:
+def until_true(condition: Callable[[], object], seconds: float = HANG_SECONDS) -> None:
     """The same for tests without a loop."""
     end = time.monotonic() + seconds
     while not condition():

@@ -22,7 +22,7 @@ FINALIZER = "podtask.dev/outcome"
 
 
 @pytest.mark.usefixtures("cleaned")
-def test_an_upgrade_loses_nothing_of_a_running_task(cluster: Cluster, namespace: Namespace, tmp_path: Path) -> None:
+def test_new_controllers_lose_nothing_of_a_running_task(cluster: Cluster, namespace: Namespace, tmp_path: Path) -> None:
     """From an older chart to this one, under another user, while a task runs and another waits for its retry.
 
     Nothing was released yet, so the older chart is this one under an older version: what is proved is that nothing is

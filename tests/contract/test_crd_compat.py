@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,12 @@ RELEASED = sorted((examples.CRDS / "released").glob("*.yaml"))
 Fields = dict[str, Any]
 
 
-def test_compatible_with_every_release() -> None:
-    found = {path.stem: compat.breaks(examples.documents(path)[0], examples.definition()) for path in RELEASED}
-    assert not any(found.values()), found
+NO_RELEASE = pytest.param(None, marks=pytest.mark.skip(reason="no CRD was released yet"), id="none")
+
+
+@pytest.mark.parametrize("path", RELEASED or [NO_RELEASE])
+def test_compatible_with_every_release(path: Path) -> None:
+    assert compat.breaks(examples.documents(path)[0], examples.definition()) == []
 
 
 def test_compatible_with_itself() -> None:

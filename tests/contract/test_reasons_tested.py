@@ -1,4 +1,4 @@
-"""Each reason is seen on a real node, or it is said why it cannot be: a new reason without a test fails here."""
+"""Each reason is named in a test on a real node, or here with why it cannot be: a new one that is in neither fails."""
 
 import re
 from pathlib import Path
@@ -29,7 +29,7 @@ def _named_in_tests() -> set[str]:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_reason_is_tested_on_a_node_or_excused(reason: Reason) -> None:
+def test_a_reason_is_named_in_a_node_test_or_excused(reason: Reason) -> None:
     named = reason.value in _named_in_tests()
     assert named or reason in ELSEWHERE, f"{reason} is in no test under tests/node, and has no excuse here"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import wire
 from podtask_airflow import access, errors, hub
+from podtask_airflow.client import BUDGET_SECONDS
 
 PLUGIN = """#!/bin/sh
 echo run >> {runs}
@@ -65,7 +66,7 @@ def test_a_wrong_certificate_authority(admin: wire.Admin, place: str, tmp_path: 
     began = time.monotonic()
     with pytest.raises(errors.Untrusted, match="correct the address or the certificate authority"):
         wire.client_of(path).get(place, "a")
-    assert time.monotonic() - began < 10, "waiting does not help"
+    assert time.monotonic() - began < BUDGET_SECONDS / 2, "waiting does not help"
 
 
 def test_a_plugins_token_expires_in_a_worker(admin: wire.Admin, place: str, plugin: Plugin, tmp_path: Path) -> None:
@@ -106,9 +107,9 @@ async def test_a_plugins_token_expires_in_a_triggerer(
                 line.cut()
             return plugin.count == 2
 
-        await wire.until(asks_again, 60)
+        await wire.until(asks_again)
         admin.finish(place, "a")
-        assert (await asyncio.wait_for(waiter, 60)).phase == "Succeeded"
+        assert (await asyncio.wait_for(waiter, wire.HANG_SECONDS)).phase == "Succeeded"
 
 
 def test_a_plugin_that_begins_to_fail(admin: wire.Admin, place: str, plugin: Plugin, tmp_path: Path) -> None:

@@ -23,13 +23,13 @@ def test_a_task_from_its_creation_to_its_deletion(one: client.Client, admin: wir
     queue: SimpleQueue[Any] = SimpleQueue()
     follow = watch.follow(one, place, "life", made["metadata"]["uid"], queue.put, seen=made)
     admin.finish(place, "life", "Running")
-    assert queue.get(timeout=10)["status"]["phase"] == "Running"
+    assert queue.get(timeout=wire.HANG_SECONDS)["status"]["phase"] == "Running"
     assert one.merge(place, "life", {"spec": {"cancel": True}})["spec"]["cancel"] is True
-    assert queue.get(timeout=10)["spec"]["cancel"] is True
+    assert queue.get(timeout=wire.HANG_SECONDS)["spec"]["cancel"] is True
     admin.finish(place, "life", "Cancelled")
-    assert queue.get(timeout=10)["status"]["phase"] == "Cancelled"
+    assert queue.get(timeout=wire.HANG_SECONDS)["status"]["phase"] == "Cancelled"
     admin("DELETE", f"{wire.tasks_path(place)}/life")
-    assert isinstance(queue.get(timeout=10), watch.Gone)
+    assert isinstance(queue.get(timeout=wire.HANG_SECONDS), watch.Gone)
     assert follow.join(5)
 
 

@@ -45,7 +45,7 @@ async def test_a_thousand_waiters_are_one_watch(
                     for name in made
                 )
             )
-        found = await asyncio.wait_for(asyncio.gather(*waiters), 60)
+        found = await asyncio.wait_for(asyncio.gather(*waiters), wire.HANG_SECONDS)
         assert {(seen.phase, seen.pod_name) for seen in found} == {("Succeeded", "p")}
         assert line.connections == 1
         await wire.until(lambda: admin.watches() == before)
@@ -99,8 +99,8 @@ async def test_an_outage_with_an_end_in_it(kubeconfig: Path, admin: wire.Admin, 
         admin("DELETE", f"{wire.tasks_path(place)}/t-1")
         assert not any(waiter.done() for waiter in waiters.values())
         line.is_open = True
-        assert (await asyncio.wait_for(waiters["t-0"], 60)).phase == "Succeeded"
-        assert (await asyncio.wait_for(waiters["t-1"], 60)).phase == "Gone"
+        assert (await asyncio.wait_for(waiters["t-0"], wire.HANG_SECONDS)).phase == "Succeeded"
+        assert (await asyncio.wait_for(waiters["t-1"], wire.HANG_SECONDS)).phase == "Gone"
         admin.finish(place, "t-2", "Failed", reason="NonZeroExit")
-        seen = await asyncio.wait_for(waiters["t-2"], 60)
+        seen = await asyncio.wait_for(waiters["t-2"], wire.HANG_SECONDS)
         assert (seen.phase, seen.reason) == ("Failed", "NonZeroExit")

@@ -2,6 +2,8 @@
 
 import os
 import random
+import statistics
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -73,7 +75,7 @@ def test_side_by_side_over_a_wire_that_is_cut(
         one = wire.client_of(line.write(tmp_path / "k"))
         follower = logs.Follower(one, place, containers=["base", "side"], init_containers=["init-0"], emit=shown)
         follower.attempt("p", 1)
-        end = time.monotonic() + 90
+        end = time.monotonic() + wire.HANG_SECONDS
         while admin("GET", path)["status"].get("phase") not in ("Succeeded", "Failed"):
             assert time.monotonic() < end
             time.sleep(chance.uniform(0.05, 0.4))
@@ -101,7 +103,7 @@ def test_odd_lines(kubeconfig: Path, admin: wire.Admin, place: str) -> None:
     follower = logs.Follower(one, place, containers=["base"], emit=shown)
     follower.attempt("p")
     until_phase(admin, path, "Succeeded")
-    assert follower.finish(20)
+    assert follower.finish(wire.HANG_SECONDS)
     assert shown["base"] == ["x" * 1048576, "\ufffd\ufffd bytes", "", "no end"]
     again = Shown()
     assert logs.Follower(one, place, containers=["base"], emit=again).fetch("p", "base")
@@ -112,18 +114,29 @@ def test_odd_lines(kubeconfig: Path, admin: wire.Admin, place: str) -> None:
 def test_the_latency_of_a_line(kubeconfig: Path, admin: wire.Admin, place: str) -> None:
     path = pod(admin, place, base="import time\nwhile True: print(time.time()); time.sleep(0.5)")
     late: list[float] = []
+    late_beside: list[float] = []
     one = wire.client_of(kubeconfig)
     follower = logs.Follower(
         one, place, containers=["base"], emit=lambda _, line: late.append(time.time() - float(line))
     )
     until_phase(admin, path, "Running")
+
+    def read_beside() -> None:
+        """The plain stream of the same log."""
+        for line in one.pod_log(place, "p", "base", follow=True):
+            late_beside.append(time.time() - float(line))
+            if len(late_beside) == 8:
+                return
+
+    threading.Thread(target=read_beside, daemon=True).start()
     follower.attempt("p")
-    wire.until_true(lambda: len(late) >= 8)
+    wire.until_true(lambda: min(len(late), len(late_beside)) >= 8)
     follower.close()
     one.close()
     # The first ones were written before anybody listened.
-    print(f"a line is shown after {max(late[3:]) * 1000:.0f} ms at most")
-    assert max(late[3:]) < 1.0
+    ours, beside = statistics.median(late[3:]), statistics.median(late_beside[3:])
+    print(f"a line is shown after {ours * 1000:.0f} ms, the plain stream has it after {beside * 1000:.0f} ms: medians")
+    assert ours < beside + 0.5, "less than the time between two lines"
 
 
 def test_the_pod_is_deleted_under_it(kubeconfig: Path, admin: wire.Admin, place: str) -> None:
@@ -136,7 +149,7 @@ def test_the_pod_is_deleted_under_it(kubeconfig: Path, admin: wire.Admin, place:
     wire.until_true(lambda: shown)
     admin("DELETE", path)
     for thread in follower._threads:
-        thread.join(30)
+        thread.join(wire.HANG_SECONDS)
         assert not thread.is_alive(), "the log's end is found without being told"
     assert shown == {"base": ["hello"]}
     assert not follower.fetch("p", "base")

@@ -21,7 +21,7 @@ def order(action: str) -> None:
     command = [str(REPOSITORY / ".venv/bin/python"), "-m", "cluster", action]
     name = os.environ["PODTASK_TEST_OWN_CLUSTER"]
     told = {**os.environ, "PYTHONPATH": str(REPOSITORY / "hack")}
-    subprocess.run([*command, "--name", name, "apiserver"], check=True, env=told, timeout=60)
+    subprocess.run([*command, "--name", name, "apiserver"], check=True, env=told, timeout=wire.HANG_SECONDS)
 
 
 def answers(admin: wire.Admin) -> bool:
@@ -52,7 +52,7 @@ async def test_the_api_server_is_stopped_and_started(kubeconfig: Path, monkeypat
     for name in made:
         admin.finish(place, name)
     began = time.monotonic()
-    found = await asyncio.wait_for(asyncio.gather(*waiters), 60)
+    found = await asyncio.wait_for(asyncio.gather(*waiters), wire.HANG_SECONDS)
     print(f"heard {time.monotonic() - began:.1f} s after the end, behind a restart of the API server")
     assert [seen.phase for seen in found] == ["Succeeded"] * 2
     admin.drop(place)

@@ -450,6 +450,6 @@ def test_the_first_clients_of_a_process_may_be_made_at_once(tmp_path: Path) -> N
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps(document()))
     done = subprocess.run(
-        [sys.executable, "-c", AT_ONCE, str(path)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", AT_ONCE, str(path)], capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0, done.stderr

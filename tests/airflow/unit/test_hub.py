@@ -144,7 +144,7 @@ class World:
         return asyncio.ensure_future(hub.wait(ACCESS, "ns", "k=v", name, f"uid-{name}", resolve=self.resolve, **more))
 
     async def until(self, condition: Any) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(wire.HANG_SECONDS):
             while not condition():  # noqa: ASYNC110 (no event tells)
                 await asyncio.sleep(0.01)
 
@@ -158,7 +158,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     with wire.FakeApi(server) as api:
         yield World(server, api, wire.kubeconfig_of(api.url, tmp_path / "k"))
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(wire.HANG_SECONDS):
                 while hub._hubs or any(t.name.startswith("podtask-hub") for t in threading.enumerate()):  # noqa: ASYNC110 (no event tells)
                     await asyncio.sleep(0.01)
         finally:
@@ -205,7 +205,7 @@ async def test_the_ends_that_there_are(world: World) -> None:
 
 async def test_another_object_of_that_name_is_not_it(world: World) -> None:
     world.server.put("a", "Running")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(wire.HANG_SECONDS):
         assert (await hub.wait(ACCESS, "ns", "k=v", "a", "older", resolve=world.resolve)).phase == "Gone"
 
 

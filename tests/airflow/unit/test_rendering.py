@@ -70,7 +70,7 @@ def masked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return told
 
 
-def test_secrets_are_masked_before_rendered_fields_are_stored(masked: list[str]) -> None:
+def test_secrets_are_given_to_the_masker_while_fields_are_rendered(masked: list[str]) -> None:
     task = PodTaskOperator(task_id="t", image="i", env_vars={"DB_PASSWORD": "{{ x }}", "SIZE": "large"})
     assert masked == [], "a DAG file is parsed where no log is to be masked"
     task.render_template_fields({"x": "hunter22"})

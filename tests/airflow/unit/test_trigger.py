@@ -83,13 +83,13 @@ async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         monkeypatch.setattr(hub.wait, "__kwdefaults__", {**hub.wait.__kwdefaults__, "resolve": resolve})
         monkeypatch.setattr(hub.joined.__wrapped__, "__kwdefaults__", {"resolve": resolve})
         yield made
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(wire.HANG_SECONDS):
             while hub._hubs:  # noqa: ASYNC110 (no event tells)
                 await asyncio.sleep(0.01)
 
 
 async def events(of: PodTaskTrigger) -> list[Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(wire.HANG_SECONDS):
         return [event async for event in of.run()]
 
 
@@ -130,7 +130,7 @@ async def test_the_first_leg_has_time_to_end(server: Server) -> None:
     ended(server)
     not_before = time.time() + 0.5
     await events(PodTaskTrigger(**POINTER, not_before=not_before))
-    assert not_before <= time.time() < not_before + 2
+    assert not_before <= time.time()
 
 
 async def test_a_clock_that_is_far_off_keeps_nobody_waiting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ KEPT = {**POINTER, "waiter": "ti", "keep_after": 0.05}
 
 
 async def until_patched(server: Server, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(wire.HANG_SECONDS):
         while len(server.patches) < count:  # noqa: ASYNC110 (no event tells)
             await asyncio.sleep(0.01)
 

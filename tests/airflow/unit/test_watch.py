@@ -59,7 +59,7 @@ class Server:
 
 
 def versions(queue: SimpleQueue[Any], count: int) -> list[Any]:
-    found = [queue.get(timeout=10) for _ in range(count)]
+    found = [queue.get(timeout=wire.HANG_SECONDS) for _ in range(count)]
     return [x["metadata"]["resourceVersion"] if isinstance(x, dict) else type(x) for x in found]
 
 
@@ -123,7 +123,7 @@ def test_a_deletion_during_an_outage_is_seen(tmp_path: Path, found: Any) -> None
     with wire.fake(server, tmp_path) as (_, one):
         queue: SimpleQueue[Any] = SimpleQueue()
         follow = watch.follow(one, "ns", "a", "u", queue.put, seen=at(1))
-        assert queue.get(timeout=5) == watch.Gone(at(1))
+        assert queue.get(timeout=wire.HANG_SECONDS) == watch.Gone(at(1))
         assert follow.join(5)
 
 
@@ -134,7 +134,7 @@ def test_a_deletion_is_the_end(tmp_path: Path, event: Any, last: Any) -> None:
     with wire.fake(server, tmp_path) as (_, one):
         queue: SimpleQueue[Any] = SimpleQueue()
         follow = watch.follow(one, "ns", "a", "u", queue.put, seen=at(1))
-        assert queue.get(timeout=5) == watch.Gone(last)
+        assert queue.get(timeout=wire.HANG_SECONDS) == watch.Gone(last)
         assert follow.join(5)
 
 
@@ -145,7 +145,7 @@ def test_trouble_is_told_and_its_end_too(tmp_path: Path) -> None:
         queue: SimpleQueue[Any] = SimpleQueue()
         before = time.monotonic()
         watch.follow(one, "ns", "a", "u", queue.put, seen=at(1))
-        first = queue.get(timeout=5)
+        first = queue.get(timeout=wire.HANG_SECONDS)
         assert isinstance(first.error, errors.Forbidden)
         assert before <= first.since <= time.monotonic()
         # The object has not changed, and is told all the same: that is the trouble's end, until the watch fails again.
@@ -158,7 +158,7 @@ def test_a_defect_in_its_thread_is_trouble(tmp_path: Path, monkeypatch: pytest.M
         queue: SimpleQueue[Any] = SimpleQueue()
         monkeypatch.setattr(one, "watch", lambda *_, **__: 1 / 0)
         watch.follow(one, "ns", "a", "u", queue.put, seen=at(1))
-        assert isinstance(queue.get(timeout=5).error, errors.Unexpected)
+        assert isinstance(queue.get(timeout=wire.HANG_SECONDS).error, errors.Unexpected)
         monkeypatch.undo()
         assert versions(queue, 1)
 
@@ -187,7 +187,7 @@ def test_the_missing_crd_is_trouble_and_not_a_deletion(tmp_path: Path) -> None:
     with wire.fake(lambda r: r.reply(404, b"404 page not found\n"), tmp_path) as (_, one):
         queue: SimpleQueue[Any] = SimpleQueue()
         follow = watch.follow(one, "ns", "a", "u", queue.put)
-        assert isinstance(queue.get(timeout=5).error, errors.CrdMissing)
+        assert isinstance(queue.get(timeout=wire.HANG_SECONDS).error, errors.CrdMissing)
         follow.stop()
         assert follow.join(5)
 

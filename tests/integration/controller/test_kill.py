@@ -80,9 +80,10 @@ def _live_and_die(killer: Killer, through: Path, flags: tuple[str, ...], namespa
         killer.killed.clear()
         with Controller(through, *flags, without="hold") as controller:
             killer.victim = controller
-            if _is_over(namespace) or not killer.killed.wait(6):
-                return
-    raise AssertionError("the task does not come to its end")
+            while not killer.killed.wait(0.2):
+                if _is_over(namespace):
+                    return
+    raise AssertionError("the task does not end")
 
 
 def _is_over(namespace: Namespace) -> bool:
