@@ -128,7 +128,7 @@ class TestLight:
         light.kubectl("create", "configmap", "kept")
         before = light.pid("kube-apiserver")
         light.signal("apiserver", "KILL")
-        eventually("restarted", lambda: is_running(light, "apiserver") and light.pid("apiserver") != before)
+        eventually("restarted", lambda: pid(light, "apiserver") not in (before, None))
         light.wait_ready()
         assert "kept" in light.kubectl("get", "configmaps", "-o", "name")
 
@@ -383,12 +383,15 @@ def policy(folder: Path) -> Path:
     return file
 
 
-def is_running(cluster: Cluster, program: str) -> bool:
+def pid(cluster: Cluster, program: str) -> int | None:
     try:
-        cluster.pid(program)
+        return cluster.pid(program)
     except ClusterError:
-        return False
-    return True
+        return None
+
+
+def is_running(cluster: Cluster, program: str) -> bool:
+    return pid(cluster, program) is not None
 
 
 def start_python(code: str) -> subprocess.Popen[str]:

@@ -12,7 +12,7 @@ from tests.harness.programs import ATTEMPT, POLITE, shell
 from tests.harness.story import SUCCESS, Ended, check
 from tests.harness.tasks import Namespace, Object
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("cluster")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("nodes")]
 
 NODE = "node1"
 FIRST_WAITS: dict[str, Any] = {

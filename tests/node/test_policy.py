@@ -13,7 +13,7 @@ from tests.harness.controller import Controller
 from tests.harness.programs import POLITE, shell
 from tests.harness.tasks import Namespace
 
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = pytest.mark.xdist_group("nodes")
 
 FLAGS = (
     "--policy-image-prefixes=localhost/podtask",

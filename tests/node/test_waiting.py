@@ -175,7 +175,7 @@ def test_a_pod_of_higher_priority_is_a_disruption(namespace: Namespace, slot: st
 def test_a_spec_that_changes_past_the_rules_ends_the_task(namespace: Namespace) -> None:
     """One unknown field swapped for another: the API server's rules cannot see it, the hash of the spec can."""
     fields = shell("exit 1", template={"spec": {"shareProcessNamespace": True}}, backoffLimit=1)
-    namespace.create("swapped", **fields, backoff={"initialSeconds": 300})
+    namespace.create("swapped", **fields, backoff={"initialSeconds": 15})
     namespace.wait("swapped", is_told("Backoff"))
     namespace.patch("swapped", template={"spec": {"shareProcessNamespace": None, "setHostnameAsFQDN": False}})
     status = namespace.wait_finished("swapped")
