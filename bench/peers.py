@@ -95,7 +95,7 @@ class Peer(System):
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(180):
                 await self._process.wait()
         except TimeoutError:
             self._process.kill()

@@ -129,7 +129,7 @@ async def _make_known(cluster: Cluster) -> None:
     """
     before = len(cluster.log("controller-manager"))
     await asyncio.to_thread(cluster.restart, "controller-manager")
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         while _KIND_IS_KNOWN not in cluster.log("controller-manager")[before:]:  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.1)
 

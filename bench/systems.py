@@ -143,7 +143,7 @@ class PodTasks(ObjectSystem):
         command = [sys.executable, *self.program]
         with log.open("wb") as out:
             self._process = subprocess.Popen(command, env=environment, stderr=out)  # noqa: ASYNC220 - nothing runs yet
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(300):
             while b'"msg": "ready"' not in log.read_bytes():  # noqa: ASYNC110 - a file tells nobody of a line
                 await asyncio.sleep(0.02)
         return self._process.pid

@@ -1,9 +1,13 @@
-"""What every test run shares: the end of what was started once for all workers."""
+"""What every test run shares: no example has a deadline, and what was started once for all workers is ended."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.harness import shared
 from tests.harness.airflow import Airflow
+
+settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clock")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
