@@ -10,10 +10,17 @@ settings.register_profile("no clock", deadline=None, suppress_health_check=[Heal
 settings.load_profile("no clock")
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the shared controllers and Airflows, in the process that runs them all and after its workers are done."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the shared controllers and Airflows, in the process that runs them all and after its workers are done.
+
+    Right after this pytest gives its directory up, and removes it where three other runs have begun since: a note that
+    is read later may be gone, and what it told of would run on.
+    """
+    config = session.config
     if hasattr(config, "workerinput"):
         return
+    session._setupstate.teardown_exact(None)  # of a run that was interrupted; its fixtures still need a controller
     factory = getattr(config, "_tmp_path_factory", None)
     if factory is None:
         return
