@@ -255,7 +255,9 @@ def test_people_and_tools_go_on_with_pods_of_tasks(cluster: Cluster, admin: Acto
     cluster.kubectl("debug", name, f"--image={PYTHON}", "--image-pull-policy=Never", "--quiet", *here, "--", "true")
     cluster.kubectl("debug", name, f"--image={PYTHON}", "--copy-to=copy", "--quiet", *here, "--", "true")
     assert admin.delete("copy", "--now") == ""
-    assert admin.patch(name, {"metadata": {"labels": {names.LABEL_TASK_NAME: None}}}) == ""
+    # The controller may put back on its own Pod what a user took off.
+    assert admin.patch(name, {"metadata": {"labels": {names.LABEL_TASK_UID: None}}}) == ""
+    namespace.wait_pod(lambda _, one: names.LABEL_TASK_UID in one["metadata"]["labels"])
     assert admin.patch(name, {"metadata": {"finalizers": None}}) == ""
     assert admin.delete(name, "--now") == ""
     # An unmarked Pod is nobody's business, whatever is done to it.
