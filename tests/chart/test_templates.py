@@ -344,9 +344,9 @@ def test_the_release_is_small_enough_for_helms_secret() -> None:
 
 
 def test_nothing_is_let_in_but_what_may_read_metrics() -> None:
-    assert "ingress" not in (closed := only(render(), "NetworkPolicy")["spec"])
+    assert "ingress" not in (closed := only(render(), "NetworkPolicy", "podtask")["spec"])
     assert closed["policyTypes"] == ["Ingress", "Egress"]
-    (rule,) = only(render(*EVERYTHING), "NetworkPolicy")["spec"]["ingress"]
+    (rule,) = only(render(*EVERYTHING), "NetworkPolicy", "podtask-tasks")["spec"]["ingress"]
     container = only(render(*EVERYTHING), "Deployment")["spec"]["template"]["spec"]["containers"][0]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     own = settings.parse([], {})
