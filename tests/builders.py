@@ -19,6 +19,9 @@ ORIGIN = datetime(2026, 1, 1, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"
 NAME = "etl"
 
+KUBELETS = pod.OwnedFields(pod.OwnedStatus(pod.Owned()))
+"""What only a kubelet owns of a Pod."""
+
 _replace = msgspec.structs.replace
 
 
@@ -227,6 +230,7 @@ def make_status(**fields: Any) -> TaskStatus:
 
 
 __all__ = [
+    "KUBELETS",
     "NAME",
     "ORIGIN",
     "UID",

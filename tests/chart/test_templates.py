@@ -146,6 +146,12 @@ def test_policy_reaches_the_controller() -> None:
     assert got.sidecar_pull_policy == "Never"
 
 
+def test_the_sidecars_settings_reach_the_controller() -> None:
+    core = parsed(EVERYTHING).for_core()
+    assert (core.sidecar_requests, core.sidecar_limits) == ({"cpu": 0.01, "memory": "16Mi"}, {"memory": "32Mi"})
+    assert core.sidecar_security_context == "none"
+
+
 def test_two_controllers_without_an_election_are_refused() -> None:
     done = attempt("template", "x", str(CHART), *flags("leaderElection.enabled=false"))
     assert done.returncode != 0

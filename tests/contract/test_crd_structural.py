@@ -52,6 +52,14 @@ SPOILT: dict[str, tuple[str, Callable[[Any], object]]] = {
         "spec.nodeSelector",
         lambda node: node.update({"x-kubernetes-preserve-unknown-fields": True}),
     ),
+    "an amount of any type": (
+        "spec.resources.limits",
+        lambda node: node["additionalProperties"].pop("not"),
+    ),
+    "an amount that is not structural": (
+        "spec.resources.limits",
+        lambda node: node["additionalProperties"].pop("x-kubernetes-preserve-unknown-fields"),
+    ),
     "unknown fields nowhere declared": ("spec.affinity", lambda node: node.pop("x-kubernetes-preserve-unknown-fields")),
     "closed for further fields": ("spec.xcom", lambda node: node.update(additionalProperties=False)),
     "uniqueItems": ("spec.args", lambda node: node.update(uniqueItems=True)),

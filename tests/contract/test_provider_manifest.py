@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from podtask.api import names
 from podtask.api.v1alpha1 import resource
 from podtask.api.v1alpha1.rules import violations
-from podtask.core import podspec
+from podtask.core import merge, podspec
 from podtask.core.plan import Settings
 from tests.builders import make_task
 from tests.crd import examples, judge, provider
@@ -93,6 +93,18 @@ def test_hooks_see_the_pod_that_will_be(arguments: dict[str, Any]) -> None:
     obj = provider.build(provider.completed(arguments | {"image": "a"}))
     obj["spec"].pop("xcom", None)  # its sidecar is the controller's
     _assert_shown_truly(obj)
+
+
+names_of_variables = st.sampled_from("ABC")
+variables = st.lists(st.tuples(names_of_variables, st.lists(names_of_variables, max_size=2)), max_size=5).map(
+    lambda drawn: [{"name": name, "value": "".join(f"$({other})" for other in others)} for name, others in drawn]
+)
+
+
+@given(variables, variables)
+@settings(deadline=None, max_examples=200)
+def test_variables_are_laid_over_variables_as_the_controller_does(below: Any, over: Any) -> None:
+    assert provider.mutation._env(below, over) == merge.env(below, over)
 
 
 SHARED = ("GROUP", "VERSION", "API_VERSION", "KIND", "PLURAL", "ANNOTATION_ACKNOWLEDGED", "DEFAULT_CONTAINER")

@@ -7,7 +7,7 @@ Json = Any
 
 _LOWER = ("minLength", "minimum", "minItems")
 _UPPER = ("maxLength", "maximum", "maxItems", "maxProperties")
-_FIXED = ("pattern", "format", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string")
+_FIXED = ("pattern", "format", "x-kubernetes-list-type", "x-kubernetes-list-map-keys")
 
 
 def breaks(old: Json, new: Json) -> list[str]:
@@ -48,7 +48,7 @@ def _version(old: Json, new: Json) -> Iterator[str]:
 def _node(old: Json, new: Json, path: str) -> Iterator[str]:
     name = path or "(object)"
     if old.get("type") != new.get("type"):
-        widened = new.get("x-kubernetes-int-or-string") and old.get("type") in ("string", "integer")
+        widened = "type" not in new and "pattern" in new and old.get("type") in ("string", "integer")
         if not widened:
             yield f"{name}: type {old.get('type')} became {new.get('type')}"
             return

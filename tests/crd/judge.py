@@ -58,18 +58,37 @@ def _as_json_schema(node: Json) -> Json:
         out["format"] = "date-time"
     if isinstance(node.get("pattern"), str):
         out["pattern"] = re.sub(r"\$$", r"\\Z", node["pattern"])  # RE2's $ is the very end, Python's is not
-    if node.get("x-kubernetes-int-or-string"):
-        out = {"anyOf": [{"type": "integer"} | out, {"type": "string"} | out]}
     return out
 
 
 @functools.cache
+def _schema() -> Json:
+    return object_schema()
+
+
+@functools.cache
 def _validator() -> Any:
-    return _Validator(_as_json_schema(object_schema()), format_checker=_formats)
+    return _Validator(_as_json_schema(_schema()), format_checker=_formats)
 
 
 def schema_problems(obj: Json) -> list[str]:
-    return [f"{'.'.join(map(str, error.path))}: {error.message[:200]}" for error in _validator().iter_errors(obj)]
+    pruned = _without_nulls(obj, _schema())
+    return [f"{'.'.join(map(str, error.path))}: {error.message[:200]}" for error in _validator().iter_errors(pruned)]
+
+
+def _without_nulls(value: Json, node: Json) -> Json:
+    """The server drops an explicit null of each field that the schema knows, before it judges."""
+    if isinstance(value, list):
+        return [_without_nulls(entry, node.get("items", {})) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    fields, others = node.get("properties", {}), node.get("additionalProperties")
+    below = {key: fields.get(key, others) for key in value}
+    return {
+        key: _without_nulls(entry, below[key] or {})
+        for key, entry in value.items()
+        if entry is not None or below[key] is None
+    }
 
 
 @functools.cache

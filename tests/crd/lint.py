@@ -20,9 +20,20 @@ _ALLOWED = {
     },
 }  # fmt: skip
 _ANYWHERE = {"type", "description", "x-kubernetes-validations"}
-_INT_OR_STRING = {
-    "x-kubernetes-int-or-string", "description", "minimum", "maximum", "minLength", "maxLength", "pattern",
+_AMOUNT = {
+    "x-kubernetes-preserve-unknown-fields", "description", "minimum", "maximum", "minLength", "maxLength", "pattern",
+    "minItems", "maxItems", "minProperties", "maxProperties", "not",
 }  # fmt: skip
+
+
+_NEITHER: dict[str, Any] = {
+    "maxItems": 0,
+    "minItems": 1,
+    "maxProperties": 0,
+    "minProperties": 1,
+    "not": {"enum": [True, False]},
+}
+"""No list, no map and no bool."""
 
 
 def problems(root: Json) -> list[str]:
@@ -46,10 +57,12 @@ def _root(root: Json) -> Iterator[str]:
 
 
 def _node(node: Json, path: str, *, may_default: bool = False) -> Iterator[str]:
-    if "x-kubernetes-int-or-string" in node:
-        yield from _unknown(node, _INT_OR_STRING, path)
-        if "maxLength" not in node:
-            yield f"{path}: no maxLength"
+    if "type" not in node and "pattern" in node:
+        yield from _unknown(node, _AMOUNT, path)
+        if not node.get("x-kubernetes-preserve-unknown-fields"):
+            yield f"{path}: without a type only what keeps unknown fields is structural"
+        if "maxLength" not in node or any(node.get(key) != want for key, want in _NEITHER.items()):
+            yield f"{path}: no maxLength, or more than numbers and texts"
         return
     kind = node.get("type")
     if kind not in _ALLOWED:

@@ -38,8 +38,8 @@ SPOILS: tuple[Json, ...] = (
 
 def valid(node: Json, *, depth: int = 0) -> st.SearchStrategy[Json]:
     """Values that the schema accepts, mostly small, drawn from few words so that rules have something to meet."""
-    if node.get("x-kubernetes-int-or-string"):
-        return st.sampled_from([1, 4, "500m", "1Gi"])
+    if "type" not in node:
+        return st.sampled_from([1, 4, 0.5, "500m", "1Gi"])
     if "enum" in node:
         return st.sampled_from(node["enum"])
     return {"string": _string, "integer": _integer, "boolean": _boolean, "array": _array, "object": _object}[
@@ -101,7 +101,7 @@ def leaves(node: Json, above: Path = ()) -> Iterator[tuple[Path, Json]]:
 
 def smallest(node: Json) -> Json:
     """The least value that the schema accepts."""
-    if node.get("x-kubernetes-int-or-string"):
+    if "type" not in node:
         return 1
     if "enum" in node:
         return node["enum"][0]

@@ -1,10 +1,12 @@
 """What keeps a task from starting: told while it lasts, in the words of who holds it up, and ended by a deadline."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from cluster.handle import Cluster
 from tests.harness.programs import ABSENT, container, shell
 from tests.harness.story import SUCCESS, Ended, check
 from tests.harness.tasks import Namespace, Object
@@ -114,6 +116,24 @@ def test_a_missing_volume_is_ended_by_the_start_deadline(namespace: Namespace) -
     check(status, "Failed", "StartDeadlineExceeded", Ended("Failed", "StartDeadlineExceeded", is_started=False))
     assert "deadlines.startSeconds (30 s)" in status["message"]
     assert 'configmap "nowhere" not found' in status["message"]
+
+
+def test_a_sandbox_that_cannot_be_made_is_told_and_ended_by_the_start_deadline(
+    namespace: Namespace, cluster: Cluster
+) -> None:
+    """As with a network that has no address left: the runtime's words stand in Events only."""
+    handler = f"{namespace.name}-nowhere"
+    body = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": handler}, "handler": "nowhere"}
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(body))
+    try:
+        namespace.create("boxless", **shell("true"), runtimeClassName=handler, deadlines={"startSeconds": 25})
+        told = namespace.wait("boxless", is_told("ConfigError"))["status"]
+        assert "FailedCreatePodSandBox" in told["message"]
+        status = namespace.wait_finished("boxless")
+    finally:
+        cluster.kubectl("delete", "runtimeclass", handler)
+    check(status, "Failed", "StartDeadlineExceeded", Ended("Failed", "StartDeadlineExceeded", is_started=False))
+    assert "nowhere" in status["message"], "the runtime's words"
 
 
 def test_an_init_container_without_end_is_ended_by_the_start_deadline(namespace: Namespace) -> None:

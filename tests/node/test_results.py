@@ -82,10 +82,10 @@ def test_a_result_arrives_to_the_byte_whatever_its_size(namespace: Namespace, va
     "value",
     [
         pytest.param(
-            '{"a": "\u00e9\u4e2d\U0001f600", "nul": "\\u0000"}', id="unicode, astral plane and an escaped NUL"
+            '{"a": "\u00e9\u4e2d\U0001f600", "b": "\\ud83d\\ude00"}', id="unicode, astral plane and an escaped pair"
         ),
         pytest.param(
-            ' { "a": null,\n "a": 12345678901234567890123, "b": [1.0, 1e400] }\n',
+            ' { "a": null,\n "a": 12345678901234567890123, "b": [1.0, 1e300] }\n',
             id="null, a repeated key, large numbers and white space",
         ),
     ],
@@ -160,8 +160,10 @@ BAD_RESULTS = [
         {"maxBytes": 1_000_000 // 2}, write_noise(600_000), "XComTooLarge", ["600000", "500000"], id="far too many"
     ),
     pytest.param({}, write(b'{"a": 1'), "XComInvalid", ["not JSON"], id="half an object"),
-    pytest.param({}, write(b"NaN"), "XComInvalid", ["NaN is not a JSON value"], id="Python's NaN"),
+    pytest.param({}, write(b"NaN"), "XComInvalid", ["NaN is no JSON number"], id="Python's NaN"),
     pytest.param({}, write(b'"\xff"'), "XComInvalid", ["not UTF-8"], id="no UTF-8"),
+    pytest.param({}, write(b'"\\udcff.csv"'), "XComInvalid", ["at byte 0", "lone surrogate"], id="a lone surrogate"),
+    pytest.param({}, write(b"[1e400]"), "XComInvalid", ["at byte 1", "1e400", "double"], id="beyond a double"),
     pytest.param({"mode": "Direct"}, write(b'"\xff"'), "XComInvalid", ["UTF-8"], id="no UTF-8, Direct"),
     pytest.param({}, write(b"[" * 60_000), "XComInvalid", ["nested"], id="nested without end"),
     pytest.param(

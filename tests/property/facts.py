@@ -21,7 +21,7 @@ from podtask.core.observed import (
     TaskStatus,
 )
 from podtask.core.pod import Pod
-from tests.builders import NAME, UID, MadeTask, at, make_task, pod_name
+from tests.builders import KUBELETS, NAME, UID, MadeTask, at, make_task, pod_name
 
 times = st.one_of(st.integers(-100, 400).map(at), st.sampled_from([at(-(10**9)), at(10**10), at(10**11)]))
 near = st.integers(-100, 400).map(at)
@@ -124,7 +124,7 @@ def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
             st.sampled_from([(pod.OwnerReference(uid=UID, controller=True),)] * 5 + [(pod.OwnerReference(uid=UID),)])
         ),
         managed_fields=tuple(
-            pod.Written("kubelet", "status", at) for at in draw(st.lists(st.none() | times, max_size=2))
+            pod.Written("status", at, KUBELETS) for at in draw(st.lists(st.none() | times, max_size=2))
         ),
     )
     spec = pod.PodSpec(

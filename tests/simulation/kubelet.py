@@ -340,7 +340,8 @@ class PodLife:
         status = {**pod["status"], **fields}
         if status != pod["status"]:
             # The server's own note, by its own clock.
-            note = {"manager": "kubelet", "subresource": "status", "time": stamp(self._server.now())}
+            owned = {"f:status": {"f:containerStatuses": {}}}
+            note = {"subresource": "status", "time": stamp(self._server.now()), "fieldsV1": owned}
             meta = {**pod["metadata"], "managedFields": [note]}
             self._server.update(self._key, {**pod, "metadata": meta, "status": status}, "status")
         state = self._containers.states[self._containers.name]

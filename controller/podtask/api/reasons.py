@@ -110,8 +110,9 @@ REASONS: dict[Reason, ReasonDoc] = {
         "Correct the image's name, or set imagePullSecrets.",
     ),
     Reason.CONFIG_ERROR: ReasonDoc(
-        "Something the Pod refers to is missing: a Secret, ConfigMap, volume claim, ServiceAccount or PriorityClass.",
-        "Create what the message names; the Pod starts by itself then.",
+        "Something the Pod needs is missing: a Secret, ConfigMap, volume claim, ServiceAccount or PriorityClass; or its"
+        " node cannot prepare it: a volume, its sandbox or network.",
+        "Create or repair what the message names; the Pod starts by itself then.",
     ),
     Reason.QUOTA_EXCEEDED: ReasonDoc(
         "The namespace's ResourceQuota is used up.", "Wait for other Pods to end, or raise the quota."
@@ -217,7 +218,10 @@ REASONS: dict[Reason, ReasonDoc] = {
         "The result file was not written, or is blank, and xcom.required is true.",
         "Write JSON to xcom.path, and mind that the directory is an empty volume that hides the image's.",
     ),
-    Reason.XCOM_INVALID: ReasonDoc("The result file is not JSON in UTF-8.", "Write JSON; the message has the place."),
+    Reason.XCOM_INVALID: ReasonDoc(
+        "The result file is not JSON in UTF-8, or has a part that readers refuse: NUL, a lone surrogate, 1e999.",
+        "Write JSON; the message has the place.",
+    ),
     Reason.XCOM_TOO_LARGE: ReasonDoc(
         "The result file is larger than xcom.maxBytes.", "Raise maxBytes (to 524288 at most), or pass a reference."
     ),

@@ -37,6 +37,7 @@ def _refuse_repeats(of: Callable[[Any], object]) -> AfterValidator:
 DISTINCT = _refuse_repeats(lambda entry: entry)
 """Beside SET: what the server does with a repeated entry, it is refused."""
 DISTINCT_NAMES = _refuse_repeats(lambda entry: entry.name)
+DISTINCT_PATHS = _refuse_repeats(lambda entry: entry.mount_path)
 DISTINCT_TYPES = _refuse_repeats(lambda entry: entry.type)
 DISTINCT_NUMBERS = _refuse_repeats(lambda entry: entry.number)
 
@@ -84,6 +85,7 @@ Opaque = Annotated[dict[str, Any], Field(json_schema_extra=PRESERVE)]
 """A Kubernetes object that passes through as it comes, whatever fields a newer cluster knows."""
 Quantity = Annotated[
     Annotated[Int, Field(ge=0, le=9_007_199_254_740_991)]
+    | Annotated[float, Field(strict=True, ge=0, le=9_007_199_254_740_991, allow_inf_nan=False)]
     | Annotated[
         str,
         Field(
@@ -92,9 +94,9 @@ Quantity = Annotated[
             pattern=r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
         ),
     ],
-    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+    Field(json_schema_extra=PRESERVE),
 ]
-"""An amount as Kubernetes writes it: `2`, `"500m"`, `"512Mi"`."""
+"""An amount as Kubernetes takes it: `2`, `0.5`, `"500m"`, `"512Mi"`."""
 Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)]
 Annotations = Annotated[dict[str, Annotated[str, Field(max_length=65_536)]], Field(max_length=64)]
 

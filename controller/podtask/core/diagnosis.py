@@ -25,7 +25,19 @@ _CONFIG_REASONS = frozenset(
 
 _UNTOUCHED = frozenset({"ContainerCreating", "PodInitializing"})
 
-_VOLUME_EVENTS = frozenset({"FailedMount", "FailedAttachVolume"})
+_NODE_EVENTS = frozenset(
+    {
+        "FailedMount",
+        "FailedAttachVolume",
+        "FailedMapVolume",
+        "FailedCreatePodContainer",
+        "FailedCreatePodSandBox",
+        "FailedPodSandBoxStatus",
+        "FailedPrepareDynamicResources",
+        "NetworkNotReady",
+    }
+)
+"""What a node says of a Pod whose containers it cannot start yet: volumes, devices, the sandbox and its network."""
 _SUMMARY = "Unable to attach or mount volumes"
 """Begins the kubelet's list of all volumes that are missing; what it says of each one has the cause."""
 
@@ -57,7 +69,8 @@ REASONS = frozenset(
 def diagnose(pod: Pod, told: PodEvents | None = None) -> Diagnosis | None:
     """Say what holds the Pod up, or None where nothing does, or nothing is known yet.
 
-    `told` are the Pod's Events, which alone tell of volumes: without one the Pod's status is that of any young Pod.
+    `told` are the Pod's Events, which alone tell of volumes and of the sandbox: the Pod's status is that of any young
+    Pod.
     """
     if pod.spec.scheduling_gates:
         gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
@@ -69,7 +82,7 @@ def diagnose(pod: Pod, told: PodEvents | None = None) -> Diagnosis | None:
         return Diagnosis(reason, scheduled.message or scheduled.reason)
     statuses = pod.status.init_container_statuses + pod.status.container_statuses
     found = [d for d in map(_container, statuses) if d is not None]
-    return min(found, key=lambda d: (not d.is_fatal, d.is_echo), default=None) or _volumes(pod, told)
+    return min(found, key=lambda d: (not d.is_fatal, d.is_echo), default=None) or _by_events(pod, told)
 
 
 def progress(pod: Pod) -> str:
@@ -94,10 +107,10 @@ def waits_for_node(pod: Pod) -> bool:
     )
 
 
-def _volumes(pod: Pod, told: PodEvents | None) -> Diagnosis | None:
+def _by_events(pod: Pod, told: PodEvents | None) -> Diagnosis | None:
     if told is None or told.pod_uid != pod.metadata.uid or not waits_for_node(pod):
         return None
-    found = [event for event in told.events if event.reason in _VOLUME_EVENTS]
+    found = [event for event in told.events if event.reason in _NODE_EVENTS]
     if not found:
         return None
     latest = max(found, key=lambda event: (not event.message.startswith(_SUMMARY), _last_seen(event)))

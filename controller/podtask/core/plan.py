@@ -119,8 +119,11 @@ class Settings(msgspec.Struct, frozen=True):
     """What the platform team decides, as far as `decide` needs it."""
 
     sidecar_image: str = "podtask-sidecar"
-    sidecar_requests: dict[str, str] = msgspec.field(default_factory=lambda: {"cpu": "5m", "memory": "16Mi"})
-    sidecar_limits: dict[str, str] = msgspec.field(default_factory=lambda: {"cpu": "100m", "memory": "64Mi"})
+    sidecar_requests: dict[str, Any] = msgspec.field(default_factory=lambda: {"cpu": "5m", "memory": "16Mi"})
+    sidecar_limits: dict[str, Any] = msgspec.field(default_factory=lambda: {"cpu": "100m", "memory": "64Mi"})
+    sidecar_security_context: str = "auto"
+    """auto: as the user of the task's container, or as root where that is not known; none: no user is set but the one
+    that the task's container names."""
     pod_hold_seconds: int = 60
     """A finished Pod stays this long at least: longer than a Lease and a request, so no stale leader repeats it."""
     diagnosis_seconds: int = 5

@@ -16,9 +16,6 @@ STOP_DEADLINE_SECONDS = 1
 
 _ATTEMPT_DIGITS = 7
 
-_KUBELET = ("kubelet", "status")
-"""Nobody else's writes: a readiness gate's controller may change its condition for ever."""
-
 
 class View(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """A part of an object as it stands on the wire."""
@@ -50,12 +47,37 @@ class Metadata(View, frozen=True):
     owner_references: tuple[OwnerReference, ...] = ()
 
 
-class Written(View, frozen=True):
-    """Who wrote a part of an object, and when they last changed it: the API server's own note, by its own clock."""
+class Owned(View, frozen=True):
+    """A field that a manager owns; what lies below it is not looked at."""
 
-    manager: str = ""
+
+class OwnedStatus(View, frozen=True):
+    """What a manager owns of a Pod's status, as far as it is judged."""
+
+    container_statuses: Owned | None = msgspec.field(default=None, name="f:containerStatuses")
+
+
+class OwnedFields(View, frozen=True):
+    """What a manager owns of a Pod, as far as it is judged."""
+
+    status: OwnedStatus | None = msgspec.field(default=None, name="f:status")
+
+
+class Written(View, frozen=True):
+    """What one manager wrote of an object, and when it last changed it: the API server's own note, by its own clock."""
+
     subresource: str = ""
     time: datetime | None = None
+    fields_v1: OwnedFields | None = None
+
+    @property
+    def is_kubelet(self) -> bool:
+        """Whether a kubelet wrote it, by what it owns: its name is that of the program it is a part of (k3s, kubelite).
+
+        A readiness gate's controller owns its own condition alone, and may change it at any time.
+        """
+        owned = self.fields_v1.status if self.fields_v1 else None
+        return self.subresource == "status" and owned is not None and owned.container_statuses is not None
 
 
 class PodMetadata(Metadata, frozen=True):
@@ -151,6 +173,7 @@ class PodSpec(View, frozen=True):
     scheduling_gates: tuple[Gate, ...] = ()
     containers: tuple[ContainerName, ...] = ()
     init_containers: tuple[ContainerName, ...] = ()
+    ephemeral_containers: tuple[ContainerName, ...] = ()
 
 
 class Pod(View, frozen=True):
@@ -179,7 +202,7 @@ class Pod(View, frozen=True):
     @property
     def written_by_kubelet(self) -> tuple[Written, ...]:
         """The API server's notes of the kubelet's writes."""
-        return tuple(w for w in self.metadata.managed_fields if (w.manager, w.subresource) == _KUBELET)
+        return tuple(w for w in self.metadata.managed_fields if w.is_kubelet)
 
     @property
     def attempt(self) -> int:

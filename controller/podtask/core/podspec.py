@@ -112,7 +112,21 @@ def _pod_spec(spec: Dict, container_name: str) -> Dict:
         pod["initContainers"] = merge.by_name(pod.get("initContainers", []), spec["initContainers"])
     if "volumes" in spec:
         pod["volumes"] = merge.replace_by_name(pod.get("volumes", []), spec["volumes"])
+    _refuse_restarts(pod)
     return pod
+
+
+def _refuse_restarts(pod: Dict) -> None:
+    """An attempt ends once: a container that the kubelet starts again would end it several times."""
+    for kind, allowed in (("containers", "Never"), ("initContainers", "Always")):
+        for container in pod.get(kind, []):
+            where = f"{kind}: {container['name']}"
+            if container.get("restartPolicy") not in (None, allowed):
+                raise TemplateError(
+                    f"restartPolicy of {where} may only be {allowed}: attempts are counted by spec.backoffLimit"
+                )
+            if container.get("restartPolicyRules"):
+                raise TemplateError(f"restartPolicyRules of {where} may not be set: use spec.failurePolicy")
 
 
 def _merge_container(main: Dict, spec: Dict) -> None:

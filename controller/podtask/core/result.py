@@ -10,6 +10,8 @@ import gzip
 import hashlib
 import io
 import json
+import math
+import re
 import zlib
 from typing import NoReturn
 
@@ -21,6 +23,14 @@ from .observed import XComStatus
 
 _FRAME = b"podtask-xcom/1 "
 _INDEX_DIGITS = 6
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][0-9.eE+-]*')
+"""A text or a number, where the JSON is known to be right."""
+_SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])|[0-9][eE]\+?[0-9]{2}|[0-9]{300}")
+"""Found wherever a token may be none that all take, and seldom elsewhere: a look at each token takes its time."""
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_MOST_DIGITS = 4300
+"""Python converts no longer integer, and most of those who read results are written in it."""
+_SHOWN = 40
 _TEXT_LIMIT = 1024
 """Messages quote what the task may have written, and the status has a limit that a write must not break."""
 
@@ -141,15 +151,11 @@ def judge(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
         raise Missing
     try:
         text = content.decode()
-        json.loads(text, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise ResultError(
             Reason.XCOM_INVALID, f"the result is not UTF-8: {error.reason} at byte {error.start}"
         ) from error
-    except RecursionError as error:
-        raise ResultError(Reason.XCOM_INVALID, "the result is nested too deeply") from error
-    except ValueError as error:
-        raise ResultError(Reason.XCOM_INVALID, f"the result is not JSON: {error}") from error
+    _check_json(text)
     return XComStatus(
         state=ResultState.COLLECTED,
         value=text,
@@ -159,8 +165,51 @@ def judge(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
     )
 
 
+def _check_json(text: str) -> None:
+    """Refuse what is not JSON, and JSON that only some readers take. Raises `ResultError`."""
+    try:
+        # Integers stay texts: Python converts no more than 4,300 digits.
+        json.loads(text, parse_int=str, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ResultError(Reason.XCOM_INVALID, "the result is nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise ResultError(Reason.XCOM_INVALID, f"the result is not JSON: {error}") from error
+    if _SUSPECT.search(text):
+        _check_tokens(text)
+
+
+def _check_tokens(text: str) -> None:
+    for found in _TOKEN.finditer(text):
+        token = found[0]
+        problem = _text_problem(token) if token.startswith('"') else _number_problem(token)
+        if problem:
+            at = len(text[: found.start()].encode())
+            raise ResultError(Reason.XCOM_INVALID, f"the result cannot be read everywhere: at byte {at} {problem}")
+
+
+def _text_problem(token: str) -> str:
+    if "\\u" not in token:
+        return ""
+    value = json.loads(token)
+    lone = _LONE_SURROGATE.search(value)
+    if lone:
+        return f"a text has the lone surrogate \\u{ord(lone[0]):04x}, which is no character; write it as valid UTF-8"
+    if "\0" in value:
+        return "a text has the character \\u0000 (NUL), which databases refuse; leave it out"
+    return ""
+
+
+def _number_problem(token: str) -> str:
+    if set(token) & set(".eE"):
+        is_beyond = math.isinf(float(token))
+        return f"the number {token[:_SHOWN]} is beyond what a double holds, and reads as Infinity" if is_beyond else ""
+    digits = len(token.lstrip("-"))
+    is_longer = digits > _MOST_DIGITS
+    return f"a number has {digits} digits, and {_MOST_DIGITS} are the most; write it as a text" if is_longer else ""
+
+
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
+    raise ResultError(Reason.XCOM_INVALID, f"the result is not JSON: {name} is no JSON number")
 
 
 def failed(error: ResultError, attempt: int) -> XComStatus:

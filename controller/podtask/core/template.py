@@ -15,6 +15,10 @@ _DEEPEST = 100
 """No Pod nests so deeply, and the JSON writer gives up at 254."""
 
 
+_TEXT_LIMIT = 256
+"""A message quotes what a person wrote, and the status has a limit."""
+
+
 class TemplateError(Exception):
     """The template cannot be made into a Pod of ours; the message says what to change."""
 
@@ -26,11 +30,12 @@ class _Map(NamedTuple):
 class _List(NamedTuple):
     key: str
     item: _Map = _Map()
+    may_repeat: bool = False
 
 
 _CONTAINER = _Map(
     {
-        "env": _List("name"),
+        "env": _List("name", may_repeat=True),
         "volumeMounts": _List("mountPath"),
         "resources": _Map({"limits": _Map(), "requests": _Map()}),
         "securityContext": _Map(),
@@ -41,6 +46,7 @@ _POD = _Map(
         "containers": _List("name", _CONTAINER),
         "initContainers": _List("name", _CONTAINER),
         "volumes": _List("name"),
+        "resources": _Map({"limits": _Map(), "requests": _Map()}),
         "nodeSelector": _Map(),
         "securityContext": _Map(),
     }
@@ -50,6 +56,7 @@ _SPEC = _Map(
         "template": _Map({"metadata": _Map({"labels": _Map(), "annotations": _Map()}), "spec": _POD}),
         "initContainers": _List("name", _CONTAINER),
         "volumes": _List("name"),
+        "volumeMounts": _List("mountPath"),
     }
 )
 
@@ -96,7 +103,14 @@ def _check_map(part: Dict, shape: _Map, where: str) -> None:
 def _check_list(value: object, shape: _List, where: str) -> None:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise TemplateError(f"{where} must be a list of maps")
+    seen: set[str] = set()
     for place, item in enumerate(value):
-        if not isinstance(item.get(shape.key), str):
+        key = item.get(shape.key)
+        if not isinstance(key, str):
             raise TemplateError(f"{where}[{place}].{shape.key} must be a text")
+        if key in seen and not shape.may_repeat:
+            # Kubernetes refuses it, and a merge by this key would lose the first of them.
+            shown = key[:_TEXT_LIMIT]
+            raise TemplateError(f"{where}[{place}].{shape.key} must be unique in its list: {shown} stands there twice")
+        seen.add(key)
         _check_map(item, shape.item, f"{where}[{place}]")

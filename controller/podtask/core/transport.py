@@ -1,7 +1,8 @@
 """How the result leaves the Pod: as the main container's termination message (Direct), or by a native sidecar.
 
 The kubelet reads the last 4,096 bytes of a container's message and then cuts every message of the Pod to
-12,288 / containers bytes. Two containers more are reckoned with, for what webhooks inject.
+12,288 / containers bytes, init and ephemeral ones included. A promise reckons with two containers more, for what
+webhooks inject; what has arrived is judged by the containers that there are.
 """
 
 import posixpath
@@ -9,6 +10,7 @@ from typing import Any
 
 from ..api import names
 from ..api.v1alpha1.values import DEFAULT_RESULT_BYTES, DEFAULT_RESULT_PATH
+from . import merge, quantity
 from .observed import Pod, XComSpec
 from .plan import Settings
 
@@ -28,8 +30,12 @@ _RESTRICTED: Dict = {
 
 
 def message_bytes(containers: int) -> int:
-    """Give the bytes of a termination message that survive in a Pod of so many containers, init ones included."""
-    return min(_MESSAGE_BYTES, _POD_MESSAGE_BYTES // (containers + _SPARE_CONTAINERS))
+    """Give the bytes of a termination message that survive in a Pod that is created with so many containers."""
+    return _surviving_bytes(containers + _SPARE_CONTAINERS)
+
+
+def _surviving_bytes(containers: int) -> int:
+    return min(_MESSAGE_BYTES, _POD_MESSAGE_BYTES // containers)
 
 
 def is_direct(pod: Pod) -> bool:
@@ -45,7 +51,8 @@ def is_message_result(pod: Pod, container: str) -> bool:
 
 def direct_limit(pod: Pod) -> int:
     """Give the bytes at which a direct message counts as cut."""
-    return message_bytes(len(pod.spec.containers) + len(pod.spec.init_containers))
+    spec = pod.spec
+    return _surviving_bytes(len(spec.containers) + len(spec.init_containers) + len(spec.ephemeral_containers) or 1)
 
 
 def max_bytes(xcom: XComSpec) -> int:
@@ -87,7 +94,8 @@ def _choose_direct(pod: Dict, xcom: Dict) -> bool:
 
 
 def _sidecar(pod: Dict, main: Dict, xcom: Dict, settings: Settings, mount: Dict, path: str, count: int) -> Dict:
-    wanted = xcom.get("sidecar", {})
+    wanted = xcom.get("sidecar") or {}
+    resources, context = wanted.get("resources"), wanted.get("securityContext")
     sidecar: Dict = {
         "name": names.RESULT_CONTAINER,
         "image": settings.sidecar_image,
@@ -98,45 +106,58 @@ def _sidecar(pod: Dict, main: Dict, xcom: Dict, settings: Settings, mount: Dict,
             f"--inline-bytes={message_bytes(count)}",
         ],
         "terminationMessagePolicy": "File",
-        "resources": wanted.get("resources") or _resources(pod, main, settings),
-        "securityContext": wanted.get("securityContext") or _security_context(pod, main),
+        "resources": _resources(pod, main, settings) if resources is None else resources,
+        "securityContext": _security_context(pod, main, settings) if context is None else context,
         "volumeMounts": [mount],
     }
     if "subPathExpr" in mount:
         # The expression is expanded from the container's own variables.
-        sidecar["env"] = [v for v in main.get("env", []) if f"$({v['name']})" in str(mount["subPathExpr"])]
+        sidecar["env"] = merge.env_for(main.get("env", []), str(mount["subPathExpr"]))
     if settings.image_pull_policy:
         sidecar["imagePullPolicy"] = settings.image_pull_policy
     return sidecar
 
 
 def _resources(pod: Dict, main: Dict, settings: Settings) -> Dict:
-    """Always set, or a quota refuses the Pod; equal where every other container's are, so that it stays Guaranteed."""
+    """Always set, or a quota refuses the Pod; equal where every other container's are, so that it stays Guaranteed.
+
+    What the Pod as a whole has an amount of is left out: the sum of the containers' may not be more than that.
+    """
+    requests, limits = settings.sidecar_requests, settings.sidecar_limits
     if all(_is_guaranteed(c) for c in [main, *pod["containers"], *pod.get("initContainers", [])]):
-        return {"requests": settings.sidecar_limits, "limits": settings.sidecar_limits}
-    return {"requests": settings.sidecar_requests, "limits": settings.sidecar_limits}
+        requests = limits = {**requests, **limits}
+    shared = pod.get("resources", {})
+    covered = {*shared.get("limits", {}), *shared.get("requests", {})}
+    both = {"requests": requests, "limits": limits}
+    return {kind: {name: of[name] for name in of if name not in covered} for kind, of in both.items()}
 
 
 def _is_guaranteed(container: Dict) -> bool:
     resources = container.get("resources", {})
     limits = resources.get("limits", {})
     requests = {**limits, **resources.get("requests", {})}
-    return all(name in limits and str(requests[name]) == str(limits[name]) for name in ("cpu", "memory"))
+    return all(name in limits and quantity.is_same(requests[name], limits[name]) for name in ("cpu", "memory"))
 
 
-def _security_context(pod: Dict, main: Dict) -> Dict:
-    """Run as who wrote the file: a result with mode 0600 can be read by its owner only."""
-    both = {**pod.get("securityContext", {}), **main.get("securityContext", {})}
-    settings: Dict = {key: value for key, value in both.items() if value is not None}
+def _security_context(pod: Dict, main: Dict, settings: Settings) -> Dict:
+    """Run as who wrote the file: a result with mode 0600 can be read by its owner only.
+
+    With the mode none the platform gives the user to each container that has none, and the Pod's own is inherited.
+    """
+    own: Dict = {key: value for key, value in main.get("securityContext", {}).items() if value is not None}
+    if settings.sidecar_security_context == "none":
+        return {**_RESTRICTED, **{key: own[key] for key in ("runAsUser", "runAsGroup", "runAsNonRoot") if key in own}}
+    inherited = {key: value for key, value in pod.get("securityContext", {}).items() if value is not None}
+    wanted = {**inherited, **own}
     context = dict(_RESTRICTED)
-    if "runAsUser" in settings:
-        context["runAsUser"] = settings["runAsUser"]
-        if "runAsGroup" in settings:
-            context["runAsGroup"] = settings["runAsGroup"]
-        if settings["runAsUser"] != 0:
+    if "runAsUser" in wanted:
+        context["runAsUser"] = wanted["runAsUser"]
+        if "runAsGroup" in wanted:
+            context["runAsGroup"] = wanted["runAsGroup"]
+        if wanted["runAsUser"] != 0:
             context["runAsNonRoot"] = True
             return context
-    elif settings.get("runAsNonRoot"):
+    elif wanted.get("runAsNonRoot"):
         context["runAsUser"] = _SIDECAR_USER
         context["runAsNonRoot"] = True
         return context

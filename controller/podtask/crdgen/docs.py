@@ -94,8 +94,8 @@ def _innermost(field: Node) -> tuple[Node, str]:
 
 def _kind(field: Node) -> str:
     inner, suffix = _innermost(field)
-    if inner.get("x-kubernetes-int-or-string"):
-        return f"integer or string{suffix}"
+    if "type" not in inner:
+        return f"number or string{suffix}"
     if "enum" in inner:
         return " or ".join(f"`{value}`" for value in inner["enum"]) + suffix
     return ("time" if inner.get("format") == "date-time" else str(inner["type"])) + suffix

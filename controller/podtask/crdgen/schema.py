@@ -18,8 +18,15 @@ Inside = tuple[str, ...]
 _INT32 = range(-(2**31), 2**31)
 _INT64 = range(-(2**63), 2**63)
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
-_INT_OR_STRING = "x-kubernetes-int-or-string"
 _MARKS = frozenset({"x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type"})
+_NEITHER: Node = {
+    "minItems": 1,
+    "maxItems": 0,
+    "minProperties": 1,
+    "maxProperties": 0,
+    "not": {"enum": [True, False]},
+}
+"""No list, no map and no bool."""
 _EVERYWHERE = frozenset({"title", "description", "type"})
 
 
@@ -63,8 +70,8 @@ class _Rewriter:
         """Rewrite one node. `inside` names the definitions around it, to refuse recursion."""
         if "$ref" in schema:
             return self._inlined(schema, path, inside)
-        if schema.get(_INT_OR_STRING):
-            return self._int_or_string(schema, path)
+        if "anyOf" in schema:
+            return self._amount(schema, path)
         kind = schema.get("type")
         if kind not in self._by_type:
             raise InexpressibleError(f"{path}: no single known type, but {_shown(schema)}")
@@ -131,21 +138,27 @@ class _Rewriter:
             "additionalProperties": self.node(values, f"{path}{{}}", inside)
         }
 
-    def _int_or_string(self, schema: Node, path: str) -> Node:
-        _only(schema, path, {"anyOf", _INT_OR_STRING})
-        number, text = self._int_and_string(schema["anyOf"], path)
-        out: Node = {_INT_OR_STRING: True}
+    def _amount(self, schema: Node, path: str) -> Node:
+        """Write a number or a text. No single type says that, and the mark int-or-string refuses `0.5`.
+
+        So there is no type; limits hold for values of their own type, and what is neither is refused by limits that
+        nothing of its type keeps.
+        """
+        _only(schema, path, {"anyOf", _PRESERVE})
+        branches = {branch.get("type"): branch for branch in schema["anyOf"]}
+        if branches.keys() != {"integer", "number", "string"} or not schema.get(_PRESERVE):
+            raise InexpressibleError(f"{path}: no single known type, but {_shown(schema)}")
+        whole, number, text = branches["integer"], branches["number"], branches["string"]
+        self.node(whole, f"{path}(integer)", ())
+        _only(number, f"{path}(number)", {"minimum", "maximum"})
+        if any(number.get(bound) != whole[bound] for bound in ("minimum", "maximum")):
+            raise InexpressibleError(f"{path}: a number and an integer with bounds of their own")
+        out: Node = {_PRESERVE: True}
         if "description" in schema:
             out["description"] = " ".join(schema["description"].split())
-        return out | _picked(number, "minimum", "maximum") | _picked(text, "minLength", "maxLength", "pattern")
-
-    def _int_and_string(self, branches: list[Node], path: str) -> tuple[Node, Node]:
-        by_type = {branch.get("type"): branch for branch in branches}
-        if len(branches) != 2 or by_type.keys() != {"integer", "string"}:
-            raise InexpressibleError(f"{path}: int-or-string of {_shown(branches)}")
+        limits = self.node(text, f"{path}(string)", ())
         return (
-            self.node(by_type["integer"], f"{path}(integer)", ()),
-            self.node(by_type["string"], f"{path}(string)", ()),
+            out | _picked(whole, "minimum", "maximum") | _picked(limits, "minLength", "maxLength", "pattern") | _NEITHER
         )
 
 

@@ -1,6 +1,7 @@
 """All configuration of the controller: one frozen value, from flags or PODTASK_… variables, each documented once."""
 
 import argparse
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -57,6 +58,20 @@ def _true_or_false(text: str) -> bool:
     return _one_of("true", "false")(text) == "true"
 
 
+def _resources(text: str) -> str:
+    given = json.loads(text)
+    if not isinstance(given, dict) or not given.keys() <= {"requests", "limits"}:
+        raise ValueError(text)
+    if not all(isinstance(amounts, dict) and all(map(_is_amount, amounts.values())) for amounts in given.values()):
+        raise ValueError(text)
+    kept = {kind: {name: one for name, one in of.items() if one is not None} for kind, of in given.items()}
+    return json.dumps(kept, sort_keys=True)
+
+
+def _is_amount(value: object) -> bool:
+    return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+
+
 _PORT = _whole(0, 65535)
 
 
@@ -80,6 +95,18 @@ class Settings:
     sidecar_pull_policy: str = field(
         default="IfNotPresent",
         metadata={"help": "imagePullPolicy of that image", "kind": _one_of("Always", "IfNotPresent", "Never")},
+    )
+    sidecar_resources: str = field(
+        default='{"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}}',
+        metadata={"help": "requests and limits of that container, as JSON; {} sets none", "kind": _resources},
+    )
+    sidecar_security_context: str = field(
+        default="auto",
+        metadata={
+            "help": "auto: that container runs as the user of the task's, or as root where that is not known; none: no"
+            " user is set but the one that the task's container names (OpenShift gives one)",
+            "kind": _one_of("auto", "none"),
+        },
     )
     pod_hold_seconds: int = field(
         default=60,
@@ -136,9 +163,13 @@ class Settings:
 
     def for_core(self) -> plan.Settings:
         """Give the part that decisions depend on."""
+        amounts = json.loads(self.sidecar_resources)
         return plan.Settings(
             sidecar_image=self.sidecar_image,
             image_pull_policy=self.sidecar_pull_policy,
+            sidecar_requests=amounts.get("requests", {}),
+            sidecar_limits=amounts.get("limits", {}),
+            sidecar_security_context=self.sidecar_security_context,
             pod_hold_seconds=self.pod_hold_seconds,
             policy=Policy(**{item.name: getattr(self, f"policy_{item.name}") for item in structs.fields(Policy)}),
         )

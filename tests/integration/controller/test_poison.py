@@ -32,7 +32,7 @@ MEMORY_MIB = 64
 
 def largest(node: Json, budget: int, name: str = "a") -> Json:
     """Give the largest value that a schema accepts within so many bytes; `name` keeps the entries of a list apart."""
-    if node.get("x-kubernetes-int-or-string"):
+    if "type" not in node:
         return "1Gi"
     if "enum" in node:
         return max(node["enum"], key=len)

@@ -78,6 +78,27 @@ def _task(name: str, **spec: Json) -> Json:
     }
 
 
+GENERATED: dict[str, Json] = {
+    "kubectl run --dry-run": {
+        "template": {
+            "metadata": {"creationTimestamp": None, "labels": {"run": "x"}},
+            "spec": {"containers": [{"name": "base", "image": "a", "resources": {}}], "restartPolicy": "Never"},
+        }
+    },
+    "an empty value beside a source": {
+        "env": [{"name": "IP", "value": "", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
+    },
+    "no value": {"env": [{"name": "A", "value": None}]},
+    "one variable twice": {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "$(A)2"}]},
+}
+
+
+@pytest.mark.parametrize("case", GENERATED)
+def test_what_a_pod_may_have_and_tools_print_is_accepted(podtasks: PodTasks, case: str) -> None:
+    status, reply = podtasks.create(_task("generated", **GENERATED[case]))
+    assert status == 201, reply
+
+
 def test_what_may_change_changes(podtasks: PodTasks) -> None:
     podtasks.create(_task("mutable"))
     for change in (

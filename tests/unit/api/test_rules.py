@@ -52,7 +52,7 @@ def test_a_rule_over_a_change_needs_a_change() -> None:
 
 
 def test_a_violation_shows_its_place() -> None:
-    task = {"spec": {"image": "x", "env": [{"name": "A"}, {"name": "B", "value": "", "valueFrom": {}}]}}
+    task = {"spec": {"image": "x", "env": [{"name": "A"}, {"name": "B", "value": "b", "valueFrom": {}}]}}
     (found,) = rules.violations(task)
     assert str(found) == "spec.env[1]: set value or valueFrom, not both [env-value-or-source]"
     (found,) = rules.violations({"spec": {"backoff": {"initialSeconds": 2, "maxSeconds": 1}, "image": "x"}})

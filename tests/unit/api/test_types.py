@@ -35,12 +35,14 @@ def test_times_that_are_not(value: object) -> None:
         TypeAdapter(types.Timestamp).validate_python(value)
 
 
-@pytest.mark.parametrize("value", ["0", "1.5", ".5", "5.", "500m", "-1", "+1Gi", "1e3", "1E-3", "100u", 7])
+@pytest.mark.parametrize("value", ["0", "1.5", ".5", "5.", "500m", "-1", "+1Gi", "1e3", "1E-3", "100u", 7, 0.5, 1e3])
 def test_amounts(value: object) -> None:
     assert TypeAdapter(types.Quantity).validate_python(value) == value
 
 
-@pytest.mark.parametrize("value", ["", "512MB", "1 Gi", "Gi", "1e", "0x1", "1\n", 1.5, True, -1])
+@pytest.mark.parametrize(
+    "value", ["", "512MB", "1 Gi", "Gi", "1e", "0x1", "1\n", True, -1, -0.5, 1e300, float("inf"), float("nan")]
+)
 def test_what_is_no_amount(value: object) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(types.Quantity).validate_python(value)

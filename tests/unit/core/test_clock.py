@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from podtask.core import clock, pod
-from tests.builders import at, make_pod
+from tests.builders import KUBELETS, at, make_pod
 
 _spread = clock.spread_seconds  # before conftest.py takes it away
 
@@ -45,8 +45,8 @@ def test_a_time_is_held_between_creation_and_now() -> None:
     assert clock.bounded(at(5), make_pod().metadata(creation_timestamp=None).build(), at(9)) == at(9)
 
 
-def _told(*seconds: float | None, manager: str = "kubelet", part: str = "status") -> pod.Pod:
-    notes = tuple(pod.Written(manager, part, None if when is None else at(when)) for when in seconds)
+def _told(*seconds: float | None, part: str = "status", owned: pod.OwnedFields | None = KUBELETS) -> pod.Pod:
+    notes = tuple(pod.Written(part, None if when is None else at(when), owned) for when in seconds)
     return make_pod().metadata(managed_fields=notes).build()
 
 
@@ -55,7 +55,9 @@ def test_the_server_notes_when_the_kubelet_spoke() -> None:
     assert _told(None).told_at is None
     assert _told(5, 9, None).told_at == at(9)
     assert _told(5, part="").told_at is None
-    assert _told(5, manager="a-readiness-gate").told_at is None
+    assert _told(5, owned=None).told_at is None
+    assert _told(5, owned=pod.OwnedFields()).told_at is None
+    assert _told(5, owned=pod.OwnedFields(pod.OwnedStatus())).told_at is None, "a readiness gate's"
 
 
 def test_a_kubelet_cannot_tell_the_future() -> None:

@@ -11,6 +11,7 @@ from podtask.core.decide import decide, decide_orphans
 from podtask.core.observed import Observed, PodEvent, PodEvents, Refusal, Relabelled
 from podtask.core.pod import OwnerReference, Written
 from tests.builders import (
+    KUBELETS,
     MadePod,
     MadeTask,
     at,
@@ -918,6 +919,12 @@ RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str
         {},
         ("Failed", "XComTooLarge", "Failed", "XComTooLarge"),
     ),
+    "direct, in a Pod to which a mesh was added": (
+        {"mode": "Direct", "maxBytes": 4000},
+        direct("[" + "1" * 2998 + "]").with_container("istio-proxy").with_init("istio-init"),
+        {},
+        ("Succeeded", "Completed", "Collected", ""),
+    ),
     "a sidecar's end without a time is believed": (
         {},
         ENDED.with_result().exit(0, None, name="podtask-result", message=inline("{}")),
@@ -1013,7 +1020,7 @@ def test_a_kubelet_behind_leaves_the_sidecar_its_time() -> None:
 def test_a_kubelet_behind_that_took_its_pod_late_leaves_the_sidecar_its_time_too() -> None:
     """Nothing shows then that its clock is slow. The server's note of when the end was told does."""
     made = make_pod().scheduled(0, taken=10).running(15).exit(0, 20).with_result().running(name="podtask-result")
-    told = made.metadata(managed_fields=(Written("kubelet", "status", at(820)),))
+    told = made.metadata(managed_fields=(Written("status", at(820), KUBELETS),))
     got = decide(running(xcom={}).observe(told), at(821), SETTINGS)
     assert (plan.ReadPod(name=POD, uid=UID) not in got.steps, got.wake_at) == (True, at(910))
     assert decide(running(xcom={}).observe(told), at(911), SETTINGS).steps[-1] == plan.ReadPod(name=POD, uid=UID)
@@ -1023,7 +1030,7 @@ def test_a_kubelet_behind_that_took_its_pod_late_leaves_the_sidecar_its_time_too
 
 def test_a_kubelet_ahead_does_not_lengthen_a_run() -> None:
     ahead = (
-        make_pod().scheduled(1, taken=602).running(605).metadata(managed_fields=(Written("kubelet", "status", at(6)),))
+        make_pod().scheduled(1, taken=602).running(605).metadata(managed_fields=(Written("status", at(6), KUBELETS),))
     )
     made = running(deadlines={"runSeconds": 10})
     assert decide(made.observe(ahead), at(16), SETTINGS).steps[0] == plan.StopPod(

@@ -85,12 +85,23 @@ NO_MAP = PodEvent(
 SUMMARY = PodEvent(reason="FailedMount", message="Unable to attach or mount volumes: [m]", last_timestamp=at(30))
 NO_DISK = PodEvent(reason="FailedAttachVolume", message="disk is in use by node-2", last_timestamp=at(8))
 PULLING = PodEvent(reason="Pulling", message="Pulling image", last_timestamp=at(40))
+NO_SANDBOX = PodEvent(
+    reason="FailedCreatePodSandBox",
+    message="Failed to create pod sandbox: plugin type=aws-cni failed (add): failed to assign an IP address",
+    last_timestamp=at(20),
+)
+NO_NETWORK = PodEvent(reason="NetworkNotReady", message="network is not ready", last_timestamp=at(5))
+NO_DEVICE = PodEvent(reason="FailedPrepareDynamicResources", message="Failed to prepare dynamic resources: no GPU")
 EVENTS: dict[str, tuple[MadePod, tuple[PodEvent, ...], str | None]] = {
     "a volume that cannot be mounted": (PLACED, (PULLING, NO_MAP, SUMMARY), NO_MAP.message),
     "one that cannot be attached": (PLACED, (NO_DISK,), NO_DISK.message),
     "the latest of both": (PLACED, (NO_DISK, NO_MAP), NO_MAP.message),
     "only the summary": (PLACED, (SUMMARY,), SUMMARY.message),
     "an Event without a time": (PLACED, (PodEvent(reason="FailedMount", message="no"),), "no"),
+    "no sandbox": (PLACED, (NO_SANDBOX,), NO_SANDBOX.message),
+    "no network": (PLACED, (NO_NETWORK,), NO_NETWORK.message),
+    "no device": (PLACED, (NO_DEVICE,), NO_DEVICE.message),
+    "volumes, then the sandbox": (PLACED, (NO_SANDBOX, NO_MAP), NO_SANDBOX.message),
     "nothing of volumes": (PLACED, (PULLING,), None),
     "mounted by now": (PLACED.condition("PodReadyToStartContainers"), (NO_MAP,), None),
     "not yet ready": (PLACED.condition("PodReadyToStartContainers", status="False"), (NO_MAP,), NO_MAP.message),
@@ -102,7 +113,7 @@ EVENTS: dict[str, tuple[MadePod, tuple[PodEvent, ...], str | None]] = {
 
 
 @pytest.mark.parametrize(("made", "events", "words"), EVENTS.values(), ids=EVENTS)
-def test_volumes_are_told_by_events(made: MadePod, events: tuple[PodEvent, ...], words: str | None) -> None:
+def test_what_the_node_lacks_is_told_by_events(made: MadePod, events: tuple[PodEvent, ...], words: str | None) -> None:
     got = diagnose(made.build(), PodEvents(pod_uid="pod-1", again_at=at(110), events=events))
     assert (got is None) == (words is None)
     assert got is None or got.message.endswith(str(words))

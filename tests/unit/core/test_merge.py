@@ -1,8 +1,11 @@
 """Explicit wins, by name."""
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from podtask.core import merge
 
@@ -35,10 +38,18 @@ def test_replace_by_name_takes_the_last_whole() -> None:
 
 
 ENVS = {
-    "of duplicates the last wins": ("", "A=1 B=1 A=2", "A=2 B=1"),
+    "a list of its own stays as it is, the last wins": ("", "A=1 B=1 A=2", "A=1 B=1 A=2"),
+    "one that extends itself, in one list": ("", "A=1 A=$(A)2", "A=1 A=$(A)2"),
     "an empty value wins": ("A=1", "A=", "A="),
     "who refers to a replaced variable still finds it before": ("A=1 B=$(A)", "A=2", "A=2 B=$(A)"),
-    "a replacement that refers to others comes after them": ("A=1", "X=1 A=$(X)", "X=1 A=$(X)"),
+    "and so where the replacement refers to others": ("X=1 A=1 B=$(A)", "A=$(X)", "X=1 A=$(X) B=$(A)"),
+    "of several of one name the first is replaced": ("A=1 A=$(A)2 B=$(A)", "A=3", "A=3 B=$(A)"),
+    "a replacement that refers to a later one stands behind it": ("A=1 B=$(A)", "X=1 A=$(X)", "A=1 B=$(A) X=1 A=$(X)"),
+    "one that extends itself": ("A=1 B=$(A)", "A=$(A)2", "A=1 A=$(A)2 B=$(A)"),
+    "one that extends itself by way of another": ("A=1 B=$(A)", "A=$(B)2", "A=1 B=$(A) A=$(B)2"),
+    "a replaced one keeps what stands behind it": ("A=1 X=1", "A=$(X) X=2", "A=1 X=2 A=$(X)"),
+    "an escaped reference is none": ("A=1 B=1", "A=$$(B)", "A=$$(B) B=1"),
+    "what is not there cannot be waited for": ("A=1 B=1", "A=$(C)", "A=$(C) B=1"),
 }
 
 
@@ -49,3 +60,42 @@ def _env(text: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize(("base", "over", "want"), ENVS.values(), ids=ENVS)
 def test_env(base: str, over: str, want: str) -> None:
     assert merge.env(_env(base), _env(over)) == _env(want)
+
+
+def test_a_source_refers_to_nothing() -> None:
+    source = {"name": "A", "value": None, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    assert merge.env(_env("A=1 B=$(A)"), [source]) == [source, *_env("B=$(A)")]
+
+
+def _dead(entries: list[dict[str, str]]) -> set[tuple[int, str]]:
+    """The references, by their entry's number, before which nothing of that name stands."""
+    seen: set[str] = set()
+    found = set()
+    for entry in entries:
+        found |= {
+            (int(entry["number"]), name) for name in re.findall(r"\$\((\w)\)", entry["value"]) if name not in seen
+        }
+        seen.add(entry["name"])
+    return found
+
+
+names = st.sampled_from("ABCD")
+drawn = st.lists(st.tuples(names, st.lists(names, max_size=2)), max_size=5)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(base=drawn, over=drawn)
+def test_no_reference_goes_dead_by_being_merged(base: Any, over: Any) -> None:
+    """Both lists one after the other are what a plain Pod would have."""
+    plain = [
+        {"name": name, "value": "x" + "".join(f"$({other})" for other in others), "number": str(number)}
+        for number, (name, others) in enumerate([*base, *over])
+    ]
+    below, above = plain[: len(base)], plain[len(base) :]
+    merged = merge.env(below, above)
+    assert _dead(merged) <= _dead(plain)
+    last = {entry["name"]: entry for entry in plain}
+    assert {entry["name"]: entry for entry in merged} == last
+    assert all(entry in merged for entry in above)
+    assert merge.env([], above) == above
+    assert merge.env(below, []) == below

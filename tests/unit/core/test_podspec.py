@@ -147,10 +147,100 @@ BROKEN: dict[str, Any] = {
     "a name is a list": {"spec": {"volumes": [{"name": []}]}},
     "env is a map": {"spec": {"containers": [{"name": "base", "env": {}}]}},
     "limits are a list": {"spec": {"containers": [{"name": "base", "resources": {"limits": []}}]}},
+    "the Pod's limits are a list": {"spec": {"resources": {"limits": []}}},
     "a mount without a path": {"spec": {"containers": [{"name": "base", "volumeMounts": [{"name": "v"}]}]}},
     "nested beyond what can be written": {"spec": {"x": nested(300)}},
     "nested beyond what can be read": {"spec": {"x": nested(900)}},
 }
+
+
+def _in_containers(**fields: Any) -> dict[str, Any]:
+    return {"template": {"spec": {"containers": [{"name": "base", **fields}]}}}
+
+
+TWICE: dict[str, tuple[dict[str, Any], str]] = {
+    "two mounts on one path": (
+        {"volumeMounts": [{"name": "a", "mountPath": "/etc/s"}, {"name": "b", "mountPath": "/etc/s"}]},
+        r"spec.volumeMounts\[1\].mountPath must be unique in its list: /etc/s stands there twice",
+    ),
+    "two volumes of one name": (
+        {"volumes": [{"name": "a", "secret": {"secretName": "one"}}, {"name": "a", "secret": {"secretName": "two"}}]},
+        r"spec.volumes\[1\].name must be unique in its list: a ",
+    ),
+    "volumes of the template": ({"template": {"spec": {"volumes": [{"name": "a"}] * 2}}}, "spec.template.spec.volumes"),
+    "mounts of the template": (
+        _in_containers(volumeMounts=[{"name": "a", "mountPath": "/a"}] * 2),
+        r"containers\[0\].volumeMounts\[1\].mountPath must be unique",
+    ),
+    "containers": (
+        {"template": {"spec": {"containers": [{"name": "base"}] * 2}}},
+        r"containers\[1\].name must be uniq",
+    ),
+    "init containers": ({"initContainers": [{"name": "a"}] * 2}, r"spec.initContainers\[1\].name must be unique"),
+    "a long name": ({"volumes": [{"name": "a" * 5000}] * 2}, "unique in its list: a{256} stands"),
+}
+
+
+@pytest.mark.parametrize(("fields", "words"), TWICE.values(), ids=TWICE)
+def test_of_two_in_one_list_none_is_silently_lost(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(podspec.TemplateError, match=words):
+        build_raw({"image": "a", **fields})
+
+
+def test_a_mount_over_the_templates_replaces_it() -> None:
+    template = _in_containers(volumeMounts=[{"name": "a", "mountPath": "/a"}, {"name": "b", "mountPath": "/b"}])
+    got = build_raw({"image": "a", **template, "volumeMounts": [{"name": "c", "mountPath": "/a"}]})
+    assert [(m["name"], m["mountPath"]) for m in got["spec"]["containers"][0]["volumeMounts"]][:2] == [
+        ("c", "/a"),
+        ("b", "/b"),
+    ]
+
+
+RESTARTED: dict[str, tuple[dict[str, Any], str | None]] = {
+    "a container": (_in_containers(restartPolicy="OnFailure"), "restartPolicy of containers: base may only be Never"),
+    "a policy of another type": (_in_containers(restartPolicy=[]), "restartPolicy of containers: base may only be"),
+    "a container's rules": (
+        _in_containers(restartPolicy="Never", restartPolicyRules=[{"action": "Restart"}]),
+        "restartPolicyRules of containers: base may not be set: use spec.failurePolicy",
+    ),
+    "an init container": (
+        {"initContainers": [{"name": "i", "restartPolicy": "OnFailure"}]},
+        "restartPolicy of initContainers: i may only be Always",
+    ),
+    "a sidecar's rules": (
+        {"template": {"spec": {"initContainers": [{"name": "i", "restartPolicyRules": [{"action": "Restart"}]}]}}},
+        "restartPolicyRules of initContainers: i may not be set",
+    ),
+    "what a Pod of ours has anyway": (_in_containers(restartPolicy="Never", restartPolicyRules=[]), None),
+    "nothing": (_in_containers(restartPolicy=None, restartPolicyRules=None), None),
+    "a sidecar": ({"initContainers": [{"name": "i", "restartPolicy": "Always"}]}, None),
+}
+
+
+@pytest.mark.parametrize(("fields", "words"), RESTARTED.values(), ids=RESTARTED)
+def test_no_container_ends_more_than_once(fields: dict[str, Any], words: str | None) -> None:
+    if words is None:
+        assert build_raw({"image": "a", **fields})
+        return
+    with pytest.raises(podspec.TemplateError, match=words):
+        build_raw({"image": "a", **fields})
+
+
+def test_what_kubectl_prints_is_a_template() -> None:
+    """`kubectl run x --image a --dry-run=client -o yaml`, pasted."""
+    printed = {
+        "metadata": {"creationTimestamp": None, "labels": {"run": "x"}},
+        "spec": {"containers": [{"name": "base", "image": "a", "resources": {}}], "restartPolicy": "Never"},
+    }
+    got = build_raw({"template": printed})
+    assert "creationTimestamp" not in got["metadata"]
+    assert got["metadata"]["labels"]["run"] == "x"
+    assert got["spec"]["containers"][0]["resources"] == {}
+
+
+def test_a_number_without_quotes_is_sent_as_it_stands() -> None:
+    raw = {"image": "a", "resources": {"requests": {"cpu": 0.5, "memory": 64000000}}}
+    assert build_raw(raw)["spec"]["containers"][0]["resources"]["requests"] == {"cpu": 0.5, "memory": 64000000}
 
 
 @pytest.mark.parametrize("template", BROKEN.values(), ids=BROKEN)

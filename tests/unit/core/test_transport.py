@@ -7,6 +7,7 @@ import pytest
 from podtask.core import transport
 from podtask.core.observed import XComSpec
 from podtask.core.plan import Settings
+from podtask.core.pod import ContainerName
 from tests.builders import make_pod
 
 GUARANTEED = {"limits": {"cpu": 1, "memory": "1Gi"}, "requests": {"cpu": "1"}}
@@ -57,6 +58,13 @@ def test_an_expression_in_the_mount_has_its_variables() -> None:
     assert sidecar(made)["env"] == env[:1]
 
 
+def test_and_those_that_they_refer_to() -> None:
+    env = [{"name": n, "value": v} for n, v in (("X", "1"), ("B", "2"), ("A", "$(X)"), ("X", "3"), ("C", "$(A)"))]
+    mount = {"name": "own", "mountPath": "/airflow/xcom", "subPathExpr": "$(A)/$$(B)"}
+    made = attached(containers=[{"name": "base", "volumeMounts": [mount], "env": env}])
+    assert [(v["name"], v["value"]) for v in sidecar(made)["env"]] == [("X", "1"), ("A", "$(X)"), ("X", "3")]
+
+
 ROOT = (0, False, {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]})
 USERS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, ...]]] = {
     "nothing is known": ({}, {}, ROOT),
@@ -66,7 +74,7 @@ USERS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, ...]]] = {
     "main is root": ({"runAsUser": 8}, {"runAsUser": 0}, ROOT),
     "not root, and no number": ({}, {"runAsNonRoot": True}, (65532, True, {"drop": ["ALL"]})),
     "not root is false": ({"runAsNonRoot": True}, {"runAsNonRoot": False}, ROOT),
-    "null is nothing": ({"runAsUser": 8}, {"runAsUser": None}, ROOT),
+    "null is nothing": ({"runAsUser": 8}, {"runAsUser": None}, (8, True, {"drop": ["ALL"]})),
 }
 
 
@@ -90,8 +98,44 @@ def test_own_settings_of_the_sidecar_win() -> None:
     assert (got["resources"], got["securityContext"]) == (wanted["resources"], wanted["securityContext"])
 
 
+@pytest.mark.parametrize("field", ["resources", "securityContext"])
+def test_an_explicit_nothing_is_kept(field: str) -> None:
+    """On a platform that assigns users a container with a user of its own is refused."""
+    assert sidecar(attached({"sidecar": {field: {}}}))[field] == {}
+    assert sidecar(attached({"sidecar": {field: None}}))[field] == sidecar(attached())[field]
+    assert sidecar(attached({"sidecar": None})) == sidecar(attached())
+
+
+BARE = {"allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities", "seccompProfile"}
+PLATFORM: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "nothing is known": ({}, {}, {}),
+    "the Pod's is inherited": ({"runAsUser": 8, "runAsNonRoot": True}, {}, {}),
+    "the task's own goes with it": (
+        {"runAsUser": 8},
+        {"runAsUser": 7, "runAsGroup": 0, "runAsNonRoot": True, "privileged": False},
+        {"runAsUser": 7, "runAsGroup": 0, "runAsNonRoot": True},
+    ),
+    "null is nothing": ({}, {"runAsUser": None}, {}),
+}
+
+
+@pytest.mark.parametrize(("of_pod", "of_main", "want"), PLATFORM.values(), ids=PLATFORM)
+def test_a_platform_that_assigns_users_is_left_to_it(
+    of_pod: dict[str, Any], of_main: dict[str, Any], want: dict[str, Any]
+) -> None:
+    settings = Settings(sidecar_security_context="none")
+    made = attached(
+        settings=settings, containers=[{"name": "base", "securityContext": of_main}], securityContext=of_pod
+    )
+    got = sidecar(made)["securityContext"]
+    assert {key: got[key] for key in got.keys() - BARE} == want
+    assert got["capabilities"] == {"drop": ["ALL"]}
+
+
 QOS: dict[str, tuple[list[Any], bool]] = {
     "guaranteed, in whatever spelling": ([GUARANTEED], True),
+    "guaranteed, in thousandths": ([{**GUARANTEED, "requests": {"cpu": "1000m", "memory": "1024Mi"}}], True),
+    "less is asked for": ([{**GUARANTEED, "requests": {"cpu": "999m"}}], False),
     "burstable": ([BURSTABLE], False),
     "best effort": ([{}], False),
     "one of two is burstable": ([GUARANTEED, BURSTABLE], False),
@@ -104,6 +148,31 @@ def test_resources_are_set_and_equal_where_the_pod_is_guaranteed(resources: list
     got = sidecar(made)["resources"]
     assert (got["requests"] == got["limits"]) is equal
     assert set(got["requests"]) == {"cpu", "memory"}
+
+
+def test_the_platforms_amounts_are_those_of_the_sidecar() -> None:
+    settings = Settings(sidecar_requests={"cpu": "1m"}, sidecar_limits={"memory": "32Mi"})
+    assert sidecar(attached(settings=settings))["resources"] == {
+        "requests": {"cpu": "1m"},
+        "limits": {"memory": "32Mi"},
+    }
+    made = attached(settings=settings, containers=[{"name": "base", "resources": GUARANTEED}])
+    equal = {"cpu": "1m", "memory": "32Mi"}
+    assert sidecar(made)["resources"] == {"requests": equal, "limits": equal}
+
+
+OF_POD: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "nothing": ({}, {"cpu", "memory"}),
+    "a request": ({"requests": {"cpu": "1"}}, {"memory"}),
+    "a limit": ({"limits": {"memory": "1Gi"}}, {"cpu"}),
+    "both": ({"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}, set()),
+}
+
+
+@pytest.mark.parametrize(("of_pod", "left"), OF_POD.values(), ids=OF_POD)
+def test_the_sum_never_goes_over_what_the_pod_has_as_a_whole(of_pod: dict[str, Any], left: set[str]) -> None:
+    got = sidecar(attached(resources=of_pod))["resources"]
+    assert set(got["requests"]) == set(got["limits"]) == left
 
 
 MODES: dict[str, tuple[dict[str, Any], int, bool]] = {
@@ -125,6 +194,13 @@ def test_mode(xcom: dict[str, Any], count: int, direct: bool) -> None:
         assert made["containers"][0]["terminationMessagePolicy"] == "File"
 
 
+def test_what_has_arrived_is_judged_by_the_containers_that_there_are() -> None:
+    meshed = make_pod().with_init("istio-init").with_container("istio-proxy")
+    assert transport.direct_limit(meshed.build()) == 4096
+    debugged = meshed.spec(ephemeral_containers=(ContainerName(name="debugger"),))
+    assert transport.direct_limit(debugged.build()) == 3072
+
+
 @pytest.mark.parametrize(("containers", "want"), [(1, 4096), (2, 3072), (10, 1024), (62, 192)])
 def test_message_bytes(containers: int, want: int) -> None:
     assert transport.message_bytes(containers) == want
@@ -139,5 +215,6 @@ def test_what_a_pod_tells_of_its_transport() -> None:
     assert not transport.is_message_result(plain, "base")
     assert not transport.is_message_result(plain, "none")
     assert transport.direct_limit(plain) == 4096
+    assert transport.direct_limit(make_pod().spec(containers=()).build()) == 4096
     assert transport.max_bytes(XComSpec()) == 65536
     assert transport.max_bytes(XComSpec(max_bytes=5)) == 5

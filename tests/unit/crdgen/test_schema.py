@@ -109,19 +109,26 @@ def test_written(case: str) -> None:
     assert _field(annotation) == want
 
 
-def test_an_amount_is_an_integer_or_a_string() -> None:
+def test_an_amount_is_a_number_or_a_text() -> None:
     got = _field(Annotated[Quantity | None, Field(description="how much")])
     assert got.pop("pattern")
     assert got == {
-        "x-kubernetes-int-or-string": True,
+        "x-kubernetes-preserve-unknown-fields": True,
         "description": "how much",
         "minimum": 0,
         "maximum": 2**53 - 1,
         "minLength": 1,
         "maxLength": 64,
+        "minItems": 1,
+        "maxItems": 0,
+        "minProperties": 1,
+        "maxProperties": 0,
+        "not": {"enum": [True, False]},
     }
 
 
+WHOLE = Annotated[int, Field(ge=0, le=5)]
+REAL = Annotated[float, Field(ge=0, le=5)]
 REFUSED: dict[str, Any] = {
     "a string without a maximum": str,
     "a list without a maximum": list[Word],
@@ -140,8 +147,13 @@ REFUSED: dict[str, Any] = {
     "anything at all": Any,
     "a dict of anything without the mark": dict[str, Any],
     "an int or a string without the mark": Annotated[int, Field(ge=0, le=1)] | Word,
-    "int-or-string of something else": Annotated[
-        bool | Word, Field(json_schema_extra={"x-kubernetes-int-or-string": True})
+    "an amount without the mark": WHOLE | REAL | Word,
+    "an amount of something else": Annotated[WHOLE | bool | Word, Field(json_schema_extra=PRESERVE)],
+    "an amount with two bounds": Annotated[
+        WHOLE | Annotated[float, Field(ge=0, le=6)] | Word, Field(json_schema_extra=PRESERVE)
+    ],
+    "an amount with an exclusive bound": Annotated[
+        WHOLE | Annotated[float, Field(ge=0, le=5, gt=-1)] | Word, Field(json_schema_extra=PRESERVE)
     ],
     "a union of models": Inner | Open,
     "a model that contains itself": Endless,

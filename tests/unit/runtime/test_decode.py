@@ -13,7 +13,7 @@ from podtask.core.observed import Observed
 from podtask.core.plan import Settings, WriteStatus, json_merge_patch
 from podtask.core.pod import Written
 from podtask.runtime import decode
-from tests.builders import at, make_pod
+from tests.builders import KUBELETS, at, make_pod
 
 HEAD = (
     b'{"metadata":{"name":"a","namespace":"n","uid":"u","resourceVersion":"1","generation":1,'
@@ -135,12 +135,34 @@ def test_labels_and_notes_of_others_are_not_held() -> None:
     made = make_pod().metadata(
         labels={names.LABEL_ATTEMPT: "1", "dag_id": "a"},
         annotations={names.ANNOTATION_TASK: "t", "airflow/logs": "b"},
-        managed_fields=(Written("kubelet", "status", at(3)), Written("kube-scheduler", "", at(2))),
+        managed_fields=(Written("status", at(3), KUBELETS), Written("status", at(2))),
     )
     held = decode.PODS_HELD.unpack(decode.PODS_HELD.pack(made.build()))
     assert held.metadata.labels == {names.LABEL_ATTEMPT: "1"}
     assert held.metadata.annotations == {names.ANNOTATION_TASK: "t"}
-    assert held.metadata.managed_fields == (Written("kubelet", "status", at(3)),)
+    assert held.metadata.managed_fields == (Written("status", at(3), KUBELETS),)
+
+
+NOTES = {
+    "kubelet": ("status", {"f:status": {"f:containerStatuses": {".": {}}, "f:phase": {}}}, True),
+    "k3s": ("status", {"f:status": {"f:conditions": {"k:{...}": {"f:status": {}}}, "f:containerStatuses": {}}}, True),
+    "a-readiness-gate": ("status", {"f:status": {"f:conditions": {"k:{...}": {".": {}, "f:status": {}}}}}, False),
+    "kubectl": ("", {"f:status": {"f:containerStatuses": {}}}, False),
+    "podtask": ("", {"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {"f:containers": {}}}, False),
+}
+
+
+@pytest.mark.parametrize("manager", NOTES)
+def test_a_kubelet_is_known_by_what_it_owns(manager: str) -> None:
+    """The name is that of the program it is a part of: kubelet, k3s, kubelite."""
+    part, owned, is_kubelet = NOTES[manager]
+    note = {"manager": manager, "operation": "Update", "apiVersion": "v1", "time": "2026-01-02T03:04:05Z"}
+    meta = {"managedFields": [{**note, "fieldsType": "FieldsV1", "fieldsV1": owned, "subresource": part}]}
+    seen = decode.decode_pod(json.dumps({"metadata": meta}).encode())
+    held = decode.PODS_HELD.unpack(decode.PODS_HELD.pack(seen))
+    assert (seen.told_at is not None) is is_kubelet
+    assert held.told_at == seen.told_at
+    assert len(decode.PODS_HELD.pack(seen)) < 250
 
 
 def test_the_runtime_needs_neither_pydantic_nor_the_kubernetes_package() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from podtask.core import plan
 from podtask.core.policy import Policy
 from podtask.runtime import settings
 
@@ -26,6 +27,21 @@ def test_every_rule_can_be_set() -> None:
     ]  # fmt: skip
     want = Policy(("n",), ("s",), ("i", "j"), ("p",), True, 1, 2, 3, 4, 5, 6, 7, 8, 9)
     assert settings.parse(flags, {}).for_core().policy == want
+
+
+def test_the_sidecars_own_settings() -> None:
+    default = settings.parse([], {}).for_core()
+    assert default.sidecar_requests == plan.Settings().sidecar_requests == {"cpu": "5m", "memory": "16Mi"}
+    assert default.sidecar_limits == plan.Settings().sidecar_limits == {"cpu": "100m", "memory": "64Mi"}
+    assert default.sidecar_security_context == "auto"
+    flags = [
+        '--sidecar-resources={"limits": {"memory": "32Mi", "cpu": 0.1, "hugepages-2Mi": null}}',
+        "--sidecar-security-context=none",
+    ]
+    got = settings.parse(flags, {}).for_core()
+    assert (got.sidecar_requests, got.sidecar_limits) == ({}, {"memory": "32Mi", "cpu": 0.1})
+    assert got.sidecar_security_context == "none"
+    assert settings.parse([], {"PODTASK_SIDECAR_RESOURCES": "{}"}).for_core().sidecar_limits == {}
 
 
 def test_an_empty_value_means_no_rule() -> None:
@@ -54,6 +70,12 @@ def test_an_empty_value_means_no_rule() -> None:
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
         (["--policy-host-access=no"], "--policy-host-access"),
         (["--policy-max-running-pods=0"], "--policy-max-running-pods"),
+        (["--sidecar-security-context=root"], "--sidecar-security-context"),
+        (["--sidecar-resources=5m"], "--sidecar-resources"),
+        (["--sidecar-resources=[]"], "--sidecar-resources"),
+        (['--sidecar-resources={"memory": "1Gi"}'], "--sidecar-resources"),
+        (['--sidecar-resources={"limits": "1Gi"}'], "--sidecar-resources"),
+        (['--sidecar-resources={"limits": {"cpu": true}}'], "--sidecar-resources"),
         (["--policy-max-result-bytes=-1"], "--policy-max-result-bytes"),
         (["--policy-max-ttl-seconds=1h"], "--policy-max-ttl-seconds"),
         *(

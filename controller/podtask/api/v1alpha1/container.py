@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ..types import (
     DISTINCT_NAMES,
+    DISTINCT_PATHS,
     Annotations,
     DnsLabel,
     Flag,
@@ -25,6 +26,7 @@ from ..types import (
     Quantity,
     ShortText,
     Text,
+    Timestamp,
     map_by,
 )
 
@@ -37,7 +39,7 @@ class EnvVar(Model):
     name: Annotated[str, Field(min_length=1, max_length=1024)]
     """name of the variable."""
     value: LongText | None = None
-    """value of the variable; `$(NAME)` is expanded by Kubernetes."""
+    """value of the variable; Kubernetes expands `$(NAME)` from the variables before."""
     value_from: Opaque | None = None
     """valueFrom takes the value from a Secret, a ConfigMap, a field of the Pod or a resource, as in a Pod."""
 
@@ -102,6 +104,21 @@ class VolumeMount(Model):
     """recursiveReadOnly is Disabled, IfPossible or Enabled."""
     mount_propagation: ShortText | None = None
     """mountPropagation is None, HostToContainer or Bidirectional."""
+
+
+VolumeMounts = Annotated[
+    list[VolumeMount], Field(max_length=128, json_schema_extra=map_by("mountPath")), DISTINCT_PATHS
+]
+
+
+class Volume(OpenModel):
+    """A volume of the Pod; its source is kept as it is."""
+
+    name: DnsLabel
+    """name of the volume, by which it is mounted."""
+
+
+Volumes = Annotated[list[Volume], Field(max_length=128, json_schema_extra=map_by("name")), DISTINCT_NAMES]
 
 
 class ContainerPort(Model):
@@ -180,6 +197,21 @@ class MessagePolicy(enum.StrEnum):
     FALLBACK_TO_LOGS = "FallbackToLogsOnError"
 
 
+class NoRestart(enum.StrEnum):
+    """What the kubelet does when a container has ended."""
+
+    NEVER = "Never"
+
+
+class SidecarRestart(enum.StrEnum):
+    """What the kubelet does when an init container has ended."""
+
+    ALWAYS = "Always"
+
+
+NoRules = Annotated[list[Opaque], Field(max_length=0)]
+
+
 class TemplateContainer(OpenModel):
     """A container of the template; fields that are not listed here are kept as they are."""
 
@@ -187,10 +219,27 @@ class TemplateContainer(OpenModel):
     """name of the container; convenience fields of spec are merged into the one that spec.containerName names."""
     image: Image | None = None
     """image of the container."""
+    restart_policy: NoRestart | None = None
+    """restartPolicy may only be Never: attempts are counted by spec.backoffLimit."""
+    restart_policy_rules: NoRules | None = None
+    """restartPolicyRules may not be set: use spec.failurePolicy."""
+
+
+class TemplateInitContainer(OpenModel):
+    """An init container; fields that are not listed here are kept as they are."""
+
+    name: DnsLabel
+    """name of the container; those of spec and of the template are merged by it."""
+    image: Image | None = None
+    """image of the container."""
+    restart_policy: SidecarRestart | None = None
+    """restartPolicy Always makes it a sidecar, which runs beside the containers; nothing else may be set."""
+    restart_policy_rules: NoRules | None = None
+    """restartPolicyRules may not be set: use spec.failurePolicy."""
 
 
 InitContainers = Annotated[
-    list[TemplateContainer], Field(max_length=32, json_schema_extra=map_by("name")), DISTINCT_NAMES
+    list[TemplateInitContainer], Field(max_length=32, json_schema_extra=map_by("name")), DISTINCT_NAMES
 ]
 
 
@@ -225,6 +274,8 @@ class TemplateMetadata(Model):
     """labels of the Pod."""
     annotations: Annotations | None = None
     """annotations of the Pod."""
+    creation_timestamp: Timestamp | None = None
+    """creationTimestamp has no effect: kubectl and typed clients print it, as null, in what they generate."""
 
 
 class Template(Model):

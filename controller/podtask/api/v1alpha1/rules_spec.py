@@ -127,9 +127,9 @@ SPEC_RULES = (
     Rule(
         id="env-value-or-source",
         path="spec.env[]",
-        cel="!(has(self.value) && has(self.valueFrom))",
+        cel="!has(self.valueFrom) || !has(self.value) || self.value == ''",
         message="set value or valueFrom, not both",
-        holds=lambda env, _old: at(env, "value") is None or at(env, "valueFrom") is None,
+        holds=lambda env, _old: at(env, "value") in (None, "") or at(env, "valueFrom") is None,
     ),
     Rule(
         id="env-from-one-source",

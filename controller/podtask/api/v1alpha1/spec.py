@@ -42,7 +42,8 @@ from .container import (
     PullPolicy,
     Resources,
     Template,
-    VolumeMount,
+    VolumeMounts,
+    Volumes,
 )
 from .values import MAX_RESULT_BYTES, Action, OnFailure, OnLost, Operator, PodRetention, ResultMode
 
@@ -51,9 +52,11 @@ class Sidecar(Model):
     """Settings of the container that delivers the result."""
 
     resources: Resources | None = None
-    """resources of the sidecar. Default: a few millicores and 32Mi, or what the controller is set to."""
+    """resources of the sidecar; {} sets none. Default: requests of 5m and 16Mi, limits of 100m and 64Mi (as requests
+    too where the Pod is Guaranteed), or what the controller is set to."""
     security_context: ContainerSecurityContext | None = None
-    """securityContext of the sidecar. Default: restricted, with the user of the task's container."""
+    """securityContext of the sidecar; {} sets none. Default: restricted, with the user of the task's container, or what
+    the controller is set to."""
 
 
 class XCom(Model):
@@ -175,13 +178,15 @@ class PodTaskSpec(Model):
     working_dir: Path | None = None
     """workingDir of the process. Default: the image's own."""
     env: Annotated[list[EnvVar], Field(max_length=1024)] | None = None
-    """env of the task's container; of two variables with one name the last wins."""
+    """env of the task's container. A variable with the name of one of the template's takes its place, or extends it:
+    `$(NAME)` in its own value is what was there before."""
     env_from: Annotated[list[EnvFrom], Field(max_length=128)] | None = None
     """envFrom takes all keys of ConfigMaps and Secrets."""
     resources: Resources | None = None
     """resources of the task's container: requests and limits."""
-    volume_mounts: Annotated[list[VolumeMount], Field(max_length=128)] | None = None
-    """volumeMounts of the task's container: where which of the volumes appears."""
+    volume_mounts: VolumeMounts | None = None
+    """volumeMounts of the task's container: where which of the volumes appears; merged by mountPath with the
+    template's."""
     ports: Annotated[list[ContainerPort], Field(max_length=64)] | None = None
     """ports of the task's container; for information, they open nothing."""
     image_pull_policy: PullPolicy | None = None
@@ -191,7 +196,7 @@ class PodTaskSpec(Model):
     termination_message_policy: MessagePolicy | None = None
     """terminationMessagePolicy of the task's container. Default: FallbackToLogsOnError, which gives the log's tail."""
 
-    volumes: Annotated[list[Opaque], Field(max_length=128)] | None = None
+    volumes: Volumes | None = None
     """volumes of the Pod, as Kubernetes has them; merged by name with the template's."""
     init_containers: InitContainers | None = None
     """initContainers run to their end, in order, before the task's container; merged by name with the template's."""
