@@ -256,10 +256,6 @@ def _disruption(pod: Pod, ended: Terminated | None) -> tuple[Reason, str] | None
         return reason, _join(target.reason, target.message)
     if by_pod is not None:
         return by_pod, _join(pod.status.reason, pod.status.message)
-    announced = pod.condition("DisruptionTarget")
-    if announced is not None and announced.status == "True":
-        # Who deletes a Pod sets this condition first, and it came after the end.
-        return None
     requested = deletion_requested_at(pod)
     if requested is None or _was_before(pod, ended, requested):
         return None

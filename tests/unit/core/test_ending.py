@@ -92,15 +92,6 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
         "Disrupted",
         "PodDeleted",
     ),
-    "failed before its node was drained, and seen once its kubelet has done with it": (
-        ran()
-        .exit(1, 10)
-        .phase("Failed")
-        .condition("DisruptionTarget", "EvictionByEvictionAPI", seconds=20)
-        .deleted(22, grace=0),
-        "Failed",
-        "NonZeroExit",
-    ),
     "failed long before its Pod was deleted": (
         ran().exit(1, 10).phase("Failed").deleted(3600, grace=0),
         "Failed",
