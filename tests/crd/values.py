@@ -69,7 +69,10 @@ def _array(node: Json, depth: int) -> st.SearchStrategy[Json]:
     kind = node.get("x-kubernetes-list-type")
     unique = {"map": lambda entry: entry[node["x-kubernetes-list-map-keys"][0]], "set": repr}.get(kind)
     return st.lists(
-        valid(node["items"], depth=depth + 1), min_size=node.get("minItems", 0), max_size=2, unique_by=unique
+        valid(node["items"], depth=depth + 1),
+        min_size=node.get("minItems", 0),
+        max_size=min(2, node.get("maxItems", 2)),
+        unique_by=unique,
     )
 
 

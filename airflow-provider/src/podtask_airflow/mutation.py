@@ -137,7 +137,7 @@ def _joined(field: str, key: str, below: list[Object], over: list[Object]) -> li
     return list(entries.values())
 
 
-_REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
+_REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
 
 
 def _env(below: list[Object], over: list[Object]) -> list[Object]:

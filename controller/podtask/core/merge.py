@@ -9,7 +9,7 @@ from typing import Any
 
 Dict = dict[str, Any]
 
-_REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
+_REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
 
 
 def by_name(base: list[Dict], over: list[Dict], key: str = "name") -> list[Dict]:
