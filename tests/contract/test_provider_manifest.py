@@ -104,7 +104,7 @@ variables = st.lists(st.tuples(names_of_variables, st.lists(names_of_variables, 
 @given(variables, variables)
 @settings(deadline=None, max_examples=200)
 def test_variables_are_laid_over_variables_as_the_controller_does(below: Any, over: Any) -> None:
-    assert provider.mutation._env(below, over) == merge.env(below, over)
+    assert provider.mutation.lay_variables(below, over) == merge.env(below, over)
 
 
 SHARED = ("GROUP", "VERSION", "API_VERSION", "KIND", "PLURAL", "ANNOTATION_ACKNOWLEDGED", "DEFAULT_CONTAINER")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-import re
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -128,44 +127,11 @@ def _fold(target: Object, spec: Object, fields: dict[str, str], lists: dict[str,
 
 def _joined(field: str, key: str, below: list[Object], over: list[Object]) -> list[Object]:
     """Join lists by name, by the controller's rules: an init container is merged, of anything else the last wins."""
-    if field == "env":
-        return _env(below, over)
     entries: dict[Any, Object] = {}
     for entry in (*below, *over):
         merged = entries.get(entry.get(key), {}) if field == "initContainers" else {}
         entries[entry.get(key)] = {**merged, **entry}
     return list(entries.values())
-
-
-_REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
-
-
-def _env(below: list[Object], over: list[Object]) -> list[Object]:
-    """Lay variables over variables as the controller does (its core/merge.py says why)."""
-    slots = [[item] for item in below]
-    found: dict[Any, list[int]] = {}
-    for slot, item in enumerate(below):
-        found.setdefault(item.get("name"), []).append(slot)
-    replaceable = set(found)
-    for item in over:
-        name = item.get("name")
-        if name not in replaceable:
-            found.setdefault(name, []).append(len(slots))
-            slots.append([item])
-            continue
-        replaceable.remove(name)
-        referred = _REFERENCE.findall(str(item.get("value") or ""))
-        own, needed = found[name], [found[other] for other in referred if other in found]
-        if all(places[0] < own[0] for places in needed):
-            for slot in own:
-                slots[slot] = [other for other in slots[slot] if other.get("name") != name]
-            slots[own[0]].insert(0, item)
-            found[name] = own[:1]
-        else:
-            behind = max(own[-1], *(places[-1] for places in needed))
-            slots[behind].append(item)
-            own.append(behind)
-    return [item for slot in slots for item in slot]
 
 
 def _overlay(below: Any, over: Any) -> Any:
