@@ -60,8 +60,6 @@ class Run:
     """Which controller took its finalizer off."""
     unmarked: bool = False
     """A user took our labels off it, so for a while no watch brought it."""
-    refinalized: bool = False
-    """A user put our finalizer back on it."""
     overtaken: bool = False
     """Its create was under way while its attempt ended, or its task: what it made is a second life."""
     deleted_for_good: bool = False

@@ -174,11 +174,16 @@ class Verdict:
 
 
 def _is_the_users(server: Server, run: Run, pod: Object) -> bool:
-    """Whether no watch can bring a Pod to its controller: its label is off, and its task has no more use for it."""
-    if names.LABEL_TASK_UID in pod["metadata"].get("labels", {}):
+    """Whether no watch can bring a Pod to its controller: its label is off, and its task is over or gone.
+
+    Until then the status says that the Pod is there, and it gets its labels back.
+    """
+    if not run.unmarked or names.LABEL_TASK_UID in pod["metadata"].get("labels", {}):
         return False
-    is_deleted = all(task["metadata"]["uid"] != run.task_uid for task in server.etcd.scan("podtasks"))
-    return run.unmarked and (is_deleted or run.refinalized)
+    phases = (
+        t.get("status", {}).get("phase") for t in server.etcd.scan("podtasks") if t["metadata"]["uid"] == run.task_uid
+    )
+    return next(phases, None) in {None, *TERMINAL}
 
 
 def judge_life(

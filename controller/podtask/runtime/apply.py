@@ -295,6 +295,8 @@ class Applier:
             pod = await self.read_pod(namespace, name)
             if pod is None or pod.metadata.uid != body["metadata"]["uid"]:
                 raise CacheBehind from error
+            if names.LABEL_TASK_UID not in pod.metadata.labels:
+                raise CacheBehind from error  # its label is off since: it is not taken in, and the watch will say so
             raise Outdated from error
         patched = decode_pod(reply)
         self._take_in(patched)

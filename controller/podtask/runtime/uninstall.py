@@ -49,9 +49,8 @@ async def release(api: Client, namespace: str = "") -> int:
     count = 0
     token = ""
     while True:
-        page = await api.list_page(
-            PODS, read=_decode, namespace=namespace, selector=names.LABEL_TASK_UID, continue_token=token
-        )
+        # Without a selector: a Pod whose labels were taken off is held all the same.
+        page = await api.list_page(PODS, read=_decode, namespace=namespace, continue_token=token)
         for item in page.items:
             count += await _release_one(api, item.metadata)
         token = page.continue_token
