@@ -13,9 +13,9 @@ from podtask.core.observed import TaskStatus
 from podtask.kube import errors
 from podtask.kube.client import POD_EVENTS, PODS, Page, Resource
 from podtask.kube.clock import SYSTEM, Clock
-from podtask.runtime.apply import Applier
+from podtask.runtime.apply import Applier, CacheBehind, Outdated
 from podtask.runtime.memory import Memories, Memory
-from tests.builders import UID, at, make_task, pod_name
+from tests.builders import UID, MadePod, at, make_pod, make_task, pod_name
 
 V = TypeVar("V")
 
@@ -182,3 +182,31 @@ async def test_a_task_that_runs_is_not_remembered_at_all() -> None:
     told = plan.WriteStatus(status=TaskStatus(phase="Running", reason="Running"))
     await applier(_Api(orjson.dumps(WRITTEN)), memories).apply(make_task().observe(), told)
     assert memories._by_uid == {}
+
+
+class _Overtaken:
+    """A write against a version that is not the newest any more, and the Pod as it is by now."""
+
+    def __init__(self, pod: MadePod) -> None:
+        self.pod = pod.build()
+
+    async def patch(self, *_: object, **__: object) -> bytes:
+        raise errors.Conflict("the object has been modified", code=409, reason="Conflict")
+
+    async def get(self, *_: object) -> bytes:
+        return msgspec.json.encode(self.pod)
+
+
+@pytest.mark.parametrize(
+    ("pod", "problem"),
+    [(make_pod(), Outdated), (make_pod().metadata(labels={}), CacheBehind)],
+    ids=["newer", "without our label"],
+)
+async def test_a_pod_that_was_overtaken_is_judged_again_where_the_cache_can_have_it(
+    pod: MadePod, problem: type[Exception]
+) -> None:
+    """The cache keeps its old state of a Pod without the label until the watch says that it is out of its sight."""
+    api: Any = _Overtaken(pod)
+    step = plan.StopPod(name=pod_name(), uid="pod-1", reason="Cancelled")
+    with pytest.raises(problem):
+        await applier(api, Memories()).apply(make_task().observe(make_pod()), step)
