@@ -107,6 +107,7 @@ class Laws:
             if self._truth.runs[other["metadata"]["uid"]].task_uid == run.task_uid
             and other["metadata"]["uid"] != uid
             and _is_live(other)
+            and not self._is_out_of_sight(self._truth.runs[other["metadata"]["uid"]])
         ]
         run.overtaken = self._is_overtaken(run)
         if run.overtaken or any(self._truth.runs[other["metadata"]["uid"]].overtaken for other in others):
@@ -116,6 +117,10 @@ class Laws:
         if run.task_uid in self._over and not self._is_name_free(run):
             self.breach(f"Pod {pod['metadata']['name']} was created for a task that was over")
         self._judge_places(run, pod["metadata"]["namespace"])
+
+    def _is_out_of_sight(self, run: Run) -> bool:
+        """Whether a user hid a Pod whose attempt is recorded and whose main container is over: others may still run."""
+        return run.unmarked and run.ended_at is not None and (run.task_uid, run.attempt) in self._recorded
 
     def _is_name_free(self, born: Run) -> bool:
         """Whether somebody deleted the attempt's finished Pod, whose name would have held off a late create."""

@@ -31,6 +31,8 @@ def outcomes(run: Run, *, skewed: bool) -> set[str]:
     if run.told_end_at is not None and run.by_itself:
         return _by_itself(run, skewed=skewed)
     allowed = _interrupted(run)
+    if run.unmarked:
+        allowed |= {"Stopped"}
     if run.by_itself or (run.exit_code == 0 and not run.cut_off):
         # It ended while its node was silent, or cleanly on request: nobody may ever learn of it.
         allowed |= {"Succeeded", "NoResult"} if run.exit_code == 0 else {"Failed"}
@@ -51,6 +53,8 @@ def _by_itself(run: Run, *, skewed: bool) -> set[str]:
     unseen = run.stopped_at is not None and (own == {"Failed"} or told > run.stopped_at)
     # What the kubelet says of an eviction or a shutdown has no time: an end shortly before it looks the same.
     timeless = run.cut_off or (own == {"Failed"} and not _BY_KUBELET.isdisjoint(run.disrupted))
+    if run.unmarked:
+        own |= {"Stopped"}  # labels that do not stay on: the task ends when it is to, whatever its Pod has come to
     return own | _interrupted(run) if before or unseen or timeless else own
 
 

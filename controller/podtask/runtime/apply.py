@@ -102,7 +102,8 @@ class Applier:
             case plan.DeletePod():
                 await self._delete_pod(observed, step)
             case plan.ReleasePod():
-                await self.release_pod(task.metadata.namespace, step)
+                is_cached = any(pod.metadata.uid == step.uid for pod in observed.pods)
+                await self.release_pod(task.metadata.namespace, step, is_cached=is_cached)
             case plan.RestoreLabels():
                 await self._restore_labels(task, step)
             case plan.ConfirmGone() | plan.ReadPod() | plan.ReadPodEvents() | plan.ReadResultLog():
@@ -153,10 +154,11 @@ class Applier:
         if names.LABEL_TASK_UID in pod.metadata.labels:
             self._objects.put_pod(pod)
 
-    async def release_pod(self, namespace: str, step: plan.ReleasePod) -> None:
-        """Take our finalizer off, wherever the Pod stands. A wrong uid is a Conflict: that Pod is another one."""
+    async def release_pod(self, namespace: str, step: plan.ReleasePod, *, is_cached: bool = True) -> None:
+        """Remove our finalizer. Raises `CacheBehind` where the name belongs to another Pod by now, or to none."""
         body = {"metadata": {"uid": step.uid, "$deleteFromPrimitiveList/finalizers": [names.FINALIZER]}}
-        await self._patch_pod(namespace, step.name, body, PatchType.STRATEGIC)
+        patch = self._patch_followed if is_cached else self._patch_pod
+        await patch(namespace, step.name, body, PatchType.STRATEGIC)
 
     async def _create_pod(self, task: Task, step: plan.CreatePod) -> None:
         meta = task.metadata
@@ -212,8 +214,17 @@ class Applier:
             memory.refusal = _refusal(memory.refusal, step.attempt, 409, "AlreadyExists", words, self._now())
 
     async def _restore_labels(self, task: Task, step: plan.RestoreLabels) -> None:
-        """Whoever takes them off may do it again, and a webhook at once: it is counted, and tried ever less often."""
+        """Put them back. They may be taken off again, by a webhook at once: it is counted, and tried ever less often.
+
+        The number of the attempt is the task's, so that is read live: by a stale one, the next attempt's Pod would be
+        labelled as the last one's, whose end is recorded already.
+        """
         meta, memory = task.metadata, self._memories.of(task.metadata.uid)
+        live = await self.read_task(meta.namespace, meta.name)
+        if live is None or live.metadata.uid != meta.uid:
+            raise CacheBehind
+        if live.metadata.resource_version != meta.resource_version:
+            raise Outdated
         labels = identity.pod_labels(meta.name, meta.uid, step.attempt)
         refused: errors.ApiError | None = None
         try:
@@ -270,7 +281,7 @@ class Applier:
         note = _stop_note(observed, step.uid, step.reason)
         note["annotations"][names.ANNOTATION_STOP_TIME] = f"{self._now():%Y-%m-%dT%H:%M:%SZ}"
         body = {"metadata": note, "spec": {"activeDeadlineSeconds": 1}}
-        await self._patch_pod(observed.task.metadata.namespace, step.name, body, PatchType.MERGE)
+        await self._patch_followed(observed.task.metadata.namespace, step.name, body, PatchType.MERGE)
 
     async def _delete_pod(self, observed: Observed, step: plan.DeletePod) -> None:
         namespace = observed.task.metadata.namespace
@@ -301,6 +312,15 @@ class Applier:
         patched = decode_pod(reply)
         self._take_in(patched)
         return patched
+
+    async def _patch_followed(self, namespace: str, name: str, body: dict[str, Any], patch_type: PatchType) -> None:
+        """Change a Pod that the watch follows. One that it does not follow any more is changed, and `CacheBehind`.
+
+        The cache would not show the change, and so it would be made again at once, until the watch tells.
+        """
+        pod = await self._patch_pod(namespace, name, body, patch_type)
+        if names.LABEL_TASK_UID not in pod.metadata.labels:
+            raise CacheBehind
 
     async def _confirm_gone(self, task: Task, step: plan.ConfirmGone) -> None:
         pod = await self.read_pod(task.metadata.namespace, step.name)

@@ -18,7 +18,7 @@ from podtask.runtime.memory import Memories
 from podtask.runtime.places import Places
 from podtask.runtime.queue import WorkQueue
 from podtask.runtime.reconciler import Reconciler
-from tests.builders import UID, MadePod, MadeTask, at, make_live_attempt, make_pod, make_task
+from tests.builders import UID, MadePod, MadeTask, at, make_attempt, make_live_attempt, make_pod, make_task, pod_name
 
 LIVE = make_pod().running()
 REFUSED = errors.Forbidden("a webhook says no", code=403, reason="Forbidden")
@@ -46,6 +46,7 @@ class World:
         self.strips = False
         self.refusal: errors.ApiError | None = None
         self.cached: Pod | None = None
+        self.ahead: Task | None = None
         self.memories = Memories()
         applier = Applier(self, self, self.memories, plan.Settings(), now=lambda: self.now)  # type: ignore[arg-type]
         self.reconciler = Reconciler(
@@ -79,7 +80,9 @@ class World:
         return () if self.cached is None else (self.cached,)
 
     def put_task(self, task: Task) -> None:
-        self.stored_task = msgspec.structs.replace(self.stored_task, status=task.status)
+        version = task.metadata.resource_version
+        meta = msgspec.structs.replace(self.stored_task.metadata, resource_version=version)
+        self.stored_task = msgspec.structs.replace(self.stored_task, status=task.status, metadata=meta)
 
     def put_pod(self, pod: Pod) -> None:
         assert names.LABEL_TASK_UID in pod.metadata.labels, "the watch says nothing of it, and it would stay as it is"
@@ -94,8 +97,22 @@ class World:
         raise errors.Conflict("there", code=409, reason="AlreadyExists")
 
     async def get(self, resource: Resource, namespace: str, name: str) -> bytes:
-        self.asked.append("GET")
-        return self._reply()
+        if resource == PODS:
+            self.asked.append("GET")
+            return self._reply()
+        self.asked.append("GET task")
+        return orjson.dumps(
+            {
+                "metadata": msgspec.to_builtins(self.live_task.metadata),
+                "spec": orjson.loads(self.live_task.raw_spec),
+                "status": msgspec.to_builtins(self.live_task.status),
+            }
+        )
+
+    @property
+    def live_task(self) -> Task:
+        """The task as the server has it: as the cache has it, or ahead of that."""
+        return self.stored_task if self.ahead is None else self.ahead
 
     async def patch(
         self, resource: Resource, namespace: str, name: str, body: bytes, kind: PatchType, subresource: str = ""
@@ -145,20 +162,32 @@ def started(**spec: Any) -> MadeTask:
 async def test_before_the_first_status_the_labels_are_put_back() -> None:
     world = World(make_task(), LIVE)
     await world.look()
-    assert world.asked == ["POST", "GET", "PATCH", "status Running"]
+    assert world.asked == ["POST", "GET", "GET task", "PATCH", "status Running"]
     assert world.cached is not None
     assert world.cached.metadata.labels == identity.pod_labels("etl", UID, 1)
     await world.pass_time(30)
-    assert len(world.asked) == 4
+    assert len(world.asked) == 5
 
 
 async def test_after_it_as_well() -> None:
     world = World(started(), LIVE)
     await world.look()
-    assert world.asked == ["GET", "PATCH"]
+    assert world.asked == ["GET", "GET task", "PATCH"]
     await world.pass_time(30)
-    assert len(world.asked) == 2
+    assert len(world.asked) == 3
     assert world.memories.peek(UID).unlabelled_pod is None
+
+
+async def test_a_leader_that_is_behind_gives_no_pod_the_number_of_an_earlier_attempt() -> None:
+    """Under the user's own name every attempt's Pod is named alike, so only the newest status tells its number."""
+    exact = {"template": {"metadata": {"name": pod_name()}, "spec": {"containers": [{"name": "base", "image": "i"}]}}}
+    world = World(make_task(**exact), make_pod(2, name=pod_name()).running())
+    ended = make_task(**exact).metadata(resource_version="9").attempts(make_attempt()).status(attempt_count=1).build()
+    world.ahead = ended
+    await world.look()
+    assert world.asked.count("PATCH") == 1
+    assert world.stored is not None
+    assert world.stored.metadata.labels == identity.pod_labels("etl", UID, 2)
 
 
 @pytest.fixture(params=["stripped at once", "refused"])
@@ -183,7 +212,7 @@ async def test_labels_that_do_not_stay_on_end_the_task_in_few_requests(hostile: 
     await world.pass_time(61)
     assert not world.status.phase_is_terminal
     assert world.asked.count("PATCH") == 5, "after 0, 2, 6, 14 and 30 seconds"
-    assert world.asked.count("GET") == 1
+    assert (world.asked.count("GET"), world.asked.count("GET task")) == (1, 5)
     await world.pass_time(1)
     assert (world.status.phase, world.status.reason) == ("Failed", "NameConflict")
     assert world.status.attempts[-1].outcome == "Stopped"
