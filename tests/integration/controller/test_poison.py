@@ -49,7 +49,7 @@ def largest(node: Json, budget: int, name: str = "a") -> Json:
 def _entries(node: Json, budget: int) -> Json:
     entries: list[Json] = []
     most = node.get("maxItems", 1)
-    share = max(200, budget // most)
+    share = max(200, budget // max(1, most))
     while len(entries) < most and budget > 0:
         entries.append(largest(node["items"], share, f"a{len(entries)}"))
         budget -= len(json.dumps(entries[-1]))
