@@ -57,6 +57,7 @@ class Controller:
         loop = asyncio.get_running_loop()
         self._report = report
         self.queue: WorkQueue[str] = WorkQueue(loop, jitter=rng.random)
+        memories = Memories()
         self.cluster = Cluster(
             client,
             self.queue,
@@ -65,8 +66,8 @@ class Controller:
             running_pods_limit=running_pods_limit,
             time_source=LoopClock(),
             jitter=rng.random,
+            on_lost=memories.note_lost,
         )
-        memories = Memories()
         settings = plan.Settings(policy=Policy(max_running_pods=running_pods_limit))
         begun = loop.time()
 

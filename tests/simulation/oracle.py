@@ -31,6 +31,13 @@ def outcomes(run: Run, *, skewed: bool) -> set[str]:
     if run.told_end_at is not None and run.by_itself:
         return _by_itself(run, skewed=skewed)
     allowed = _interrupted(run)
+    late = (
+        run.told_end_at is not None
+        and run.ended_at is not None
+        and run.told_end_at > run.ended_at + _LAST_DELETE_SECONDS
+    )
+    if run.deleted_for_good and run.exit_code and late:
+        allowed |= {"Failed"}  # the node was silent for so long that the last DELETE came well after the end
     if run.unmarked:
         allowed |= {"Stopped"}
     if run.by_itself or (run.exit_code == 0 and not run.cut_off):

@@ -134,14 +134,15 @@ def _without_pod(observed: Observed, others: tuple[Pod, ...], settings: Settings
 
 
 def _out_of_sight(observed: Observed) -> str:
-    """Give the uid of a Pod that got its labels back, stands in no status and is not to be seen: they are off again."""
-    if observed.relabelled is None:
-        return ""
+    """Give the uid of a Pod that no status names and the cache has lost: its labels are off, or it is gone.
+
+    It got its labels back once, or the watch reported its end while our finalizer was on it.
+    """
+    missing = [observed.lost_pod, observed.relabelled.pod_uid if observed.relabelled is not None else ""]
     known = {p.metadata.uid for p in observed.pods} | {a.pod_uid for a in observed.task.status.attempts}
     if observed.unlabelled_pod is not None:
         known.add(observed.unlabelled_pod.metadata.uid)
-    uid = observed.relabelled.pod_uid
-    return "" if uid in known | observed.gone_pods else uid
+    return next((uid for uid in missing if uid and uid not in known | observed.gone_pods), "")
 
 
 def _begin(observed: Observed, others: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:

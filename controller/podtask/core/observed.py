@@ -278,6 +278,8 @@ class Observed(View, frozen=True):
     """Uids of Pods that a live read has shown to be gone."""
     unlabelled_pod: Pod | None = None
     """What a live read has found under the attempt's name, and the watch does not follow: it lacks our labels."""
+    lost_pod: str = ""
+    """Uid of the Pod of which the watch said last that it is gone, while our finalizer was still on it."""
     relabelled: Relabelled | None = None
     live_version: str = ""
     """The resourceVersion that the last live read of a Pod has given."""

@@ -7,6 +7,7 @@ work is begun.
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import Protocol
 
 from ..api import names
@@ -48,12 +49,18 @@ class Cluster:
         running_pods_limit: int | None = None,
         max_spec_bytes: int | None = None,
         observer: Observer | None = None,
+        on_lost: Callable[[Pod], None] = lambda _: None,
         time_source: clock.Clock = clock.SYSTEM,
         jitter: backoff.Jitter = random.random,
     ) -> None:
-        """Nothing is read before `run`."""
+        """Nothing is read before `run`.
+
+        `on_lost` is called where the watch reports the end of a task's Pod that our finalizer holds: its label was
+        removed, and it is out of the watch's sight, or its finalizers were removed by force.
+        """
         self._queue = queue
         self._observer = observer
+        self._on_lost = on_lost
         self.places = Places(running_pods_limit, queue.add)
         self.pods: Informer[Pod] = Informer(
             api,
@@ -156,6 +163,8 @@ class Cluster:
         task = self.tasks.get(pod.metadata.labels[names.LABEL_TASK_UID])
         if task is not None and task.key != key:
             return  # it names a task of another namespace, and is none of its Pods
+        if new is None and pod.is_held and task is not None and not task.status.phase_is_terminal:
+            self._on_lost(pod)
         container = task.spec.container_name if task else names.DEFAULT_CONTAINER
         ended = new is None or classify(new, container) is not None
         if ended and self._observer is not None and task is not None and not task.status.phase_is_terminal:

@@ -70,6 +70,7 @@ class Controller:
         self._queue.close()
         self._events = EventRecorder(self._api, controller=names.CONTROLLER, instance=socket.gethostname())
         core_settings = settings.for_core()
+        memories = Memories()
         self._cluster = Cluster(
             self._api,
             self._queue,
@@ -78,8 +79,8 @@ class Controller:
             running_pods_limit=core_settings.policy.max_running_pods,
             max_spec_bytes=core_settings.policy.max_spec_bytes,
             observer=self._metrics,
+            on_lost=memories.note_lost,
         )
-        memories = Memories()
         now = self._time.now
         self._reconciler = Reconciler(
             cache=self._cluster,

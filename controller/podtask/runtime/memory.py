@@ -7,6 +7,7 @@ task runs or is over: of those that run there may be very many, for very long.
 from dataclasses import dataclass
 from datetime import datetime
 
+from ..api import names
 from ..core.observed import Pod, PodEvents, Refusal, Relabelled, ResultLog
 
 
@@ -18,6 +19,7 @@ class Memory:
     foreign_pod: Pod | None = None
     gone_pods: frozenset[str] = frozenset()
     unlabelled_pod: Pod | None = None
+    lost_pod: str = ""
     relabelled: Relabelled | None = None
     live_version: str = ""
     pod_events: PodEvents | None = None
@@ -53,6 +55,10 @@ class Memories:
     def peek(self, uid: str) -> Memory:
         """Give the memory of a task, for reading: most tasks have none."""
         return self._by_uid.get(uid) or Memory()
+
+    def note_lost(self, pod: Pod) -> None:
+        """Note that a watch reported the end of a Pod that our finalizer held."""
+        self.of(pod.metadata.labels[names.LABEL_TASK_UID]).lost_pod = pod.metadata.uid
 
     def end(self, uid: str) -> None:
         """Drop what is known about a task that runs or is over, but for a create that may still arrive."""

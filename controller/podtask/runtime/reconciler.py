@@ -200,6 +200,7 @@ class Reconciler:
             foreign_task=self._owner_of(memory.foreign_pod),
             gone_pods=memory.gone_pods,
             unlabelled_pod=memory.unlabelled_pod,
+            lost_pod=memory.lost_pod,
             relabelled=memory.relabelled,
             live_version=memory.live_version,
             pod_events=memory.pod_events,

@@ -1308,3 +1308,14 @@ def test_a_pod_of_another_namespace_is_no_name_conflict() -> None:
 def test_the_tasks_own_pod_counts_beside_one_of_another_namespace() -> None:
     plan_made = decide(make_task().observe(forged(), make_pod().running().exit(3)), at(20), SETTINGS)
     assert brief(plan_made.steps[0]) == ("Failed", "NonZeroExit")
+
+
+def test_a_pod_that_the_watch_lost_is_looked_for_before_the_task_goes_on_without_it() -> None:
+    """No status names it yet: without this a cancelled task would end while its Pod runs on."""
+    look = plan.ConfirmGone(name=POD, uid=UID)
+    for spec in ({}, {"cancel": True}):
+        assert decide(make_task(**spec).observe(lost_pod=UID), at(5), SETTINGS).steps == (look,)
+    gone = make_task().observe(lost_pod=UID, gone_pods=frozenset({UID}))
+    assert decide(gone, at(5), SETTINGS).steps == (CREATE,)
+    found = make_task(cancel=True).observe(lost_pod=UID, unlabelled_pod=make_pod().metadata(labels={}).build())
+    assert decide(found, at(5), SETTINGS).steps == (plan.RestoreLabels(attempt=1, name=POD, uid=UID),)

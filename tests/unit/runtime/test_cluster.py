@@ -3,11 +3,13 @@
 import asyncio
 
 import msgspec
+import pytest
 
 from podtask.api import names
 from podtask.core import identity
 from podtask.core.observed import Pod, Task
 from podtask.runtime.cluster import Cluster
+from podtask.runtime.memory import Memories
 from podtask.runtime.queue import WorkQueue
 from tests.builders import UID, make_pod, make_task
 
@@ -33,6 +35,7 @@ class World:
     def __init__(self, limit: int | None = None) -> None:
         self.queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop())
         self.ends = Ends()
+        self.lost: list[Pod] = []
         self.cluster = Cluster(
             None,  # type: ignore[arg-type]
             self.queue,
@@ -40,6 +43,7 @@ class World:
             relist_seconds=60,
             running_pods_limit=limit,
             observer=self.ends,
+            on_lost=self.lost.append,
         )
         self.cluster.put_task(make_task().build())
 
@@ -109,3 +113,18 @@ async def test_a_pod_whose_task_is_not_there_wakes_for_its_release() -> None:
     key = identity.task_key("elsewhere", "gone")
     assert await world.woken() == [key]
     assert not world.cluster.is_elsewhere(key)
+
+
+@pytest.mark.parametrize(("finalizers", "lost"), [((names.FINALIZER,), ["pod-1"]), ((), [])], ids=["held", "released"])
+async def test_the_end_of_a_pod_that_is_held_is_reported(finalizers: tuple[str, ...], lost: list[str]) -> None:
+    """A Pod cannot be gone while our finalizer is on it, so it may only be out of the watch's sight."""
+    world = World()
+    made = pod()
+    meta = msgspec.structs.replace(made.metadata, finalizers=finalizers)
+    world.cluster.put_pod(msgspec.structs.replace(made, metadata=meta))
+    world.cluster._pod_changed(msgspec.structs.replace(made, metadata=meta), None)
+    assert [found.metadata.uid for found in world.lost] == lost
+    memories = Memories()
+    for found in world.lost:
+        memories.note_lost(found)
+    assert memories.peek(UID).lost_pod == "".join(lost)
