@@ -31,8 +31,8 @@ const (
 	exitUndelivered = 74
 )
 
-// memoryLimit leaves a quarter of the container's 32 MiB to what the runtime does not count: the binary's own
-// pages and the kernel's.
+// memoryLimit is far enough below the container's limit, 64 MiB by default, for what the runtime does not count: the
+// binary's own pages and the kernel's.
 const memoryLimit = 24 << 20
 
 func main() {

@@ -6,6 +6,7 @@ credentials are, and holds none, so it can stand in a trigger's row and be a dic
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -27,6 +28,7 @@ POOL_SIZE = 32
 
 _OLD_PREFIX = "extra__kubernetes__"
 _SIDECAR_PREFIX = "xcom_sidecar_container_"
+_log = logging.getLogger(__name__)
 _importing = threading.Lock()
 
 GetConnection = Callable[[str], Any]
@@ -179,6 +181,8 @@ def _api_client(settings: _Settings) -> ApiClient:
         raise errors.AccessError(f"The {settings.where} leads to no cluster: {_hint(settings, error)}.") from error
     if not settings.verify_ssl:
         configuration.verify_ssl = False
+    if not configuration.verify_ssl:
+        _log.warning("The %s turns TLS verification off: nothing tells who the API server is", settings.where)
     if settings.keep_alive:
         configuration.socket_options = _keep_alive()
     configuration.connection_pool_maxsize = POOL_SIZE

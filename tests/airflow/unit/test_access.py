@@ -385,12 +385,13 @@ def test_a_proxy_of_another_kind_is_refused(tmp_path: Path, as_file: bool) -> No
 
 
 @FORMS
-def test_the_servers_name_and_no_verification(tmp_path: Path, as_file: bool) -> None:
+def test_the_servers_name_and_no_verification(tmp_path: Path, as_file: bool, caplog: pytest.LogCaptureFixture) -> None:
     given = cluster(**{"tls-server-name": "kube.internal", "insecure-skip-tls-verify": True})
     made = client(given, tmp_path, as_file=as_file)
     assert made.configuration.tls_server_name == "kube.internal"
     assert made.rest_client.pool_manager.connection_pool_kw["server_hostname"] == "kube.internal"
     assert not made.configuration.verify_ssl
+    assert "turns TLS verification off" in caplog.text
 
 
 @FORMS
