@@ -29,7 +29,19 @@ from . import (
 )
 from .ending import Ending, classify
 from .observed import Attempt, Observed, Pod, Refusal, Task, TaskStatus
-from .plan import ConfirmGone, CreatePod, DeletePod, Note, Plan, ReleasePod, RestoreLabels, Settings, Step, WriteStatus
+from .plan import (
+    ConfirmGone,
+    CreatePod,
+    DeletePod,
+    Note,
+    Plan,
+    ReadPod,
+    ReleasePod,
+    RestoreLabels,
+    Settings,
+    Step,
+    WriteStatus,
+)
 
 _LONGEST_REFUSAL_WAIT_SECONDS = 60
 
@@ -67,9 +79,11 @@ def _decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     pods = _own_pods(task, owned)
     past = tuple(p for p in pods if p.attempt <= task.status.attempt_count)
     tidy = retention.tidy(observed, past, settings, now)
-    current = next((p for p in pods if p.attempt == status.number_of_next(task)), None)
+    current = _current_pod(task, pods)
     if current is None:
         return _join(_without_pod(observed, pods, settings, now), tidy)
+    if _is_doubtful(observed, current):
+        return Plan(steps=(ReadPod(name=current.metadata.name, uid=current.metadata.uid),))
     # 5. The attempt has ended: collect its result, record it, and only then let go of its Pod.
     was_running = status.entry(task, current).start_time is not None
     ended = classify(current, task.spec.container_name, was_running=was_running)
@@ -77,6 +91,25 @@ def _decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         return _join(_conclude(observed, current, ended, settings, now), tidy)
     # 6. The attempt lives: stop it where that is wanted, else tell how it stands.
     return _join(live.follow(observed, current, settings, now), tidy)
+
+
+def _current_pod(task: Task, pods: tuple[Pod, ...]) -> Pod | None:
+    """Give the Pod of the attempt that is due: the one that the status names, where the cache has two."""
+    entry = status.live_entry(task)
+    due = [p for p in pods if p.attempt == status.number_of_next(task)]
+    named = (p for p in due if entry is not None and p.metadata.uid == entry.pod_uid)
+    return next(named, due[0] if due else None)
+
+
+def _is_doubtful(observed: Observed, pod: Pod) -> bool:
+    """Whether the status names another Pod for this attempt, and no live read has shown yet that this is the one.
+
+    A Pod whose finalizer was removed by force is made again under its name. Who still has the old one in the cache
+    would record it over the new one, which another leader has recorded.
+    """
+    entry = status.live_entry(observed.task)
+    is_named = entry is None or entry.pod_uid in {"", pod.metadata.uid}
+    return not is_named and observed.live_version != pod.metadata.resource_version
 
 
 def _in_namespace(observed: Observed) -> Observed:

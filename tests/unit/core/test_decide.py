@@ -1270,7 +1270,9 @@ def test_a_merge_patch_takes_away_what_is_no_more_inside_an_object() -> None:
 
 
 def test_an_entry_of_another_pod_is_not_carried_over() -> None:
-    got = status_of(running().attempts(make_live_attempt(pod_uid="before", start_time=at(1))).observe(LIVE), 12)
+    got = status_of(
+        running().attempts(make_live_attempt(pod_uid="before", start_time=at(1))).observe(LIVE, live_version="0"), 12
+    )
     assert (got.attempts[0].pod_uid, got.attempts[0].start_time) == (UID, at(2))
 
 
@@ -1319,3 +1321,14 @@ def test_a_pod_that_the_watch_lost_is_looked_for_before_the_task_goes_on_without
     assert decide(gone, at(5), SETTINGS).steps == (CREATE,)
     found = make_task(cancel=True).observe(lost_pod=UID, unlabelled_pod=make_pod().metadata(labels={}).build())
     assert decide(found, at(5), SETTINGS).steps == (plan.RestoreLabels(attempt=1, name=POD, uid=UID),)
+
+
+def test_a_pod_that_the_status_does_not_name_is_read_before_it_counts() -> None:
+    """Two leaders, of which one has an old Pod in its cache, would write over each other without end."""
+    task = make_task().status(phase="Running", reason="Running", observed_generation=1).attempts(make_live_attempt())
+    other = make_pod().running().metadata(uid="pod-new", resource_version="9")
+    assert decide(task.observe(other), at(20), SETTINGS).steps == (plan.ReadPod(name=POD, uid="pod-new"),)
+    (write,) = decide(task.observe(other, live_version="9"), at(20), SETTINGS).steps
+    assert isinstance(write, plan.WriteStatus)
+    assert write.status.attempts[-1].pod_uid == "pod-new"
+    assert decide(task.observe(other, make_pod().running()), at(20), SETTINGS).steps == ()
