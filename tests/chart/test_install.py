@@ -125,7 +125,7 @@ def test_two_releases_of_one_namespace_each_do_not_meet(cluster: Cluster, namesp
         try:
             for one in both:
                 settings = flags(f"watchNamespace={one.name}", "podAdmission.enabled=true", "replicas=1")
-                settings += flags("crds.enabled=false", "controller.podHoldSeconds=1")
+                settings += flags("crds.enabled=false", "controller.podHoldSeconds=40")
                 helm("install", "podtask", str(CHART), "-n", one.name, *settings, kubeconfig=cluster.kubeconfig)
             for one in both:
                 assert one.run("task", **sleep(0, "7"))["xcom"]["value"] == "7"

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.xdist_group("chart"), pytest.mark.node, pytest.mark.ti
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:podtask"
 BACKUP = "system:serviceaccount:velero:velero"
-SETTINGS = ("controller.podHoldSeconds=1", f"podAdmission.exemptUsers={{{BACKUP}}}")
+SETTINGS = ("controller.podHoldSeconds=40", f"podAdmission.exemptUsers={{{BACKUP}}}")
 
 
 @pytest.fixture(scope="module")
