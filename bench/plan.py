@@ -31,7 +31,7 @@ class Profile:
 
 PROFILES = {
     "full": Profile(
-        "issue 7's sizes, 90 minutes", 5000, 500, 90, (20, 30, 50, 100), 20, 120, 1000, 20_000, 20_000, 6_000
+        "the sizes of the budgets, 90 minutes", 5000, 500, 90, (20, 30, 50, 100), 20, 120, 1000, 20_000, 20_000, 6_000
     ),
     "machine": Profile(
         "what two cores do in 45 minutes", 2000, 150, 90, (10, 20, 30, 50), 20, 30, 400, 20_000, 1000, 6_000

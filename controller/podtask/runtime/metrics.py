@@ -1,6 +1,6 @@
 """What the controller tells Prometheus: one table of names, from which the metrics and docs/metrics.md are made.
 
-Figures that stand somewhere already (the queue, the caches, the Lease) are read when somebody asks, all in one moment;
+Figures that exist already (the queue, the caches, the Lease) are read when metrics are requested, all in one moment;
 only what would be gone by then is counted as it happens, with labels that are looked up once.
 """
 
@@ -142,7 +142,7 @@ TABLE = (
 
 
 class Figures(NamedTuple):
-    """What is read when somebody asks."""
+    """Figures that are read when metrics are requested."""
 
     queue_depth: int
     queue_processing: int

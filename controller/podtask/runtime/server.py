@@ -27,7 +27,7 @@ CONNECTIONS = 64
 CONNECTIONS_PER_SECOND = 100
 """Of one port. The others wait in the kernel."""
 BACKLOG = 64
-"""So many wait there, for less than a second; whoever finds no room tries again by itself."""
+"""Connections that wait to be accepted, for less than a second; a client that finds no room tries again by itself."""
 CONNECTION_SECONDS = 5.0
 """From its first byte to its last."""
 HEADER_BYTES = 4096
@@ -51,7 +51,7 @@ Page = Callable[[], Awaitable[Answer]]
 
 
 class Fresh(Generic[T]):
-    """Something that is made anew when somebody asks, at most once a second. To be used on one loop."""
+    """A value that is made anew on request, at most once a second. To be used on one loop."""
 
     def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
         self._make = make

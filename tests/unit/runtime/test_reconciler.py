@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -66,20 +67,21 @@ class Passes:
     def status_written(self, task: Task, status: TaskStatus) -> None: ...
 
 
+def reconciler_of(world: World, **given: Any) -> reconciler.Reconciler:
+    """Make the reconciler of this world; `given` replaces what it is usually made with."""
+    usual: dict[str, Any] = {
+        "memories": Memories(),
+        "places": Places(None, world.queue.add),
+        "now": lambda: datetime(2026, 1, 1, tzinfo=UTC),
+        "reads_live": lambda: False,
+    }
+    made = {"cache": world, "applier": world, "queue": world.queue, "recorder": world, "settings": plan.Settings()}
+    return reconciler.Reconciler(**(made | usual | given))
+
+
 async def run(world: World, monkeypatch: pytest.MonkeyPatch, observer: Passes | None = None) -> None:
     monkeypatch.setattr(reconciler, "decide", world.decide)
-    made = reconciler.Reconciler(
-        cache=world,
-        applier=world,  # type: ignore[arg-type]
-        memories=Memories(),
-        places=Places(None, world.queue.add),
-        queue=world.queue,
-        recorder=world,
-        settings=plan.Settings(),
-        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-        reads_live=lambda: False,
-        observer=observer,
-    )
+    made = reconciler_of(world, observer=observer)
     world.queue.add(TASK.key)
     working = asyncio.create_task(made.work())
     while len(world.queue) or world.queue.processing or not world.judged:  # noqa: ASYNC110 - turns of the loop
@@ -127,17 +129,7 @@ async def test_a_task_that_is_gone_keeps_its_place_while_its_create_is_in_doubt(
     world.found = None
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
     memories, places = Memories(), Places(1, world.queue.add)
-    made = reconciler.Reconciler(
-        cache=world,
-        applier=world,  # type: ignore[arg-type]
-        memories=memories,
-        places=places,
-        queue=world.queue,
-        recorder=world,
-        settings=plan.Settings(),
-        now=lambda: now[0],
-        reads_live=lambda: False,
-    )
+    made = reconciler_of(world, memories=memories, places=places, now=lambda: now[0])
     places.settle(TASK, Plan(steps=(plan.CreatePod(attempt=1, name="p"),)))
     memories.of("u").in_doubt_until = now[0] + timedelta(seconds=60)
     other = Task(metadata=Metadata(name="o", namespace="n", uid="o", resource_version="1"))
@@ -190,17 +182,7 @@ async def test_an_orphan_is_released_in_its_namespace_and_a_foreign_pod_costs_no
     elsewhere: bool, owner: str, requests: list[tuple[str, str]]
 ) -> None:
     world = Orphans(elsewhere=elsewhere, owner=owner)
-    made = reconciler.Reconciler(
-        cache=world,
-        applier=world,  # type: ignore[arg-type]
-        memories=Memories(),
-        places=Places(None, world.queue.add),
-        queue=world.queue,
-        recorder=world,
-        settings=plan.Settings(),
-        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-        reads_live=lambda: False,
-    )
+    made = reconciler_of(world)
     await made.reconcile(identity.task_key("n", UID))
     assert world.requests == requests
 
@@ -231,17 +213,7 @@ async def test_a_live_pod_of_the_last_attempt_holds_the_next_one_off(
     """One that no watch brings is waited for with a growing pause, instead of being read in a circle."""
     world = AfterTakeover(pod)
     monkeypatch.setattr(reconciler, "decide", world.decide)
-    made = reconciler.Reconciler(
-        cache=world,
-        applier=world,  # type: ignore[arg-type]
-        memories=Memories(),
-        places=Places(None, world.queue.add),
-        queue=world.queue,
-        recorder=world,
-        settings=plan.Settings(),
-        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-        reads_live=lambda: True,
-    )
+    made = reconciler_of(world, reads_live=lambda: True)
     if judged == 1:
         with pytest.raises(CacheBehind):
             await made.reconcile(TASK.key)
