@@ -55,19 +55,21 @@ def attack(script: Script, rng: random.Random) -> Script:
         replace(
             task,
             namespace=rng.choice((users.NAMESPACE, users.NAMESPACE, users.SECOND_NAMESPACE)),
-            attacks=bearable(task, attacker.draw(rng)) if rng.random() < 0.8 else (),
+            attacks=bearable(task, attacker.draw(rng), script.tasks) if rng.random() < 0.8 else (),
         )
         for task in script.tasks
     )
     return replace(script, tasks=tuple(tasks))
 
 
-def bearable(task: TaskScript, attacks: tuple[Attack, ...]) -> tuple[Attack, ...]:
+def bearable(task: TaskScript, attacks: tuple[Attack, ...], others: tuple[TaskScript, ...]) -> tuple[Attack, ...]:
     """Leave out what only a person can mend: labels taken off a Pod whose task is deleted before they are back.
 
     No watch brings such a Pod, and no status says any more that it was there (docs/security.md).
     """
-    is_deleted = any(act.kind in {"delete", "delete-foreground", "delete-orphan"} for act in task.acts)
+    is_shared = "name" in task.spec.get("template", {}).get("metadata", {})  # then another's Pod may be hit
+    hit = others if is_shared else (task,)
+    is_deleted = any(act.kind in {"delete", "delete-foreground", "delete-orphan"} for one in hit for act in one.acts)
     return tuple(attack for attack in attacks if not (is_deleted and attack.kind == "unmark"))
 
 

@@ -56,7 +56,9 @@ def _under_attack(seed: int) -> dict[str, Any]:
     """Foreign Pods with the marks of every task, and nothing else that goes wrong."""
     rng = random.Random(f"{seed}/under attack")
     drawn = draws.draw(random.Random(f"{seed}/script"))
-    tasks = tuple(dataclasses.replace(task, attacks=draws.bearable(task, attacker.draw(rng))) for task in drawn.tasks)
+    tasks = tuple(
+        dataclasses.replace(task, attacks=draws.bearable(task, attacker.draw(rng), drawn.tasks)) for task in drawn.tasks
+    )
     return {
         "script": dataclasses.replace(drawn, tasks=tasks),
         "given": Faults(until=30.0, deaths=((rng.randrange(1, 9), True),)),

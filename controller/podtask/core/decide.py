@@ -194,9 +194,10 @@ def _begin(observed: Observed, others: tuple[Pod, ...], settings: Settings, now:
         return _finish(task, Phase.FAILED, Reason.SPEC_CHANGED, message, now)
     number = status.number_of_next(task)
     name = pod_name(task, number)
-    past = labels.lost(observed, name)
+    past = labels.lost(observed, name) or labels.lost_last(observed)
     if past is not None:
-        # The Pod of an earlier attempt has the name that the user fixed. With its labels on, it is tidied away.
+        # The Pod of an earlier attempt, under the name that the user fixed or its own. With its labels on, it is
+        # stopped and released.
         return _restore_labels(observed, past, now)
     if taken := _why_name_is_taken(observed, name):
         return _finish(task, Phase.FAILED, Reason.NAME_CONFLICT, taken, now)

@@ -249,9 +249,10 @@ class Reconciler:
             return
         pod = await self._applier.read_pod(meta.namespace, last.pod_name)
         if pod is not None and pod.metadata.uid == last.pod_uid and not pod.is_terminal:
-            # Without its labels the watch does not bring it, and no decision sees it: only time helps.
-            is_seen = pod.task_key == task.key and pod.attempt == last.number
-            raise Outdated if is_seen else CacheBehind
+            if pod.task_key != task.key or pod.attempt != last.number:
+                # No watch brings it to the next decision, so it is handed over: its labels are to be put back.
+                self._memories.of(meta.uid).unlabelled_pod = pod
+            raise Outdated
 
     async def _release_orphans(self, key: str) -> None:
         """Release Pods whose task is not in the cache, once a live read has shown that it does not exist.

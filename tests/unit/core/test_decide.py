@@ -1332,3 +1332,19 @@ def test_a_pod_that_the_status_does_not_name_is_read_before_it_counts() -> None:
     assert isinstance(write, plan.WriteStatus)
     assert write.status.attempts[-1].pod_uid == "pod-new"
     assert decide(task.observe(other, make_pod().running()), at(20), SETTINGS).steps == ()
+
+
+def test_the_last_attempts_pod_gets_its_labels_back_before_the_next_one_begins() -> None:
+    """Who recorded the attempt died before it stopped the others in the Pod, and its labels are off since."""
+    bare = make_pod().running().metadata(labels={})
+    back = plan.RestoreLabels(attempt=1, name=POD, uid=UID)
+    assert decide(retrying().observe(unlabelled_pod=bare.build()), at(40), SETTINGS).steps == (back,)
+    others = {
+        "of no recorded attempt": bare.metadata(uid="pod-7"),
+        "of another owner": bare.metadata(owner_references=()),
+    }
+    for stray in others.values():
+        plan_made = decide(retrying().observe(unlabelled_pod=stray.build()), at(40), SETTINGS)
+        assert plan_made.steps == (plan.CreatePod(attempt=2, name=pod_name(2)),)
+    seen = decide(retrying().observe(make_pod().exit(1).phase("Failed"), unlabelled_pod=bare.build()), at(40), SETTINGS)
+    assert plan.CreatePod(attempt=2, name=pod_name(2)) in seen.steps
