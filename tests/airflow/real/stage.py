@@ -108,6 +108,10 @@ class Run:
         """What the task left."""
         return self.airflow.api.xcom(self.dag_id, self.run_id, TASK, key)
 
+    def wait_pushed(self, key: str) -> None:
+        """Return once the task has pushed a value under this key."""
+        self.airflow.api.wait_xcom(self.dag_id, self.run_id, TASK, key)
+
     def log(self, try_number: int = 1) -> str:
         """The log of one try."""
         return self.airflow.api.log(self.dag_id, self.run_id, TASK, try_number)

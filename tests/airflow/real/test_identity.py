@@ -88,9 +88,13 @@ def test_a_task_process_orphaned_by_its_scheduler_makes_no_second_pod(stage: Sta
     run = stage.start("sync_once", waits(7))
     run.wait_started()
     pid = int(run.wait_try(1)["pid"])
+    # While it pushes, the process of the task talks to a child of the scheduler, and would die with that.
+    run.wait_pushed("pod_name")
     stage.airflow.kill("scheduler")
-    assert processes.is_alive(pid)
-    stage.airflow.restart("scheduler")
+    try:
+        assert processes.is_alive(pid)
+    finally:
+        stage.airflow.restart("scheduler")
     run.let_go()
     assert run.end() == "success", run.log()
     assert run.xcom() == {"number": 7}

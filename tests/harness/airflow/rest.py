@@ -132,6 +132,11 @@ class Rest:
         value = self._get(path, map_index=map_index, **deserialize)["value"]
         return value if self._version == 2 else _literal(value)
 
+    def wait_xcom(self, dag_id: str, run_id: str, task_id: str, key: str) -> None:
+        """Return once a task has pushed a value under this key."""
+        path = f"{_task_path(dag_id, run_id, task_id, -1)}/xcomEntries"
+        self.until(lambda: self._get(path), lambda found: any(one["key"] == key for one in found["xcom_entries"]))
+
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Do what the button Clear does.
 
