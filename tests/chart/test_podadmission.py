@@ -122,7 +122,7 @@ def test_a_tasks_pod_is_not_given_to_another_task(admin: Actor, token: Actor, na
     }
     refused = {what: MARKS_POLICY in admin.patch(name, {"metadata": change}) for what, change in changes.items()}
     assert refused == dict.fromkeys(changes, True)
-    # Nor is it made to run anything else, by whoever has the controller's token.
+    # Nor can a holder of the controller's token change what it runs.
     image = {"spec": {"containers": [{"name": "base", "image": "evil"}]}}
     assert "changes no container" in token.patch(name, image, "--type=strategic")
     assert token.patch(name, {"spec": {"activeDeadlineSeconds": 500}}, "--dry-run=server") == ""
@@ -260,7 +260,7 @@ def test_people_and_tools_go_on_with_pods_of_tasks(cluster: Cluster, admin: Acto
     namespace.wait_pod(lambda _, one: names.LABEL_TASK_UID in one["metadata"]["labels"])
     assert admin.patch(name, {"metadata": {"finalizers": None}}) == ""
     assert admin.delete(name, "--now") == ""
-    # An unmarked Pod is nobody's business, whatever is done to it.
+    # Pods without marks are not checked.
     assert admin.create(pod("plain", {"labels": {"podtask.development/a": "b"}, "finalizers": ["example.com/x"]})) == ""
     assert admin.patch("plain", {"metadata": {"labels": {"c": "d"}, "finalizers": None}}) == ""
 

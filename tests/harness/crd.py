@@ -1,12 +1,25 @@
 """Our CRD on a cluster."""
 
-from cluster import Cluster
-from tests.harness import HANG
+import pytest
+
+from cluster import Cluster, Form, up
+from tests.harness import HANG, shared
 from tests.harness.controller import ROOT
 
 NAMED = "--for=jsonpath={.status.acceptedNames.kind}=PodTask"
 """A CRD so fresh that it has no conditions yet makes a wait for one fail at once; this one waits."""
 ESTABLISHED = "--for=condition=Established"
+
+
+def api_server(name: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """Give the light cluster of this name with our CRD, brought up once for all workers of a run."""
+    directory = shared.shared_directory(pytestconfig, tmp_path_factory)
+    with shared.exclusively(directory, name) as note:
+        found = up(name, Form.LIGHT)
+        if shared.read_note(note) is None:
+            install(found)
+            note.write_text("{}")
+    return found
 
 
 def install(cluster: Cluster) -> None:

@@ -187,6 +187,6 @@ def test_a_native_sidecar_that_will_not_stop_holds_up(
     assert status.get("xcom", {}).get("value") == ("1\n" if xcom else None)
     elapsed = time(status["completionTime"]) - time(status["attempts"][0]["finishTime"])
     assert (elapsed.total_seconds() >= grace) is is_held
-    if not is_held:  # nobody waits for the sidecar's grace
+    if not is_held:  # the sidecar's grace is not waited for
         pod = status["attempts"][0]["podName"]
         namespace.core.delete_namespaced_pod(pod, namespace.name, grace_period_seconds=0)

@@ -92,7 +92,7 @@ async def _measure(seen: Arrivals, tasks: str, pods: str, name: str, spec: Field
 
 
 def _bare(pod: Object, name: str) -> Object:
-    """Give a Pod of that shape which is nobody's."""
+    """Give a Pod of that shape without a PodTask."""
     spec = {key: value for key, value in pod["spec"].items() if key not in ADMITTED}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 

@@ -1,7 +1,7 @@
 """A user who means harm: foreign Pods with a task's name, labels and owner, and marks put on and taken off.
 
 In a namespace of its own the attacker may do anything to Pods; in the task's it creates Pods of other names only,
-because whoever may create Pods there with an attempt's name can run it under the task's service account anyway.
+because a user who may create Pods there can run one under the task's service account anyway.
 """
 
 import asyncio

@@ -147,11 +147,9 @@ def _without_pod(observed: Observed, others: tuple[Pod, ...], settings: Settings
     out_of_sight = _out_of_sight(observed)
     if out_of_sight:
         return Plan(steps=(ConfirmGone(name=pod_name(task, number), uid=out_of_sight),))
-    if task.spec.cancel:
-        return _finish(task, Phase.CANCELLED, Reason.CANCELLED, deadlines.words(task, Reason.CANCELLED), now)
-    if task.spec.cancel_after is not None and task.spec.cancel_after <= now:
-        message = deadlines.words(task, Reason.CANCEL_AFTER_REACHED)
-        return _finish(task, Phase.CANCELLED, Reason.CANCEL_AFTER_REACHED, message, now)
+    cancelled = live.end_wanted(task, None, now)
+    if cancelled is not None:
+        return _finish(task, Phase.CANCELLED, cancelled, deadlines.words(task, cancelled), now)
     if too_large := policy.oversize(task.spec_bytes, settings.policy):
         return _finish(task, Phase.FAILED, Reason.SPEC_TOO_LARGE, too_large, now)
     alarm = Plan(wake_at=task.spec.cancel_after)

@@ -68,7 +68,7 @@ class Cluster:
             decode=decode.decode_pod,
             codec=decode.PODS_HELD,
             meta=decode.pod_meta,
-            index=decode.pod_task_key,
+            index=lambda pod: pod.task_key,
             on_change=self._pod_changed,
             on_undecodable=_report_undecodable,
             namespace=namespace,

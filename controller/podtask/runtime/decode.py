@@ -138,11 +138,6 @@ def task_meta(task: Task) -> Meta:
     return _meta(task.metadata)
 
 
-def pod_task_key(pod: Pod) -> str | None:
-    """Give the key of the task that a Pod says it belongs to."""
-    return pod.task_key
-
-
 def status_to_wire(status: TaskStatus) -> dict[str, Any]:
     """Give the status as the API writes it, without what is not set."""
     wire: dict[str, Any] = msgspec.to_builtins(status)

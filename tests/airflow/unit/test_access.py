@@ -269,7 +269,7 @@ def cluster(**fields: Any) -> Any:
 
 
 def client(kube_config: dict[str, Any], tmp_path: Path, *, as_file: bool) -> Any:
-    """The library's client by a kubeconfig that stands in the connection, or in a file."""
+    """The library's client by a kubeconfig in the connection, or in a file."""
     if not as_file:
         return access.resolve(Access("c"), connection(kube_config=kube_config)).api_client_factory()
     path = tmp_path / "kubeconfig"

@@ -6,21 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from cluster import Cluster, Form, up
-from tests.harness import crd, shared
+from cluster import Cluster
+from tests.harness import crd
 from tests.harness.tasks import Namespace
 
 
 @pytest.fixture(scope="session")
 def api_server(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """The API server, with our CRD."""
-    directory = shared.shared_directory(pytestconfig, tmp_path_factory)
-    with shared.exclusively(directory, "api-server") as note:
-        found = up("controller-tests", Form.LIGHT)
-        if shared.read_note(note) is None:
-            crd.install(found)
-            note.write_text("{}")
-    return found
+    return crd.api_server("controller-tests", pytestconfig, tmp_path_factory)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ PUT_BACK = "a Pod has lost our labels; put back"
 STOP_REASON, STOP_TIME = "podtask.dev/stop-reason", "podtask.dev/stop-time"
 OFF: dict[str, Object] = {
     "the task's uid": {"labels": {UID: None}},
-    "another task's uid": {"labels": {UID: "somebody-else"}},
+    "another task's uid": {"labels": {UID: "another"}},
     "the number": {"labels": {ATTEMPT: None}},
     "another number": {"labels": {ATTEMPT: "7"}},
     "all labels": {"labels": None},

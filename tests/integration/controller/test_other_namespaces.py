@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cluster import Cluster, Form, up
+from cluster import Cluster
 from podtask.core import identity
-from tests.harness import crd, shared
+from tests.harness import crd
 from tests.harness.controller import Controller
 from tests.harness.tasks import Namespace, Object
 from tests.integration.controller.kubelet import Kubelet, always, by_attempt
@@ -29,13 +29,7 @@ LIMIT = 2
 @pytest.fixture(scope="module")
 def api_server(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """An API server of its own, with our CRD."""
-    directory = shared.shared_directory(pytestconfig, tmp_path_factory)
-    with shared.exclusively(directory, "all-namespaces") as note:
-        found = up("tenants-tests", Form.LIGHT)
-        if shared.read_note(note) is None:
-            crd.install(found)
-            note.write_text("{}")
-    return found
+    return crd.api_server("tenants-tests", pytestconfig, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +43,7 @@ class Tenants:
     """A namespace whose tasks are attacked, and the attacker's."""
 
     def __init__(self, kubeconfig: Path) -> None:
+        self.kubeconfig = kubeconfig
         self.victim, self.attacker = Namespace(kubeconfig), Namespace(kubeconfig)
         for namespace in (self.victim, self.attacker):
             namespace.core.create_namespaced_service_account(namespace.name, {"metadata": {"name": "default"}})
@@ -93,7 +88,7 @@ class Tenants:
 
     def settle(self, controller: Controller) -> None:
         """Return once the controller has handled what came before: a bystander has run from start to end."""
-        with Kubelet(KUBECONFIG[0], self.attacker.name, always(0)):
+        with Kubelet(self.kubeconfig, self.attacker.name, always(0)):
             assert self.attacker.run("bystander", image="i")["phase"] == "Succeeded"
         assert not [line for line in controller.lines if "reconcile failed" in line or "Traceback" in line]
 
@@ -109,19 +104,17 @@ class Tenants:
 
 
 T0, T1 = "2026-01-01T00:00:00Z", "2026-01-01T00:00:10Z"
-KUBECONFIG: list[Path] = []
 
 
 @pytest.fixture
 def tenants(api_server: Cluster, controller: Controller) -> Iterator[Tenants]:
-    KUBECONFIG[:] = [api_server.kubeconfig]
     with contextlib.closing(Tenants(api_server.kubeconfig)) as made:
         yield made
 
 
 def check_wages_are_paid(tenants: Tenants) -> None:
     """The task runs in its own namespace, once, and has the result of its own Pod."""
-    with Kubelet(KUBECONFIG[0], tenants.victim.name, always(0), message='{"return_value":"REAL"}'):
+    with Kubelet(tenants.kubeconfig, tenants.victim.name, always(0), message='{"return_value":"REAL"}'):
         tenants.victim.patch("wages", suspend=False)
         status = tenants.victim.wait_finished("wages")
     assert (status["phase"], status["attemptCount"]) == ("Succeeded", 1), status
@@ -177,7 +170,7 @@ def test_label_and_name_alone_are_no_name_conflict(tenants: Tenants, controller:
 def test_a_pod_made_in_advance_is_not_the_second_attempt(tenants: Tenants, controller: Controller) -> None:
     task = suspended(tenants, backoffLimit=1, backoff={"initialSeconds": 1})
     tenants.forge(task, "labels", "owner", number=2)
-    with Kubelet(KUBECONFIG[0], tenants.victim.name, by_attempt(1, 0), message='{"return_value":"REAL"}'):
+    with Kubelet(tenants.kubeconfig, tenants.victim.name, by_attempt(1, 0), message='{"return_value":"REAL"}'):
         tenants.victim.patch("wages", suspend=False)
         status = tenants.victim.wait_finished("wages")
     assert status["attempts"][0]["reason"] == "NonZeroExit"
@@ -190,7 +183,7 @@ def test_a_finished_task_is_deleted_by_its_ttl_whatever_names_it(tenants: Tenant
     """And the Pod that names it is left alone: neither stopped nor released."""
     task = suspended(tenants, ttlSecondsAfterFinished=0)
     pod = tenants.forge(task, "labels", "owner", "finalizer", phase="Running")
-    with Kubelet(KUBECONFIG[0], tenants.victim.name, always(0), message='{"return_value":1}'):
+    with Kubelet(tenants.kubeconfig, tenants.victim.name, always(0), message='{"return_value":1}'):
         tenants.victim.patch("wages", suspend=False)
         tenants.victim.wait_gone("wages")
     left = tenants.attacker.core.read_namespaced_pod(pod["name"], tenants.attacker.name)
