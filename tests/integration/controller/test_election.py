@@ -38,10 +38,13 @@ class Stream:
         self._kubelet = kubelet
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._flows = threading.Event()
         self.begun: dict[str, float] = {}
 
     def __enter__(self) -> "Stream":
+        """Return once its first task is there: a quick handover would otherwise be over before that."""
         self._thread.start()
+        assert self._flows.wait(HANG_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,6 +58,7 @@ class Stream:
             name = f"task-{len(self.begun)}"
             self.begun[name] = time.monotonic()
             self._namespace.create(name, image="i")
+            self._flows.set()
 
 
 class Holders:
