@@ -28,6 +28,7 @@ class Arrivals:
         self._server = server
         self._seen: list[tuple[float, Object]] = []
         self._news = asyncio.Condition()
+        self._broken: BaseException | None = None
 
     async def post(self, path: str, body: Object) -> float:
         """Create an object; gives the time at which the request was sent."""
@@ -43,14 +44,25 @@ class Arrivals:
     async def first_seen(self, fact: Callable[[Object], bool], seconds: float = HANG_SECONDS) -> tuple[float, Object]:
         """Wait for the first object for which `fact` holds; gives the time of its arrival, and the object."""
         async with asyncio.timeout(seconds), self._news:
-            while True:
+            while self._broken is None:
                 for at, found in self._seen:
                     if fact(found):
                         return at, found
                 await self._news.wait()
+            raise self._broken
 
     async def follow(self, path: str, opened: asyncio.Event) -> None:
-        """Watch a collection until cancelled."""
+        """Watch a collection until cancelled. A watch that ends before fails whoever waits for its events."""
+        try:
+            await self._follow(path, opened)
+            self._broken = EOFError(f"the watch of {path} has ended")
+        except Exception as error:
+            self._broken = error
+        opened.set()
+        async with self._news:
+            self._news.notify_all()
+
+    async def _follow(self, path: str, opened: asyncio.Event) -> None:
         timeout = aiohttp.ClientTimeout(total=None)
         async with self._session.get(self._server + path, params={"watch": "true"}, timeout=timeout) as reply:
             assert reply.status == 200, await reply.text()
@@ -79,7 +91,8 @@ async def arrivals(kubeconfig: Path, directory: Path, *collections: str) -> Asyn
         finally:
             # While the watches hold their connections: those are closed, and waited for. One that a cancelled watch
             # gives back is closed by whoever collects it.
-            await connector.close()
+            async with asyncio.timeout(HANG_SECONDS):
+                await connector.close()
             for watch in watches:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)

@@ -77,7 +77,9 @@ def _content(
         return _direct(pod, observed.task.spec.container_name, xcom)
     sidecar = pod.container(names.RESULT_CONTAINER)
     ended = sidecar.state.terminated if sidecar else None
-    if ended is None or _was_early(ended, ending):
+    is_killed = ended is not None and ended.exit_code != 0 and pod.is_terminal
+    # Two containers that end within one second are reported in any order, and in a Pod that is over none is restarted.
+    if ended is None or (_was_early(ended, ending) and not is_killed):
         return _await_sidecar(observed, pod, ending, settings, now)
     if ended.exit_code != 0 or not ended.message:
         raise result.ResultError(

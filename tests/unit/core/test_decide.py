@@ -899,6 +899,12 @@ RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str
         {},
         ("Failed", "XComLost", "Failed", "XComLost"),
     ),
+    "a sidecar that was killed as the task ended, in a second of the node's that looks earlier": (
+        {},
+        delivered("", 137, finished=9).phase("Succeeded"),
+        {},
+        ("Failed", "XComSidecarFailed", "Failed", "XComSidecarFailed"),
+    ),
     "a failed task's is dropped": (
         {},
         delivered(inline("{}"), main=1),
