@@ -3,8 +3,10 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 
 from docsite import hooks, markdown
 from docsite.hooks import ROOT, resolved
@@ -98,3 +100,16 @@ def test_every_page_that_a_text_names_exists() -> None:
 @pytest.mark.parametrize("path", MARKDOWN)
 def test_every_file_that_a_page_names_exists(path: str) -> None:
     assert not [name for name in ANYWHERE.findall(text_of(path)) if not exists(name)]
+
+
+def test_the_manifest_that_the_readme_shows_is_the_examples() -> None:
+    """README.md leaves out fields of crds/examples/xcom.yaml, and changes none."""
+    (block,) = [block for block in markdown.blocks(text_of("README.md")) if block.language == "yaml"]
+    assert is_part(yaml.safe_load(block.text), yaml.safe_load(text_of("crds/examples/xcom.yaml")))
+
+
+def is_part(some: Any, whole: Any) -> bool:
+    """Whether every key of `some`, at every depth, has the same value in `whole`."""
+    if isinstance(some, dict) and isinstance(whole, dict):
+        return all(key in whole and is_part(value, whole[key]) for key, value in some.items())
+    return bool(some == whole)
