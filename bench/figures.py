@@ -28,7 +28,7 @@ def take() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Figures:
+class GaugeSnapshot:
     """Everything that the page is made of."""
 
     runs: list[dict[str, Any]]
@@ -36,7 +36,7 @@ class Figures:
     kubelet: dict[str, dict[str, float]]
 
     @classmethod
-    def read(cls, directory: Path = KEPT) -> "Figures":
+    def read(cls, directory: Path = KEPT) -> "GaugeSnapshot":
         """Read what is there; what is not there was not measured."""
         runs, airflow, kubelet = (_json(directory / name) for name in NAMES)
         largest: dict[str, str] = {}

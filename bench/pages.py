@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import budgets, plots
-from .figures import KEPT, OURS, ROOT, Figures, take
+from .figures import KEPT, OURS, ROOT, GaugeSnapshot, take
 
 PAGE = ROOT / "docs/performance.md"
 TEMPLATE = Path(__file__).with_name("page.md")
@@ -35,14 +35,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def budget_table(figures: Figures) -> str:
+def budget_table(figures: GaugeSnapshot) -> str:
     """Every budget."""
     lines = [["budget (design §7)", "limit", "measured", "", "command"], ["---"] * 5]
     lines += [[r.what, r.budget, r.measured, r.verdict, f"`{r.command}`"] for r in budgets.rows(figures)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def load_table(figures: Figures) -> str:
+def load_table(figures: GaugeSnapshot) -> str:
     """What each load gave on each system."""
     head = ["load, system", "tasks", "tasks/s", "created → Pod p50, p99 ms", "ended → final p50, p99 ms"]
     head += [
@@ -57,7 +57,7 @@ def load_table(figures: Figures) -> str:
     )
 
 
-def _load_row(figures: Figures, load: str, system: str) -> list[str]:
+def _load_row(figures: GaugeSnapshot, load: str, system: str) -> list[str]:
     return [
         f"{load}, {system}",
         f"{figures.of(load, system)[0]['tasks']:,}{_failed(figures, load, system)}",
@@ -72,18 +72,18 @@ def _load_row(figures: Figures, load: str, system: str) -> list[str]:
     ]
 
 
-def request_table(figures: Figures) -> str:
+def request_table(figures: GaugeSnapshot) -> str:
     """Which requests a task is made of, in the load that all systems take part in."""
     systems = figures.systems(plots.COMMON)
     return _requests(figures, {system: (plots.COMMON, system) for system in systems})
 
 
-def our_request_table(figures: Figures) -> str:
+def our_request_table(figures: GaugeSnapshot) -> str:
     """Which requests a PodTask is made of, in each load."""
     return _requests(figures, {load: (load, OURS) for load in figures.loads() if OURS in figures.systems(load)})
 
 
-def _requests(figures: Figures, columns: dict[str, tuple[str, str]]) -> str:
+def _requests(figures: GaugeSnapshot, columns: dict[str, tuple[str, str]]) -> str:
     asked = [run["figures"].get("requests_per_task", {}) for place in columns.values() for run in figures.of(*place)]
     rows = [
         [kind, *(_number(figures.median(*place, "requests_per_task", kind), "{:.2f}") for place in columns.values())]
@@ -92,7 +92,7 @@ def _requests(figures: Figures, columns: dict[str, tuple[str, str]]) -> str:
     return table(["request", *columns], rows)
 
 
-def airflow_table(figures: Figures) -> str:
+def airflow_table(figures: GaugeSnapshot) -> str:
     """Airflow's own requests for each DAG."""
     both = [(dag_id, operator) for dag_id in DAG_IDS for operator in ("ours", "original")]
     rows = [_airflow_row(played) for dag_id, operator in both if (played := figures.played(operator, dag_id))]
@@ -112,7 +112,7 @@ def _airflow_row(played: dict[str, Any]) -> list[str]:
     ]
 
 
-def seconds_table(figures: Figures) -> str:
+def seconds_table(figures: GaugeSnapshot) -> str:
     """How long one short task takes in Airflow."""
     rows = []
     for mode in ("sync", "deferrable"):
@@ -126,7 +126,7 @@ def seconds_table(figures: Figures) -> str:
     return table(["mode", "PodTaskOperator", "KubernetesPodOperator"], rows)
 
 
-def other_table(figures: Figures) -> str:
+def other_table(figures: GaugeSnapshot) -> str:
     """What stands and what is cleaned away."""
     cases = (
         ("standing", ("held_rss_mib",), "own memory, all tasks live", "{:.0f} MiB"),
@@ -147,7 +147,7 @@ def other_table(figures: Figures) -> str:
     return table(["", "tasks", ""], rows)
 
 
-def cpu_table(figures: Figures) -> str:
+def cpu_table(figures: GaugeSnapshot) -> str:
     """Whose CPU time one task takes in a burst."""
     systems = [s for s in figures.systems("burst") if figures.median("burst", s, "cpu_ms_per_task", "apiserver")]
     rows = [
@@ -165,7 +165,7 @@ def cpu_table(figures: Figures) -> str:
     return table(["ms a task", *systems], [*rows, ["all", *(f"{total:.1f}" for total in totals)]])
 
 
-PARTS: dict[str, Callable[[Figures], str]] = {
+PARTS: dict[str, Callable[[GaugeSnapshot], str]] = {
     "budgets": budget_table,
     "loads": load_table,
     "cpu": cpu_table,
@@ -179,7 +179,7 @@ PARTS: dict[str, Callable[[Figures], str]] = {
 }
 
 
-def files(figures: Figures) -> dict[Path, str]:
+def files(figures: GaugeSnapshot) -> dict[Path, str]:
     """All that is generated."""
     drawn = plots.all_plots(figures)
     lines = [line for line in TEMPLATE.read_text().splitlines() if not _shows_nothing(line, drawn)]
@@ -194,12 +194,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.pages", description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail where a file is not what the figures say")
     if parser.parse_args().check:
-        wrong = [p for p, text in files(Figures.read()).items() if not p.exists() or p.read_text() != text]
+        wrong = [p for p, text in files(GaugeSnapshot.read()).items() if not p.exists() or p.read_text() != text]
         for path in wrong:
             print(f"{path.relative_to(ROOT)} is not what its figures say: `python -m bench.pages`", file=sys.stderr)
         return 1 if wrong else 0
     print("new figures:", ", ".join(take()) or "none")
-    for path, text in files(Figures.read()).items():
+    for path, text in files(GaugeSnapshot.read()).items():
         path.write_text(text)
         print(path.relative_to(ROOT))
     return 0
@@ -215,19 +215,19 @@ def _number(value: float | None, form: str) -> str:
     return NO_FIGURE if value is None else form.format(value)
 
 
-def _failed(figures: Figures, load: str, system: str) -> str:
+def _failed(figures: GaugeSnapshot, load: str, system: str) -> str:
     most = figures.spread(load, system, "failed")
     return f" ({most[1]:.0f} failed)" if most and most[1] else ""
 
 
-def _pair(figures: Figures, load: str, system: str, key: str) -> str:
+def _pair(figures: GaugeSnapshot, load: str, system: str, key: str) -> str:
     low, high = (figures.median(load, system, key, quantile) for quantile in ("p50", "p99"))
     ends = figures.spread(load, system, key, "p99")
     more = f" ({ends[0]:,.0f}-{ends[1]:,.0f})" if ends and figures.rounds(load) > 1 else ""
     return f"{_number(low, '{:,.0f}')}, {_number(high, '{:,.0f}')}{more}"
 
 
-def _with_spread(figures: Figures, load: str, system: str) -> str:
+def _with_spread(figures: GaugeSnapshot, load: str, system: str) -> str:
     middle = figures.median(load, system, "tasks_per_second")
     ends = figures.spread(load, system, "tasks_per_second")
     more = f" ({ends[0]:.1f}-{ends[1]:.1f})" if ends and figures.rounds(load) > 1 else ""

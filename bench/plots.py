@@ -1,6 +1,6 @@
 """The plots of docs/performance, each from the figures."""
 
-from .figures import JOBS, OURS, Figures
+from .figures import JOBS, OURS, GaugeSnapshot
 from .svg import Series, bars, lines
 
 COMMON = "burst-small"
@@ -12,7 +12,7 @@ LATENCIES = {
 }
 
 
-def all_plots(figures: Figures) -> dict[str, str]:
+def all_plots(figures: GaugeSnapshot) -> dict[str, str]:
     """Every plot that there are figures for, by its file's name without the end."""
     found = {}
     if list(figures.paced()):
@@ -27,7 +27,7 @@ def all_plots(figures: Figures) -> dict[str, str]:
     return found
 
 
-def requests_per_task(figures: Figures, load: str, system: str) -> float | None:
+def requests_per_task(figures: GaugeSnapshot, load: str, system: str) -> float | None:
     """All requests that the API server answered for one task, whoever made them."""
     kinds = {kind for run in figures.of(load, system) for kind in run["figures"].get("requests_per_task", {})}
     return (
@@ -35,7 +35,7 @@ def requests_per_task(figures: Figures, load: str, system: str) -> float | None:
     )
 
 
-def throughput(figures: Figures) -> str:
+def throughput(figures: GaugeSnapshot) -> str:
     """Tasks a second against those offered."""
     series = [_over_rates(figures, system, "tasks_per_second") for system in (OURS, JOBS)]
     most = max(rate for rate, _ in figures.paced())
@@ -43,7 +43,7 @@ def throughput(figures: Figures) -> str:
     return lines("Throughput against offered load", "tasks offered a second", "tasks a second", [*series, offered])
 
 
-def latency(figures: Figures, key: str, title: str) -> str:
+def latency(figures: GaugeSnapshot, key: str, title: str) -> str:
     """The middle and the slowest hundredth by load."""
     series = [
         _over_rates(figures, system, key, quantile, dashed=quantile == "p50")
@@ -53,7 +53,7 @@ def latency(figures: Figures, key: str, title: str) -> str:
     return lines(title, "tasks offered a second", "ms", [s for s in series if s.points], log=True)
 
 
-def memory(figures: Figures) -> str:
+def memory(figures: GaugeSnapshot) -> str:
     """Memory while tasks pile up, and the budget."""
     names = {OURS: "PodTask's controller", JOBS: "controller manager, with Jobs"}
     series = [
@@ -70,13 +70,13 @@ def memory(figures: Figures) -> str:
     return lines("Memory against live tasks", "live tasks, each with a running Pod", "MiB resident", [*series, budget])
 
 
-def requests(figures: Figures) -> str:
+def requests(figures: GaugeSnapshot) -> str:
     """Requests for one task, whoever made them: kubelet and scheduler ask the same of every system."""
     rows = [(s, requests_per_task(figures, COMMON, s) or 0.0, COLOURS.get(s, 3)) for s in figures.systems(COMMON)]
     return bars("Requests to the API server per task, everybody's", rows)
 
 
-def airflow_requests(figures: Figures) -> str:
+def airflow_requests(figures: GaugeSnapshot) -> str:
     """What Airflow asks for one task."""
     names = {"ours": "PodTask", "original": "KPO"}
     rows = [
@@ -90,7 +90,7 @@ def airflow_requests(figures: Figures) -> str:
     return bars("Airflow's own requests per task", rows)
 
 
-def _over_rates(figures: Figures, system: str, *path: str, dashed: bool = False) -> Series:
+def _over_rates(figures: GaugeSnapshot, system: str, *path: str, dashed: bool = False) -> Series:
     points = [(rate, found) for rate, load in figures.paced() if (found := figures.median(load, system, *path))]
     name = f"{system} {path[1]}" if len(path) > 1 else system
     return Series(name, points, COLOURS[system], dashed)

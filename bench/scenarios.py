@@ -35,7 +35,7 @@ With the default of 100 its heap of 150 MiB is marked every 1.5 s at 20 tasks/s,
 
 _RESOURCES = frozenset({"pods", "podtasks", "jobs", "events", "leases"})
 _CREATORS = 32
-_PATIENCE_SECONDS = 3600.0
+_STARVATION_SECONDS = 3600.0
 _PROGRAMS = ("apiserver", "etcd", "scheduler", "controller-manager", "kwok")
 _KIND_IS_KNOWN = "Proceeding to collect garbage"
 """The controller manager's line once it follows every kind that it has found at its start."""
@@ -168,7 +168,7 @@ async def finishing(
     async with bench(system, cluster, environment) as on:
         before = on.taken()
         await load(on, todo, rate=rate, ttl=ttl, attempts=2 if failing else 1)
-        await on.seen.until(lambda seen: seen.over == count, _PATIENCE_SECONDS)
+        await on.seen.until(lambda seen: seen.over == count, _STARVATION_SECONDS)
         figures = {
             "offered_per_second": rate or None,
             "tasks_per_second": count / on.seen.span(),
@@ -176,7 +176,7 @@ async def finishing(
         }
         if ttl is not None:
             ended = time.monotonic()
-            await on.seen.until(lambda seen: seen.present == 0, _PATIENCE_SECONDS)
+            await on.seen.until(lambda seen: seen.present == 0, _STARVATION_SECONDS)
             figures["last_gone_seconds_after_last_end"] = time.monotonic() - ended
         figures |= on.costs(before, count)
         figures["object_bytes"] = await object_bytes(on)
@@ -192,10 +192,10 @@ async def standing(scenario: str, system: System, count: int, *, cluster: str = 
         async with asyncio.TaskGroup() as group:
             group.create_task(load(on, todo))
             for part in range(1, _MARKS + 1):
-                await on.seen.until(_has_pods(count * part // _MARKS), _PATIENCE_SECONDS)
+                await on.seen.until(_has_pods(count * part // _MARKS), _STARVATION_SECONDS)
                 curve.append((on.seen.pods_made, meter.rss_mib(on.pid)))
         filled = time.monotonic() - begin
-        await on.seen.until(lambda seen: seen.running == count, _PATIENCE_SECONDS)
+        await on.seen.until(lambda seen: seen.running == count, _STARVATION_SECONDS)
         settled = time.monotonic() - begin
         curve[-1] = (count, meter.rss_mib(on.pid))
         costs = on.costs(before, count)
@@ -203,7 +203,7 @@ async def standing(scenario: str, system: System, count: int, *, cluster: str = 
         begin = time.monotonic()
         on.pid = await system.start(on.cluster)
         await system.submit(on.api, Draw(count, 0.1, fails=False))
-        await on.seen.until(lambda seen: seen.over == 1, _PATIENCE_SECONDS)
+        await on.seen.until(lambda seen: seen.over == 1, _STARVATION_SECONDS)
         figures = {
             "idle_rss_mib": curve[0][1],
             "held_rss_mib": curve[-1][1],
@@ -237,7 +237,7 @@ async def finished(scenario: str, system: PodTasks, count: int, *, cluster: str 
         begin = time.monotonic()
         on.pid = await system.start(on.cluster)
         await system.submit(on.api, Draw(count, 0.1, fails=False))
-        await on.seen.until(lambda seen: seen.over == count + 1, _PATIENCE_SECONDS)
+        await on.seen.until(lambda seen: seen.over == count + 1, _STARVATION_SECONDS)
         figures = {
             "idle_rss_mib": idle,
             "held_rss_mib": meter.rss_mib(on.pid),

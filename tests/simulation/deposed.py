@@ -165,7 +165,7 @@ class Replica(Controller):
     async def _lead(self) -> None:
         self._led_at = asyncio.get_running_loop().time()
         self.queue.open()
-        self.cluster.line_up()
+        self.cluster.rebuild()
         self.cluster.wake_all()
         async with asyncio.TaskGroup() as group:
             for _ in range(_WORKERS):

@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from .. import __version__
 from ..api.reasons import Reason
-from ..core.observed import Task, TaskStatus
+from ..core.snapshot import Task, TaskStatus
 from .server import Answer, Fresh, Page, ask
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -141,7 +141,7 @@ TABLE = (
 )
 
 
-class Figures(NamedTuple):
+class GaugeSnapshot(NamedTuple):
     """Figures that are read when metrics are requested."""
 
     queue_depth: int
@@ -149,7 +149,7 @@ class Figures(NamedTuple):
     queue_delayed: int
     queue_oldest_seconds: float
     watch_age_seconds: Mapping[str, float]
-    leads: bool
+    is_leader: bool
     events_dropped: int
     requests_at_once: int
 
@@ -161,7 +161,7 @@ _Count = Callable[[], None]
 class Snapshot(NamedTuple):
     """What stood somewhere already, all of one moment."""
 
-    figures: Figures
+    figures: GaugeSnapshot
     tasks: Mapping[tuple[str, ...], float]
     memory_blocks: int
 
@@ -173,7 +173,7 @@ class Snapshot(NamedTuple):
             (QUEUE_PROCESSING, figures.queue_processing),
             (QUEUE_DELAYED, figures.queue_delayed),
             (QUEUE_OLDEST, figures.queue_oldest_seconds),
-            (LEADER, figures.leads),
+            (LEADER, figures.is_leader),
             (EVENTS_DROPPED, figures.events_dropped),
             (REQUESTS_AT_ONCE, figures.requests_at_once),
             (MEMORY_BLOCKS, self.memory_blocks),
@@ -208,9 +208,9 @@ class Metrics:
         """When each task that has had no Pod yet was first seen."""
         self._ended: dict[str, float] = {}
         """When each end that is not in a status yet was first seen; only the leader will write it there."""
-        self.leads = False
+        self.is_leader = False
 
-    def snapshot(self, figures: Figures) -> Snapshot:
+    def snapshot(self, figures: GaugeSnapshot) -> Snapshot:
         """Give what `text` needs from the thread that counts; takes no time to speak of."""
         return Snapshot(figures, dict(self._tasks), sys.getallocatedblocks())
 
@@ -262,7 +262,7 @@ class Metrics:
 
     def main_ended(self, uid: str) -> None:
         """See `cluster.Observer`."""
-        if self.leads:
+        if self.is_leader:
             self._ended.setdefault(uid, self._now())
 
     def pod_created(self, uid: str) -> None:
@@ -300,7 +300,9 @@ class Metrics:
         )
 
 
-def pages(main: asyncio.AbstractEventLoop, metrics: Metrics, figures: Callable[[], Figures]) -> Mapping[str, Page]:
+def pages(
+    main: asyncio.AbstractEventLoop, metrics: Metrics, figures: Callable[[], GaugeSnapshot]
+) -> Mapping[str, Page]:
     """Give what Prometheus asks for; `figures` is called on the loop `main`, the text is made on the caller's."""
 
     async def make() -> Answer:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import budgets, figures, pages, plots, svg
-from bench.figures import BARE, FLOOR, JOBS, OURS, Figures
+from bench.figures import BARE, FLOOR, JOBS, OURS, GaugeSnapshot
 
 Runs = list[dict[str, Any]]
 
@@ -26,11 +26,11 @@ def run(load: str, system: str, number: int = 0, tasks: int = 100, profile: str 
     return {**place, "figures": measured}
 
 
-def make(*runs: Any, airflow: Any = None, kubelet: Any = None) -> Figures:
-    return Figures(list(runs), airflow or {"played": [], "seconds": {}}, kubelet or {})
+def make(*runs: Any, airflow: Any = None, kubelet: Any = None) -> GaugeSnapshot:
+    return GaugeSnapshot(list(runs), airflow or {"played": [], "seconds": {}}, kubelet or {})
 
 
-def budget(got: Figures, what: str) -> budgets.Row:
+def budget(got: GaugeSnapshot, what: str) -> budgets.Row:
     return next(row for row in budgets.rows(got) if what in row.what)
 
 
@@ -195,7 +195,7 @@ def test_memory_is_drawn_beside_the_peers() -> None:
     assert {"PodTask's controller", "controller manager, with Jobs", "budget"} <= set(words(plots.memory(make(*both))))
 
 
-def everything() -> Figures:
+def everything() -> GaugeSnapshot:
     systems = (OURS, JOBS, "KubernetesPodOperator")
     paced = [run(f"paced-{rate}", s, **PACED, tasks_per_second=float(rate)) for rate in (3, 20) for s in systems[:2]]
     small = [run(plots.COMMON, s) for s in systems]
@@ -237,7 +237,7 @@ def test_ticks_are_round(scale: svg.Scale, want: list[float]) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Figures and page of their own."""
+    """GaugeSnapshot and page of their own."""
     (tmp_path / "new").mkdir()
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr(figures, "NEW", tmp_path / "new")
@@ -245,7 +245,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(pages, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     monkeypatch.setattr(pages, "PAGE", tmp_path / "page.md")
-    monkeypatch.setattr(Figures, "read", classmethod(lambda _: everything()))
+    monkeypatch.setattr(GaugeSnapshot, "read", classmethod(lambda _: everything()))
     return tmp_path
 
 

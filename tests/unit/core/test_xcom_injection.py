@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from podtask.core import transport
-from podtask.core.observed import XComSpec
+from podtask.core import xcom_injection
 from podtask.core.plan import Settings
-from podtask.core.pod import ContainerName
+from podtask.core.pod import ContainerSpec
+from podtask.core.snapshot import XComSpec
 from tests.builders import make_pod
 
 GUARANTEED = {"limits": {"cpu": 1, "memory": "1Gi"}, "requests": {"cpu": "1"}}
@@ -16,7 +16,7 @@ BURSTABLE = {"limits": {"cpu": "1"}}
 
 def attached(xcom: dict[str, Any] | None = None, settings: Settings | None = None, **pod: Any) -> dict[str, Any]:
     made = {"containers": [{"name": "base"}], **pod}
-    transport.attach(made, "base", xcom or {}, settings or Settings())
+    xcom_injection.attach(made, "base", xcom or {}, settings or Settings())
     return made
 
 
@@ -196,25 +196,25 @@ def test_mode(xcom: dict[str, Any], count: int, direct: bool) -> None:
 
 def test_what_has_arrived_is_judged_by_the_containers_that_there_are() -> None:
     meshed = make_pod().with_init("istio-init").with_container("istio-proxy")
-    assert transport.direct_limit(meshed.build()) == 4096
-    debugged = meshed.spec(ephemeral_containers=(ContainerName(name="debugger"),))
-    assert transport.direct_limit(debugged.build()) == 3072
+    assert xcom_injection.direct_limit(meshed.build()) == 4096
+    debugged = meshed.spec(ephemeral_containers=(ContainerSpec(name="debugger"),))
+    assert xcom_injection.direct_limit(debugged.build()) == 3072
 
 
 @pytest.mark.parametrize(("containers", "want"), [(1, 4096), (2, 3072), (10, 1024), (62, 192)])
 def test_message_bytes(containers: int, want: int) -> None:
-    assert transport.message_bytes(containers) == want
+    assert xcom_injection.message_bytes(containers) == want
 
 
 def test_what_a_pod_tells_of_its_transport() -> None:
     plain = make_pod().build()
     direct = make_pod().spec(containers=()).with_container("base", termination_message_path="/x/r.json").build()
-    assert transport.is_direct(plain)
-    assert not transport.is_direct(make_pod().with_result().build())
-    assert transport.is_message_result(direct, "base")
-    assert not transport.is_message_result(plain, "base")
-    assert not transport.is_message_result(plain, "none")
-    assert transport.direct_limit(plain) == 4096
-    assert transport.direct_limit(make_pod().spec(containers=()).build()) == 4096
-    assert transport.max_bytes(XComSpec()) == 65536
-    assert transport.max_bytes(XComSpec(max_bytes=5)) == 5
+    assert xcom_injection.is_direct(plain)
+    assert not xcom_injection.is_direct(make_pod().with_result().build())
+    assert xcom_injection.is_message_result(direct, "base")
+    assert not xcom_injection.is_message_result(plain, "base")
+    assert not xcom_injection.is_message_result(plain, "none")
+    assert xcom_injection.direct_limit(plain) == 4096
+    assert xcom_injection.direct_limit(make_pod().spec(containers=()).build()) == 4096
+    assert xcom_injection.max_bytes(XComSpec()) == 65536
+    assert xcom_injection.max_bytes(XComSpec(max_bytes=5)) == 5

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podtask.kube import client, errors
-from podtask.kube.cutting import PageCutter
+from podtask.kube.list_splitter import ListSplitter
 
 Json = Any
 HEAD = b'{"apiVersion":"v1","items":['
@@ -26,7 +26,7 @@ METADATA = {"continue": "t{", "remainingItemCount": 3, "resourceVersion": "9"}
 
 
 def cut(chunks: list[bytes], read: Callable[[bytes], Any] = bytes) -> client.Page[Any]:
-    cutter = PageCutter(read)
+    cutter = ListSplitter(read)
     for chunk in chunks:
         cutter.feed(chunk)
     return cutter.page()
@@ -104,7 +104,7 @@ def test_what_looks_like_a_border_is_none(levels: int, step: int) -> None:
 
 def test_an_item_is_read_as_soon_as_it_has_come() -> None:
     seen: list[bytes] = []
-    cutter = PageCutter(seen.append)
+    cutter = ListSplitter(seen.append)
     cutter.feed(HEAD + b'{"a":"')
     assert seen == []
     cutter.feed(b'}"},{"b":')
@@ -145,7 +145,7 @@ def test_a_page_is_never_there_as_a_whole() -> None:
     """A hundred objects of a megabyte, in the chunks of a TLS connection, take the memory of a few."""
     text = b'{"metadata":{"uid":"u"},"spec":{"a":"' + b'{\\"b' * 200_000 + b'"}}'
     chunks = [text[place : place + 16_384] for place in range(0, len(text), 16_384)]
-    cutter = PageCutter(len)
+    cutter = ListSplitter(len)
     tracemalloc.start()
     try:
         cutter.feed(HEAD)

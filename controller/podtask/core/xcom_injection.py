@@ -11,8 +11,8 @@ from typing import Any
 from ..api import names
 from ..api.v1alpha1.values import DEFAULT_RESULT_BYTES, DEFAULT_RESULT_PATH
 from . import merge, quantity
-from .observed import Pod, XComSpec
 from .plan import Settings
+from .snapshot import Pod, XComSpec
 
 Dict = dict[str, Any]
 

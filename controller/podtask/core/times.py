@@ -4,7 +4,7 @@ The kubelet's clock may be wrong in both directions, while the API server's, the
 one. What a kubelet says counts only between the Pod's creation and now; and where it claims to have taken the Pod
 before the scheduler gave it, it is slow by that much at least, and its times are moved on. How much slower than that
 cannot be known (a kubelet may take its Pods late), so nothing is given up by these times alone: the API server notes
-by its own clock when the kubelet spoke last (`Pod.told_at`), and patience begins there.
+by its own clock when the kubelet spoke last (`Pod.kubelet_status_time`), and patience begins there.
 """
 
 import zlib
@@ -16,7 +16,7 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def later(moment: datetime, seconds: float) -> datetime:
+def add_saturating(moment: datetime, seconds: float) -> datetime:
     """Add seconds, and stop at the end of time: users may set a grace period of 2**63 seconds."""
     try:
         return moment + timedelta(seconds=seconds)
@@ -24,7 +24,7 @@ def later(moment: datetime, seconds: float) -> datetime:
         return _LAST
 
 
-def earlier(moment: datetime, seconds: float) -> datetime:
+def sub_saturating(moment: datetime, seconds: float) -> datetime:
     """Take seconds away, and stop at the beginning of Unix time."""
     try:
         return moment - timedelta(seconds=seconds)
@@ -41,12 +41,12 @@ def spread_seconds(uid: str) -> float:
     return zlib.crc32(uid.encode()) / 2**32
 
 
-def known(moment: datetime | None) -> datetime | None:
+def nonzero(moment: datetime | None) -> datetime | None:
     """Give a kubelet's time, or None where it writes 1970 (or the year 1) for a thing that never happened."""
     return moment if moment is not None and moment > _EPOCH else None
 
 
-def kubelet_lag(pod: Pod) -> timedelta:
+def min_clock_skew(pod: Pod) -> timedelta:
     """Say how far the kubelet's clock is behind at least."""
     scheduled = pod.condition("PodScheduled")
     taken = pod.status.start_time
@@ -55,18 +55,18 @@ def kubelet_lag(pod: Pod) -> timedelta:
     return max(scheduled.last_transition_time - taken, timedelta(0))
 
 
-def by_kubelet(moment: datetime, pod: Pod) -> datetime:
+def to_server_time(moment: datetime, pod: Pod) -> datetime:
     """Give a kubelet's time on our clock, as far as that is known."""
-    return later(moment, kubelet_lag(pod).total_seconds())
+    return add_saturating(moment, min_clock_skew(pod).total_seconds())
 
 
-def bounded(moment: datetime | None, pod: Pod, now: datetime) -> datetime:
+def clamp(moment: datetime | None, pod: Pod, now: datetime) -> datetime:
     """Hold a time between the Pod's creation and now."""
     created = pod.metadata.creation_timestamp or now
     return min(max(moment or created, created), max(now, created))
 
 
-def by_kubelet_within(moment: datetime | None, pod: Pod, now: datetime) -> datetime:
+def to_server_time_within(moment: datetime | None, pod: Pod, now: datetime) -> datetime:
     """Hold a kubelet's time between the Pod's creation and when the kubelet said so: it cannot tell the future."""
-    at = bounded(by_kubelet(moment, pod) if moment else None, pod, now)
-    return min(at, pod.told_at or at)
+    at = clamp(to_server_time(moment, pod) if moment else None, pod, now)
+    return min(at, pod.kubelet_status_time or at)

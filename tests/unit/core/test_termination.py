@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from podtask.core.ending import classify, has_started, succeeded
 from podtask.core.pod import Terminated
+from podtask.core.termination import classify_termination, has_started, succeeded
 from tests.builders import MadePod, at, make_pod
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -278,30 +278,30 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
 
 @pytest.mark.parametrize(("made", "outcome", "reason"), ENDS.values(), ids=ENDS)
 def test_classify(made: MadePod, outcome: str | None, reason: str) -> None:
-    got = classify(made.build(), "base")
+    got = classify_termination(made.build(), "base")
     assert (got.outcome, got.reason) == (outcome, reason) if got else outcome is None
 
 
 def test_the_main_container_may_have_any_name() -> None:
     made = make_pod(container="worker").with_container("base").exit(0, name="base").running(name="worker")
-    assert classify(made.build(), "worker") is None
-    got = classify(made.exit(5, name="worker").build(), "worker")
+    assert classify_termination(made.build(), "worker") is None
+    got = classify_termination(made.exit(5, name="worker").build(), "worker")
     assert got is not None
     assert got.exit_code == 5
 
 
 def test_exit_0_that_is_no_success_is_told_as_it_was() -> None:
-    got = classify(ran().exit(0).phase("Failed", "NewReason", "as it likes").build(), "base")
+    got = classify_termination(ran().exit(0).phase("Failed", "NewReason", "as it likes").build(), "base")
     assert got is not None
     assert (got.exit_code, got.message) == (0, "NewReason: as it likes")
-    got = classify(ran().exit(0).phase("Failed", "DeadlineExceeded").build(), "base")
+    got = classify_termination(ran().exit(0).phase("Failed", "DeadlineExceeded").build(), "base")
     assert got is not None
     assert got.message == "container base ended with exit code 0, stopped by the Pod's own activeDeadlineSeconds"
 
 
 def test_what_was_seen_to_run_is_over_its_time_to_run_though_its_end_is_lost() -> None:
     lost = ran().exit(137, None, reason="ContainerStatusUnknown", started_at=None).phase("Failed", "DeadlineExceeded")
-    got = classify(lost.build(), "base", was_running=True)
+    got = classify_termination(lost.build(), "base", was_running=True)
     assert got is not None
     assert (got.outcome, got.reason, got.exit_code) == ("Failed", "RunDeadlineExceeded", None)
     assert got.message == "container base was stopped by the Pod's own activeDeadlineSeconds, and its end is not known"
@@ -309,27 +309,27 @@ def test_what_was_seen_to_run_is_over_its_time_to_run_though_its_end_is_lost() -
 
 def test_a_limit_of_its_own_is_told_in_the_kubelets_words_with_the_last_of_the_log() -> None:
     words = "Pod ephemeral local storage usage exceeds the total limit of containers 5Mi. "
-    got = classify(ran().exit(137, message="writing").phase("Failed", "Evicted", words).build(), "base")
+    got = classify_termination(ran().exit(137, message="writing").phase("Failed", "Evicted", words).build(), "base")
     assert got is not None
     assert (got.message, got.exit_code, got.log_tail) == (f"Evicted: {words}", 137, "writing")
 
 
 def test_a_success_without_a_known_end_has_no_exit_code() -> None:
-    got = classify(make_pod().scheduled().phase("Succeeded").build(), "base")
+    got = classify_termination(make_pod().scheduled().phase("Succeeded").build(), "base")
     assert got is not None
     assert (got.exit_code, got.started_at, got.finished_at) == (None, None, None)
     assert got.message == "the Pod succeeded, and how container base ended was not reported"
 
 
 def test_an_init_containers_exit_code_is_not_the_tasks() -> None:
-    got = classify(make_pod().with_init("prep").exit(3, name="prep").phase("Failed").build(), "base")
+    got = classify_termination(make_pod().with_init("prep").exit(3, name="prep").phase("Failed").build(), "base")
     assert got is not None
     assert got.exit_code is None
     assert got.message == "init container prep ended with exit code 3"
 
 
 def test_the_evidence_is_kept() -> None:
-    got = classify(ran().exit(3, signal=9, message="x" * 3000 + "end").build(), "base")
+    got = classify_termination(ran().exit(3, signal=9, message="x" * 3000 + "end").build(), "base")
     assert got is not None
     assert got.message == "container base ended with exit code 3 (signal 9)"
     assert got.log_tail == ("x" * 2045) + "end"
@@ -337,13 +337,17 @@ def test_the_evidence_is_kept() -> None:
 
 
 def test_a_stopped_task_keeps_its_last_words() -> None:
-    got = classify(ran().exit(143, message="waiting for lock").stopped("RunDeadlineExceeded").build(), "base")
+    got = classify_termination(
+        ran().exit(143, message="waiting for lock").stopped("RunDeadlineExceeded").build(), "base"
+    )
     assert got is not None
     assert got.log_tail == "waiting for lock"
 
 
 def test_a_start_error_has_no_start_and_no_tail() -> None:
-    got = classify(make_pod().exit(128, reason="StartError", message="no such file", started_at=EPOCH).build(), "base")
+    got = classify_termination(
+        make_pod().exit(128, reason="StartError", message="no such file", started_at=EPOCH).build(), "base"
+    )
     assert got is not None
     assert (got.started_at, got.log_tail) == (None, "")
     assert "no such file" in got.message
@@ -352,7 +356,7 @@ def test_a_start_error_has_no_start_and_no_tail() -> None:
 def test_blame_goes_to_the_init_container_and_not_to_the_sidecar_before_it() -> None:
     made = make_pod().with_init("mesh", "Always").with_init("prep")
     made = made.exit(137, name="mesh").exit(4, name="prep", reason="OOMKilled").phase("Failed")
-    got = classify(made.build(), "base")
+    got = classify_termination(made.build(), "base")
     assert got is not None
     assert got.message == "init container prep was killed for want of memory (exit code 4)"
     assert got.started_at is None

@@ -12,8 +12,8 @@ import msgspec
 
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import MAX_LOG_TAIL, AttemptOutcome
-from . import clock, transport
-from .observed import Condition, Pod, Terminated
+from . import times, xcom_injection
+from .snapshot import Condition, Pod, Terminated
 
 _TEXT_LIMIT = 1024
 
@@ -75,7 +75,7 @@ _STOPPED_AS_FAILURE = frozenset(
 """Our own stops that count against backoffLimit; the others end the task, or cost nothing."""
 
 
-class Ending(msgspec.Struct, frozen=True):
+class Termination(msgspec.Struct, frozen=True):
     """The end of one attempt."""
 
     outcome: AttemptOutcome
@@ -87,7 +87,7 @@ class Ending(msgspec.Struct, frozen=True):
     log_tail: str = ""
 
 
-def classify(pod: Pod, container: str, *, was_running: bool = False) -> Ending | None:
+def classify_termination(pod: Pod, container: str, *, was_running: bool = False) -> Termination | None:
     """Say how the attempt ended, or None while it lives (or is still being stopped).
 
     `was_running`: the container was seen to run, whatever the Pod's status still says of it.
@@ -115,7 +115,7 @@ def has_started(pod: Pod, container: str) -> bool:
         return True
     ended = status.state.terminated
     # A container that could not be started has a termination record too; so has one whose status the kubelet lost.
-    return ended is not None and clock.known(ended.started_at) is not None and ended.reason not in _START_ERRORS
+    return ended is not None and times.nonzero(ended.started_at) is not None and ended.reason not in _START_ERRORS
 
 
 def _is_lost(ended: Terminated) -> bool:
@@ -123,14 +123,14 @@ def _is_lost(ended: Terminated) -> bool:
     return ended.reason == _LOST_BY_KUBELET or (ended.reason, ended.exit_code) == _LOST_BY_RUNTIME
 
 
-def _by_itself(pod: Pod, container: str, ended: Terminated | None, *, was_running: bool) -> Ending:
+def _by_itself(pod: Pod, container: str, ended: Terminated | None, *, was_running: bool) -> Termination:
     if _is_done(pod, ended):
         message = "" if ended else f"the Pod succeeded, and how container {container} ended was not reported"
         return _ending(AttemptOutcome.SUCCEEDED, Reason.COMPLETED, message, ended)
     if _outgrew_its_limit(pod):
         message = _join(pod.status.reason, pod.status.message)
-        ending = _ending(AttemptOutcome.FAILED, Reason.EVICTED, message, ended)
-        return msgspec.structs.replace(ending, log_tail=_log_tail(pod, container, ended))
+        termination = _ending(AttemptOutcome.FAILED, Reason.EVICTED, message, ended)
+        return msgspec.structs.replace(termination, log_tail=_log_tail(pod, container, ended))
     disruption = _disruption(pod, ended)
     if disruption is not None:
         reason, message = disruption
@@ -187,20 +187,20 @@ def _outgrew_its_limit(pod: Pod) -> bool:
     return pod.status.reason == "Evicted" and not is_target and _OWN_LIMIT in pod.status.message
 
 
-def _failed_init(pod: Pod) -> Ending | None:
+def _failed_init(pod: Pod) -> Termination | None:
     """Blame the init container that failed, and a sidecar (which is stopped in the wake of it) only without one."""
     sidecars = {c.name for c in pod.spec.init_containers if c.restart_policy == "Always"}
     ends = [(c.name, c.state.terminated) for c in pod.status.init_container_statuses]
     failed = [(name, end) for name, end in ends if end is not None and not succeeded(end)]
     for name, end in sorted(failed, key=lambda found: found[0] in sidecars):
         message = f"init container {name} {_how(end)}"
-        ending = _ending(AttemptOutcome.FAILED, Reason.INIT_CONTAINER_FAILED, message, end)
+        termination = _ending(AttemptOutcome.FAILED, Reason.INIT_CONTAINER_FAILED, message, end)
         # The exit code and the start of an attempt are those of the task's container, which never ran.
-        return msgspec.structs.replace(ending, started_at=None, exit_code=None)
+        return msgspec.structs.replace(termination, started_at=None, exit_code=None)
     return None
 
 
-def _stopped(pod: Pod, container: str, ended: Terminated | None, *, was_running: bool) -> Ending | None:
+def _stopped(pod: Pod, container: str, ended: Terminated | None, *, was_running: bool) -> Termination | None:
     """Judge a Pod that we stopped. Its container may have been quicker; then its own end counts."""
     if ended is not None and _before_stop(pod, ended):
         return _by_itself(pod, container, ended, was_running=was_running)
@@ -215,8 +215,8 @@ def _stopped(pod: Pod, container: str, ended: Terminated | None, *, was_running:
         outcome = AttemptOutcome.FAILED
     elif reason in {Reason.NODE_LOST, Reason.POD_DELETED}:
         outcome = AttemptOutcome.DISRUPTED
-    ending = _ending(outcome, reason, "the controller stopped the Pod", ended)
-    return msgspec.structs.replace(ending, log_tail=_log_tail(pod, container, ended))
+    termination = _ending(outcome, reason, "the controller stopped the Pod", ended)
+    return msgspec.structs.replace(termination, log_tail=_log_tail(pod, container, ended))
 
 
 def _before_stop(pod: Pod, ended: Terminated) -> bool:
@@ -229,8 +229,8 @@ def _before_stop(pod: Pod, ended: Terminated) -> bool:
 
 
 def _was_before(pod: Pod, ended: Terminated | None, moment: datetime | None) -> bool:
-    finished = clock.known(ended.finished_at) if ended else None
-    return finished is not None and moment is not None and clock.by_kubelet(finished, pod) < moment
+    finished = times.nonzero(ended.finished_at) if ended else None
+    return finished is not None and moment is not None and times.to_server_time(finished, pod) < moment
 
 
 def deletion_requested_at(pod: Pod) -> datetime | None:
@@ -242,7 +242,7 @@ def deletion_requested_at(pod: Pod) -> datetime | None:
     when, grace = pod.metadata.deletion_timestamp, pod.metadata.deletion_grace_period_seconds
     if when is None:
         return None
-    return clock.earlier(when, grace or pod.spec.termination_grace_period_seconds + _LAST_DELETE_SECONDS)
+    return times.sub_saturating(when, grace or pod.spec.termination_grace_period_seconds + _LAST_DELETE_SECONDS)
 
 
 def _disruption(pod: Pod, ended: Terminated | None) -> tuple[Reason, str] | None:
@@ -272,7 +272,7 @@ def _disrupting(pod: Pod, kind: str, ended: Terminated | None) -> Condition | No
     return None if is_later else found
 
 
-def _own_failure(pod: Pod, container: str, ended: Terminated) -> Ending:
+def _own_failure(pod: Pod, container: str, ended: Terminated) -> Termination:
     tail = _log_tail(pod, container, ended)
     message = f"container {container} {_how(ended)}"
     reason = Reason.NON_ZERO_EXIT
@@ -283,23 +283,23 @@ def _own_failure(pod: Pod, container: str, ended: Terminated) -> Ending:
     elif pod.status.reason == "DeadlineExceeded" and not pod.stop_reason:
         reason = Reason.RUN_DEADLINE_EXCEEDED
         message += ", stopped by the Pod's own activeDeadlineSeconds"
-    ending = _ending(AttemptOutcome.FAILED, reason, message, ended)
-    return msgspec.structs.replace(ending, log_tail=tail)
+    termination = _ending(AttemptOutcome.FAILED, reason, message, ended)
+    return msgspec.structs.replace(termination, log_tail=tail)
 
 
 def _log_tail(pod: Pod, container: str, ended: Terminated | None) -> str:
-    is_tail = ended is not None and not _is_lost(ended) and not transport.is_message_result(pod, container)
+    is_tail = ended is not None and not _is_lost(ended) and not xcom_injection.is_message_result(pod, container)
     return ended.message[-MAX_LOG_TAIL:] if ended is not None and is_tail else ""
 
 
-def _ending(outcome: AttemptOutcome, reason: Reason, message: str, ended: Terminated | None) -> Ending:
-    return Ending(
+def _ending(outcome: AttemptOutcome, reason: Reason, message: str, ended: Terminated | None) -> Termination:
+    return Termination(
         outcome=outcome,
         reason=reason,
         message=message[:_TEXT_LIMIT],
         exit_code=ended.exit_code if ended and not _is_lost(ended) else None,
-        started_at=clock.known(ended.started_at) if ended else None,
-        finished_at=clock.known(ended.finished_at) if ended else None,
+        started_at=times.nonzero(ended.started_at) if ended else None,
+        finished_at=times.nonzero(ended.finished_at) if ended else None,
     )
 
 

@@ -4,16 +4,16 @@ import pytest
 
 from podtask.core import plan
 from podtask.core.policy import Policy
-from podtask.runtime import settings
+from podtask.runtime import options
 
 
 def test_without_a_word_there_is_no_policy_but_for_what_one_task_may_take_of_memory() -> None:
-    assert settings.parse([], {}).for_core().policy == Policy(max_spec_bytes=524_288)
+    assert options.parse([], {}).for_core().policy == Policy(max_spec_bytes=524_288)
 
 
 def test_flags_win_over_variables() -> None:
     variables = {"PODTASK_POLICY_MAX_RUN_SECONDS": "10", "PODTASK_POLICY_NAMESPACES": "a, b,"}
-    got = settings.parse(["--policy-max-run-seconds=20", "--policy-host-access=false"], variables).for_core().policy
+    got = options.parse(["--policy-max-run-seconds=20", "--policy-host-access=false"], variables).for_core().policy
     assert got == Policy(namespaces=("a", "b"), max_run_seconds=20, host_access=False, max_spec_bytes=524_288)
 
 
@@ -26,11 +26,11 @@ def test_every_rule_can_be_set() -> None:
         "--policy-max-spec-bytes=8", "--policy-max-running-pods=9",
     ]  # fmt: skip
     want = Policy(("n",), ("s",), ("i", "j"), ("p",), True, 1, 2, 3, 4, 5, 6, 7, 8, 9)
-    assert settings.parse(flags, {}).for_core().policy == want
+    assert options.parse(flags, {}).for_core().policy == want
 
 
 def test_the_sidecars_own_settings() -> None:
-    default = settings.parse([], {}).for_core()
+    default = options.parse([], {}).for_core()
     assert default.sidecar_requests == plan.Settings().sidecar_requests == {"cpu": "5m", "memory": "16Mi"}
     assert default.sidecar_limits == plan.Settings().sidecar_limits == {"cpu": "100m", "memory": "64Mi"}
     assert default.sidecar_security_context == "auto"
@@ -38,10 +38,10 @@ def test_the_sidecars_own_settings() -> None:
         '--sidecar-resources={"limits": {"memory": "32Mi", "cpu": 0.1, "hugepages-2Mi": null}}',
         "--sidecar-security-context=none",
     ]
-    got = settings.parse(flags, {}).for_core()
+    got = options.parse(flags, {}).for_core()
     assert (got.sidecar_requests, got.sidecar_limits) == ({}, {"memory": "32Mi", "cpu": 0.1})
     assert got.sidecar_security_context == "none"
-    assert settings.parse([], {"PODTASK_SIDECAR_RESOURCES": "{}"}).for_core().sidecar_limits == {}
+    assert options.parse([], {"PODTASK_SIDECAR_RESOURCES": "{}"}).for_core().sidecar_limits == {}
 
 
 def test_an_empty_value_means_no_rule() -> None:
@@ -49,7 +49,7 @@ def test_an_empty_value_means_no_rule() -> None:
     flags = [
         "--policy-namespaces=", "--policy-max-run-seconds=", "--policy-max-running-pods=", "--policy-max-spec-bytes="
     ]  # fmt: skip
-    assert settings.parse(flags, {}).for_core().policy == Policy()
+    assert options.parse(flags, {}).for_core().policy == Policy()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_makes_no_sense_is_refused_at_the_start(
     flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        settings.parse(flags, {})
+        options.parse(flags, {})
     said = capsys.readouterr().err
     assert ended.value.code == 2
     assert said.startswith("podtask: ")
@@ -101,10 +101,10 @@ def test_what_makes_no_sense_is_refused_at_the_start(
 
 def test_a_variable_is_held_to_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        settings.parse([], {"PODTASK_WORKERS": "0"})
+        options.parse([], {"PODTASK_WORKERS": "0"})
     assert "--workers: 0 is less than 1" in capsys.readouterr().err
 
 
 def test_a_pod_is_held_for_longer_than_a_deposed_leaders_last_write_takes() -> None:
-    assert settings.LEAST_HOLD_SECONDS == 40, "as the chart's schema says"
-    assert settings.parse(["--pod-hold-seconds=40"], {}).pod_hold_seconds == 40
+    assert options.LEAST_HOLD_SECONDS == 40, "as the chart's schema says"
+    assert options.parse(["--pod-hold-seconds=40"], {}).pod_hold_seconds == 40

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..api import names
 from ..api.reasons import Reason
 from ..core import plan
-from ..core.observed import Pod, Task
+from ..core.snapshot import Pod, Task
 
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 
@@ -46,7 +46,7 @@ class _Namespace:
         return not (self.live or self.creating or self.waiting)
 
 
-class Places:
+class PodSlots:
     """The places of every namespace. Without a limit nothing is kept."""
 
     def __init__(self, limit: int | None, wake: Callable[[str], None]) -> None:
@@ -57,7 +57,7 @@ class Places:
         self._turns: dict[str, _Turn] = {}
         """Of every task that creates or waits, by key."""
 
-    def taken(self, task: Task) -> int:
+    def used(self, task: Task) -> int:
         """Count the places that this task cannot have: those in use, and those that older tasks wait for."""
         here = self._namespaces.get(task.metadata.namespace)
         if here is None:
@@ -80,9 +80,9 @@ class Places:
             live.add(pod.metadata.uid)
         else:
             live.discard(pod.metadata.uid)
-            self._call(pod.metadata.namespace)
+            self._wake_next(pod.metadata.namespace)
 
-    def line_up(self, tasks: Iterable[Task]) -> None:
+    def rebuild(self, tasks: Iterable[Task]) -> None:
         """Begin the work: put those in line that say they wait, and forget what was under way when it last ended."""
         for here in self._namespaces.values():
             here.creating.clear()
@@ -92,28 +92,28 @@ class Places:
             if self._limit is not None and task.status.reason == Reason.CONCURRENCY_LIMIT:
                 self._stand_in_line(_turn(task))
 
-    def settle(self, task: Task, decided: plan.Plan) -> None:
+    def update(self, task: Task, decided: plan.Plan) -> None:
         """Take, wait for, or give back a place: whatever was decided. To be called before anything else happens."""
         if self._limit is None:
             return
         turn = _turn(task)
-        if decided.keeps_place and self._is_creating(turn.key):
+        if decided.reserves_slot and self._is_creating(turn.key):
             return
-        if any(isinstance(step, plan.CreatePod) for step in decided.steps):
+        if any(isinstance(action, plan.CreatePod) for action in decided.actions):
             self._step_out(turn)
             self._at(turn.namespace).creating.add(turn.key)
             self._turns[turn.key] = turn
-        elif decided.waits_for_place:
+        elif decided.waits_for_slot:
             self._stand_in_line(turn)
         else:
-            self.leave(turn.key)
+            self.release(turn.key)
 
-    def leave(self, key: str) -> None:
+    def release(self, key: str) -> None:
         """Give back what a task has taken or waited for; the next in line is woken."""
         turn = self._turns.pop(key, None)
         if turn is not None:
             self._step_out(turn)
-            self._call(turn.namespace)
+            self._wake_next(turn.namespace)
 
     def _arrived(self, pod: Pod) -> None:
         """What was being created is there: it has its place by itself while it lives, and its name is taken."""
@@ -132,7 +132,7 @@ class Places:
         insort(here.waiting, turn)
         self._turns[turn.key] = turn
         if gives_back:
-            self._call(turn.namespace)
+            self._wake_next(turn.namespace)
 
     def _step_out(self, turn: _Turn) -> None:
         here = self._at(turn.namespace)
@@ -141,7 +141,7 @@ class Places:
         if here.waiting[place : place + 1] == [turn]:
             del here.waiting[place]
 
-    def _call(self, namespace: str) -> None:
+    def _wake_next(self, namespace: str) -> None:
         """Wake those for whom there is a place."""
         here = self._at(namespace)
         free = (self._limit or 0) - len(here.live) - len(here.creating)

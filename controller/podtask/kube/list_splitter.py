@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from . import client, errors, nesting
+from . import client, errors, json_depth
 
 V = TypeVar("V")
 
@@ -62,7 +62,7 @@ class _Envelope(msgspec.Struct):
 _envelope = msgspec.json.Decoder(_Envelope)
 
 
-class PageCutter(Generic[V]):
+class ListSplitter(Generic[V]):
     """One page, chunk by chunk. `feed` never fails because of the bytes; `page` says what was wrong with them."""
 
     def __init__(self, read: Callable[[bytes], V]) -> None:
@@ -129,8 +129,8 @@ class PageCutter(Generic[V]):
                 return False
         item = bytes(self._left[: self._at])
         self._drop(self._at)
-        if self._deepest > nesting.CUT_LEVELS:
-            item = nesting.cut(item)  # deeper than any decoder goes
+        if self._deepest > json_depth.CUT_LEVELS:
+            item = json_depth.cut(item)  # deeper than any decoder goes
         self._items.append(self._read(item))
         return True
 

@@ -264,15 +264,15 @@ class PodEvents(View, frozen=True):
     events: tuple[PodEvent, ...] = ()
 
 
-class Observed(View, frozen=True):
+class TaskSnapshot(View, frozen=True):
     """Everything about one task at one moment."""
 
     task: Task
     pods: tuple[Pod, ...] = ()
     refusal: Refusal | None = None
-    foreign_pod: Pod | None = None
+    conflicting_pod: Pod | None = None
     """The Pod that has the next attempt's name and is not ours, as it was when our create met it."""
-    foreign_task: Task | None = None
+    conflicting_task: Task | None = None
     """The PodTask that it says it belongs to, where that is known."""
     gone_pods: frozenset[str] = frozenset()
     """Uids of Pods that a live read has shown to be gone."""
@@ -291,9 +291,9 @@ class Observed(View, frozen=True):
     """How often in a row the sidecar's log could not be read."""
     diagnosed_at: datetime | None = None
     """When a diagnosis was last written."""
-    create_in_doubt_until: datetime | None = None
+    unknown_create_deadline: datetime | None = None
     """Until then a create of ours, whose reply was lost, may still be carried out."""
-    places_taken: int = 0
+    slots_used: int = 0
     """How much of the platform's limit is used up for this task: by live Pods of its namespace, by creates under way,
     and by older tasks that wait."""
 

@@ -40,7 +40,7 @@ class Plugin:
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ClusterConfig:
     """One API server and one identity. Certificates and keys are PEM; `…_data` goes before `…_path`."""
 
     server: str
@@ -59,14 +59,16 @@ class Connection:
     """Believe any certificate. For development only."""
 
 
-def in_cluster(environment: Mapping[str, str], directory: Path = _SERVICE_ACCOUNT) -> Connection:
+def in_cluster(environment: Mapping[str, str], directory: Path = _SERVICE_ACCOUNT) -> ClusterConfig:
     """Connect as the service account of the Pod we run in; KeyError outside of a Pod."""
     host, port = environment["KUBERNETES_SERVICE_HOST"], environment["KUBERNETES_SERVICE_PORT"]
     host = f"[{host}]" if ":" in host else host
-    return Connection(f"https://{host}:{port}", ca_path=str(directory / "ca.crt"), token_file=str(directory / "token"))
+    return ClusterConfig(
+        f"https://{host}:{port}", ca_path=str(directory / "ca.crt"), token_file=str(directory / "token")
+    )
 
 
-def ssl_context(connection: Connection) -> ssl.SSLContext | None:
+def ssl_context(connection: ClusterConfig) -> ssl.SSLContext | None:
     """Build the TLS settings, None for plain HTTP; OSError or ssl.SSLError for unusable certificates."""
     if not connection.server.startswith("https:"):
         return None
@@ -84,7 +86,7 @@ def ssl_context(connection: Connection) -> ssl.SSLContext | None:
     return context
 
 
-def _load_client_certificate(context: ssl.SSLContext, connection: Connection) -> None:
+def _load_client_certificate(context: ssl.SSLContext, connection: ClusterConfig) -> None:
     with contextlib.ExitStack() as stack:
         cert, key = connection.client_cert_path, connection.client_key_path
         # OpenSSL reads the pair from files only. mkstemp makes them readable by us alone, and they are gone at once.
@@ -151,7 +153,7 @@ def ask(plugin: Plugin) -> tuple[str, float]:
 class Token:
     """The bearer token as it is now."""
 
-    def __init__(self, connection: Connection, *, time_source: clock.Clock = clock.SYSTEM) -> None:
+    def __init__(self, connection: ClusterConfig, *, time_source: clock.Clock = clock.SYSTEM) -> None:
         self._path = Path(connection.token_file) if connection.token_file else None
         self._value = connection.token
         self._clock = time_source

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from podtask.kube import connection, errors
-from podtask.kube.connection import Connection, Plugin, Token, in_cluster, ssl_context
+from podtask.kube import config, errors
+from podtask.kube.config import ClusterConfig, Plugin, Token, in_cluster, ssl_context
 from tests.unit.kube.doubles import JumpingClock
 
 
@@ -41,7 +41,7 @@ def rewrite(path: Path, text: str, mtime: float) -> None:
 def test_the_token_file_is_looked_at_every_few_seconds(tmp_path: Path) -> None:
     file, clock = tmp_path / "token", JumpingClock()
     rewrite(file, "one\n", 1)
-    token = Token(Connection("https://x", token_file=str(file)), time_source=clock)
+    token = Token(ClusterConfig("https://x", token_file=str(file)), time_source=clock)
     assert token.current() == "one"
     rewrite(file, "two", 2)
     clock.now += 4.9
@@ -71,7 +71,7 @@ class Printed:
 
 def test_a_plugin_is_asked_again_a_minute_before_its_token_expires(tmp_path: Path) -> None:
     printed, clock = Printed(tmp_path), JumpingClock()
-    token = Token(Connection("https://x", plugin=printed.plugin), time_source=clock)
+    token = Token(ClusterConfig("https://x", plugin=printed.plugin), time_source=clock)
     printed.says("one", lives_seconds=600)
     assert token.current() == "one"
     printed.says("two", lives_seconds=10)
@@ -85,7 +85,7 @@ def test_a_plugin_is_asked_again_a_minute_before_its_token_expires(tmp_path: Pat
 
 def test_a_plugin_is_asked_again_when_its_token_is_refused(tmp_path: Path) -> None:
     printed, clock = Printed(tmp_path), JumpingClock()
-    token = Token(Connection("https://x", plugin=printed.plugin), time_source=clock)
+    token = Token(ClusterConfig("https://x", plugin=printed.plugin), time_source=clock)
     printed.says("one")
     assert token.current() == "one"
     clock.now += 1e6
@@ -106,7 +106,7 @@ def test_a_plugin_is_asked_again_when_its_token_is_refused(tmp_path: Path) -> No
     ],
 )
 def test_a_plugin_that_gives_no_token_is_named(script: str, words: str) -> None:
-    token = Token(Connection("https://x", plugin=Plugin(("/bin/sh", "-c", script))))
+    token = Token(ClusterConfig("https://x", plugin=Plugin(("/bin/sh", "-c", script))))
     with pytest.raises(errors.TransportError) as failed:
         token.current()
     assert words in str(failed.value)
@@ -114,21 +114,21 @@ def test_a_plugin_that_gives_no_token_is_named(script: str, words: str) -> None:
 
 
 def test_a_plugin_that_is_gone_or_hangs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_PLUGIN_SECONDS", 0.1)
+    monkeypatch.setattr(config, "_PLUGIN_SECONDS", 0.1)
     for command, words in ((("/no/such/plugin",), "FileNotFoundError"), (("/bin/sleep", "60"), "TimeoutExpired")):
         with pytest.raises(errors.TransportError, match=words):
-            Token(Connection("https://x", plugin=Plugin(command))).current()
+            Token(ClusterConfig("https://x", plugin=Plugin(command))).current()
 
 
 def test_a_plugin_is_not_asked_where_a_token_is_given(tmp_path: Path) -> None:
     printed = Printed(tmp_path)
-    assert Token(Connection("https://x", token="given", plugin=printed.plugin)).current() == "given"
+    assert Token(ClusterConfig("https://x", token="given", plugin=printed.plugin)).current() == "given"
 
 
 def test_a_refused_token_is_read_again_at_once(tmp_path: Path) -> None:
     file, clock = tmp_path / "token", JumpingClock()
     rewrite(file, "one", 1)
-    token = Token(Connection("https://x", token_file=str(file)), time_source=clock)
+    token = Token(ClusterConfig("https://x", token_file=str(file)), time_source=clock)
     assert token.current() == "one"
     assert not token.refused("one")
     rewrite(file, "two", 1)  # even within one tick of the file system's clock
@@ -140,7 +140,7 @@ def test_a_refused_token_is_read_again_at_once(tmp_path: Path) -> None:
 def test_a_missing_file_keeps_the_token(tmp_path: Path) -> None:
     file, clock = tmp_path / "token", JumpingClock()
     rewrite(file, "one", 1)
-    token = Token(Connection("https://x", token_file=str(file)), time_source=clock)
+    token = Token(ClusterConfig("https://x", token_file=str(file)), time_source=clock)
     assert token.current() == "one"
     file.unlink()
     clock.now += 10
@@ -151,25 +151,25 @@ def test_a_missing_file_keeps_the_token(tmp_path: Path) -> None:
 
 
 def test_a_fixed_token_has_no_successor() -> None:
-    token = Token(Connection("https://x", token="t"))
+    token = Token(ClusterConfig("https://x", token="t"))
     assert token.current() == "t"
     assert not token.refused("t")
 
 
 def test_secrets_are_not_shown() -> None:
-    got = repr(Connection("https://x", token="hidden", client_key_data=b"hidden", client_cert_data=b"hidden"))
+    got = repr(ClusterConfig("https://x", token="hidden", client_key_data=b"hidden", client_cert_data=b"hidden"))
     assert "hidden" not in got
     assert "https://x" in got
 
 
 def test_plain_http_needs_no_tls() -> None:
-    assert ssl_context(Connection("http://127.0.0.1:8001")) is None
+    assert ssl_context(ClusterConfig("http://127.0.0.1:8001")) is None
 
 
 def test_certificates_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     cert, key = certificate()
-    context = ssl_context(Connection("https://x", ca_data=cert, client_cert_data=cert, client_key_data=key))
+    context = ssl_context(ClusterConfig("https://x", ca_data=cert, client_cert_data=cert, client_key_data=key))
     assert context is not None
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert len(context.get_ca_certs()) == 1
@@ -180,7 +180,7 @@ def test_certificates_from_files(tmp_path: Path) -> None:
     cert, key = certificate()
     (tmp_path / "c").write_bytes(cert)
     (tmp_path / "k").write_bytes(key)
-    paths = Connection(
+    paths = ClusterConfig(
         "https://x",
         ca_path=str(tmp_path / "c"),
         client_cert_path=str(tmp_path / "c"),
@@ -191,11 +191,11 @@ def test_certificates_from_files(tmp_path: Path) -> None:
 
 def test_unusable_certificates_fail_at_once() -> None:
     with pytest.raises((ssl.SSLError, OSError)):
-        ssl_context(Connection("https://x", ca_path="/nowhere"))
+        ssl_context(ClusterConfig("https://x", ca_path="/nowhere"))
 
 
 def test_insecure_believes_anybody() -> None:
-    context = ssl_context(Connection("https://x", insecure=True))
+    context = ssl_context(ClusterConfig("https://x", insecure=True))
     assert context is not None
     assert context.verify_mode is ssl.CERT_NONE
 
@@ -203,7 +203,7 @@ def test_insecure_believes_anybody() -> None:
 @pytest.mark.parametrize(("host", "want"), [("10.0.0.1", "https://10.0.0.1:443"), ("fd00::1", "https://[fd00::1]:443")])
 def test_in_cluster(host: str, want: str) -> None:
     got = in_cluster({"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": "443"}, Path("/sa"))
-    assert got == Connection(want, ca_path="/sa/ca.crt", token_file="/sa/token")
+    assert got == ClusterConfig(want, ca_path="/sa/ca.crt", token_file="/sa/token")
 
 
 def test_outside_of_a_cluster() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from podtask.kube import errors
 from podtask.kube.client import Client, Resource
-from podtask.kube.events import EVENTS, Event, EventKind, EventRecorder, ObjectReference, manifest
+from podtask.runtime.event_recorder import EVENTS, Event, EventKind, EventRecorder, ObjectReference, manifest
 from tests.unit.kube.doubles import JumpingClock
 
 TASK = ObjectReference("podtask.dev/v1alpha1", "PodTask", "ns", "t", "uid-1")
@@ -167,7 +167,7 @@ async def test_what_the_server_refuses_is_dropped_and_counted() -> None:
 
 
 async def test_memory_of_repeats_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("podtask.kube.events._MOST_REMEMBERED", 3)
+    monkeypatch.setattr("podtask.runtime.event_recorder._MOST_REMEMBERED", 3)
     recorder = make(FakeApi(), JumpingClock(), capacity=100)
     for number in range(50):
         recorder.record(replace(EVENT, note=str(number)))

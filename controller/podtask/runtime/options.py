@@ -84,7 +84,7 @@ def _limit(what: str, default: int | None = None) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Options:
     """What can be set from outside."""
 
     namespace: str = field(default="", metadata={"help": "follow only this namespace; empty for all"})
@@ -181,10 +181,10 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see --help\n")
 
 
-def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Options:
     """Read flags over variables over defaults. Exits with 2 and one sentence for what makes no sense."""
     parser = _Parser(prog="podtask", description="Run the PodTask controller.")
-    for item in fields(Settings):
+    for item in fields(Options):
         variable = f"PODTASK_{item.name.upper()}"
         kind = item.metadata.get("kind", type(item.default))
         default = environment.get(variable, item.default)
@@ -194,9 +194,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
             default=default,
             help=f"{item.metadata['help']} (default {item.default!r}, variable {variable})",
         )
-    settings = Settings(**vars(parser.parse_args(list(arguments))))
+    options = Options(**vars(parser.parse_args(list(arguments))))
     for what in ("run", "total", "ttl"):
-        default, most = (getattr(settings, f"policy_{kind}_{what}_seconds") for kind in ("default", "max"))
+        default, most = (getattr(options, f"policy_{kind}_{what}_seconds") for kind in ("default", "max"))
         if default is not None and most is not None and default > most:
             parser.error(f"--policy-default-{what}-seconds {default} is over --policy-max-{what}-seconds {most}")
-    return settings
+    return options

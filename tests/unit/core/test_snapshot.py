@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from podtask.api import names
-from podtask.core.observed import TaskStatus, spec_as_dict
+from podtask.core.snapshot import TaskStatus, spec_as_dict
 from tests.builders import at, make_pod, make_task
 
 

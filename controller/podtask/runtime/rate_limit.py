@@ -12,7 +12,7 @@ _SHARE = 0.1
 """Of the time of one connection."""
 
 
-class Ration:
+class EventReadLimiter:
     """Says whether a read may be made now. Whoever took a turn gives it back."""
 
     def __init__(self, time_source: clock.Clock = clock.SYSTEM) -> None:

@@ -10,10 +10,10 @@ import re
 from typing import NamedTuple
 
 from ..api.reasons import Reason
-from .observed import Refusal
+from .snapshot import Refusal
 
 
-class Verdict(enum.Enum):
+class Decision(enum.Enum):
     """What to do after a refusal."""
 
     WAIT = "wait"
@@ -21,10 +21,10 @@ class Verdict(enum.Enum):
     STOP = "stop"
 
 
-class Judgement(NamedTuple):
-    """The verdict, and the reason that stands in the status."""
+class Classified(NamedTuple):
+    """The decision, and the reason that stands in the status."""
 
-    verdict: Verdict
+    decision: Decision
     reason: Reason
 
 
@@ -32,19 +32,19 @@ class _Row(NamedTuple):
     code: int
     """Of the HTTP answer; 0 for any."""
     pattern: re.Pattern[str]
-    judgement: Judgement
+    classified: Classified
 
 
-_WAIT_CONFIG = Judgement(Verdict.WAIT, Reason.CONFIG_ERROR)
-_DENIED = Judgement(Verdict.FAIL, Reason.ADMISSION_DENIED)
-_INVALID = Judgement(Verdict.FAIL, Reason.INVALID_POD_TEMPLATE)
-_POLICY = Judgement(Verdict.FAIL, Reason.POLICY_DENIED)
-_STOPPED = Judgement(Verdict.STOP, Reason.CREATE_REFUSED)
-_UNKNOWN = Judgement(Verdict.WAIT, Reason.CREATE_REFUSED)
+_WAIT_CONFIG = Classified(Decision.WAIT, Reason.CONFIG_ERROR)
+_DENIED = Classified(Decision.FAIL, Reason.ADMISSION_DENIED)
+_INVALID = Classified(Decision.FAIL, Reason.INVALID_POD_TEMPLATE)
+_POLICY = Classified(Decision.FAIL, Reason.POLICY_DENIED)
+_STOPPED = Classified(Decision.STOP, Reason.CREATE_REFUSED)
+_UNKNOWN = Classified(Decision.WAIT, Reason.CREATE_REFUSED)
 
 
-def _row(code: int, pattern: str, judgement: Judgement) -> _Row:
-    return _Row(code, re.compile(pattern, re.IGNORECASE | re.DOTALL), judgement)
+def _row(code: int, pattern: str, classified: Classified) -> _Row:
+    return _Row(code, re.compile(pattern, re.IGNORECASE | re.DOTALL), classified)
 
 
 _TABLE: tuple[_Row, ...] = (
@@ -54,7 +54,7 @@ _TABLE: tuple[_Row, ...] = (
     _row(0, r"admission webhook .* denied the request", _DENIED),
     _row(0, r"(Validating|Mutating)AdmissionPolicy .* denied request", _DENIED),
     _row(403, r"because it is being terminated", _STOPPED),
-    _row(403, r"exceeded quota", Judgement(Verdict.WAIT, Reason.QUOTA_EXCEEDED)),
+    _row(403, r"exceeded quota", Classified(Decision.WAIT, Reason.QUOTA_EXCEEDED)),
     # "failed quota: q: must specify limits.memory": no waiting helps.
     _row(403, r"failed quota", _DENIED),
     _row(403, r"error looking up service account|serviceaccount .* not found", _WAIT_CONFIG),
@@ -68,19 +68,19 @@ _TABLE: tuple[_Row, ...] = (
     _row(403, r"conflicts? with its namespace", _DENIED),
     _row(404, r"namespaces? .* not found", _STOPPED),
     # Our own words: whether it ever goes is judged before (`namesake`).
-    _row(409, r"still has the name", Judgement(Verdict.WAIT, Reason.NAME_TAKEN)),
+    _row(409, r"still has the name", Classified(Decision.WAIT, Reason.NAME_TAKEN)),
     _row(400, r".*", _INVALID),
     _row(413, r".*", _INVALID),
     _row(422, r".*", _INVALID),
 )
 
 
-def judge(refusal: Refusal) -> Judgement:
+def classify_create_error(refusal: Refusal) -> Classified:
     """Give the first row of the table that fits, or wait."""
     # Our own answer, which no request led to. It quotes the task, whose words must not be taken for a server's.
     if refusal.reason == Reason.POLICY_DENIED:
         return _POLICY
     for row in _TABLE:
         if row.code in {0, refusal.code} and row.pattern.search(refusal.message):
-            return row.judgement
+            return row.classified
     return _UNKNOWN

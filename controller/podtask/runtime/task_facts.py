@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..api import names
-from ..core.observed import Pod, PodEvents, Refusal, Relabelled, ResultLog
+from ..core.snapshot import Pod, PodEvents, Refusal, Relabelled, ResultLog
 
 
 @dataclass(slots=True)
-class Memory:
+class Facts:
     """Answers about one task."""
 
     refusal: Refusal | None = None
-    foreign_pod: Pod | None = None
+    conflicting_pod: Pod | None = None
     gone_pods: frozenset[str] = frozenset()
     unlabelled_pod: Pod | None = None
     lost_pod: str = ""
@@ -41,31 +41,31 @@ class Memory:
             self.result_refused = False
 
 
-class Memories:
+class TaskFacts:
     """The memory of each task, by uid."""
 
     def __init__(self) -> None:
         """Begin knowing nothing."""
-        self._by_uid: dict[str, Memory] = {}
+        self._by_uid: dict[str, Facts] = {}
 
-    def of(self, uid: str) -> Memory:
+    def get_or_create(self, uid: str) -> Facts:
         """Give the memory of a task, for writing."""
-        return self._by_uid.setdefault(uid, Memory())
+        return self._by_uid.setdefault(uid, Facts())
 
-    def peek(self, uid: str) -> Memory:
+    def get(self, uid: str) -> Facts:
         """Give the memory of a task, for reading: most tasks have none."""
-        return self._by_uid.get(uid) or Memory()
+        return self._by_uid.get(uid) or Facts()
 
     def note_lost(self, pod: Pod) -> None:
         """Note that a watch reported the end of a Pod that our finalizer held."""
-        self.of(pod.metadata.labels[names.LABEL_TASK_UID]).lost_pod = pod.metadata.uid
+        self.get_or_create(pod.metadata.labels[names.LABEL_TASK_UID]).lost_pod = pod.metadata.uid
 
-    def end(self, uid: str) -> None:
+    def reset(self, uid: str) -> None:
         """Drop what is known about a task that runs or is over, but for a create that may still arrive."""
         memory = self._by_uid.pop(uid, None)
         if memory is not None and memory.in_doubt_until is not None:
-            self.of(uid).in_doubt_until = memory.in_doubt_until
+            self.get_or_create(uid).in_doubt_until = memory.in_doubt_until
 
-    def forget(self, uid: str) -> None:
+    def delete(self, uid: str) -> None:
         """Drop what is known about a task."""
         self._by_uid.pop(uid, None)

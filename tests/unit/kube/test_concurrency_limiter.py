@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from podtask.kube.in_flight import InFlight
+from podtask.kube.concurrency_limiter import ConcurrencyLimiter
 from tests.unit.kube.doubles import JumpingClock
 
 
 async def test_slots_are_given_in_the_order_of_asking() -> None:
-    slots = InFlight(1)
+    slots = ConcurrencyLimiter(1)
     await slots.acquire()
     order: list[int] = []
 
@@ -28,7 +28,7 @@ async def test_slots_are_given_in_the_order_of_asking() -> None:
 
 
 async def test_a_cancelled_wait_takes_nothing() -> None:
-    slots = InFlight(1)
+    slots = ConcurrencyLimiter(1)
     await slots.acquire()
     waiting = asyncio.create_task(slots.acquire())
     await asyncio.sleep(0)
@@ -41,7 +41,7 @@ async def test_a_cancelled_wait_takes_nothing() -> None:
 
 
 async def test_a_slot_given_in_the_turn_of_the_cancellation_goes_on() -> None:
-    slots = InFlight(1)
+    slots = ConcurrencyLimiter(1)
     await slots.acquire()
     first, second = asyncio.create_task(slots.acquire()), asyncio.create_task(slots.acquire())
     await asyncio.sleep(0)
@@ -54,7 +54,7 @@ async def test_a_slot_given_in_the_turn_of_the_cancellation_goes_on() -> None:
 
 
 async def test_a_release_in_the_turn_of_the_cancellation_passes_over_it() -> None:
-    slots = InFlight(1)
+    slots = ConcurrencyLimiter(1)
     await slots.acquire()
     first, second = asyncio.create_task(slots.acquire()), asyncio.create_task(slots.acquire())
     await asyncio.sleep(0)
@@ -68,35 +68,35 @@ async def test_a_release_in_the_turn_of_the_cancellation_passes_over_it() -> Non
 
 def test_a_wave_of_429s_halves_it_once_and_successes_bring_it_back() -> None:
     clock = JumpingClock()
-    slots = InFlight(8, time_source=clock)
+    slots = ConcurrencyLimiter(8, time_source=clock)
     for _ in range(5):
-        slots.throttled()
+        slots.on_too_many_requests()
     assert slots.size == 4
     clock.now += 2
-    slots.throttled()
+    slots.on_too_many_requests()
     assert slots.size == 2
     for _ in range(2):
-        slots.answered("create pods", 0.01)
+        slots.observe("create pods", 0.01)
     assert slots.size == 3
     for _ in range(100):
-        slots.answered("create pods", 0.01)
+        slots.observe("create pods", 0.01)
     assert slots.size == 8
 
 
 def test_one_slot_always_remains() -> None:
     clock = JumpingClock()
-    slots = InFlight(4, time_source=clock)
+    slots = ConcurrencyLimiter(4, time_source=clock)
     for _ in range(10):
         clock.now += 2
-        slots.throttled()
+        slots.on_too_many_requests()
     assert slots.size == 1
 
 
 async def test_a_smaller_size_lets_those_under_way_finish() -> None:
-    slots = InFlight(4, time_source=JumpingClock())
+    slots = ConcurrencyLimiter(4, time_source=JumpingClock())
     for _ in range(4):
         await slots.acquire()
-    slots.throttled()
+    slots.on_too_many_requests()
     waiting = asyncio.create_task(slots.acquire())
     for used in (3, 2):
         slots.release()
@@ -109,23 +109,23 @@ async def test_a_smaller_size_lets_those_under_way_finish() -> None:
 
 
 def _rounds(
-    slots: InFlight, number: int, seconds: float, kind: str = "patch podtasks", *, used: int | None = None
+    slots: ConcurrencyLimiter, number: int, seconds: float, kind: str = "patch podtasks", *, used: int | None = None
 ) -> None:
     for _ in range(number):
         under_way = used or slots.size
         for _ in range(under_way):
             assert slots.take()
         for _ in range(slots.size - 1):
-            slots.answered(kind, seconds)
+            slots.observe(kind, seconds)
         for _ in range(under_way - 1):
             slots.release()
-        slots.answered(kind, seconds)
+        slots.observe(kind, seconds)
         slots.release()
 
 
 def test_slow_answers_shorten_the_queue_and_quick_ones_let_it_grow() -> None:
-    slots = InFlight(64, least=8, time_source=JumpingClock())
-    slots.answered("patch podtasks", 0.005)
+    slots = ConcurrencyLimiter(64, least=8, time_source=JumpingClock())
+    slots.observe("patch podtasks", 0.005)
     _rounds(slots, 2, 0.3)
     assert slots.size == 16, "by half a round at most: one hiccup is no queue"
     _rounds(slots, 5, 0.3)
@@ -137,7 +137,7 @@ def test_slow_answers_shorten_the_queue_and_quick_ones_let_it_grow() -> None:
 
 
 def test_who_keeps_few_under_way_gives_none_up_for_a_queue_of_others() -> None:
-    slots = InFlight(64, least=8, time_source=JumpingClock())
+    slots = ConcurrencyLimiter(64, least=8, time_source=JumpingClock())
     _rounds(slots, 1, 0.005)
     _rounds(slots, 5, 0.3, used=10)
     assert slots.size == 64
@@ -151,8 +151,8 @@ def test_who_keeps_few_under_way_gives_none_up_for_a_queue_of_others() -> None:
 
 def test_what_takes_long_by_itself_is_no_queue() -> None:
     """A webhook that thinks for half a second about each Pod is not helped by fewer Pods at once."""
-    slots = InFlight(64, least=8, time_source=JumpingClock())
-    slots.answered("patch podtasks", 0.005)
+    slots = ConcurrencyLimiter(64, least=8, time_source=JumpingClock())
+    slots.observe("patch podtasks", 0.005)
     for _ in range(10):
         _rounds(slots, 1, 0.5, "create pods")
         _rounds(slots, 1, 0.006)
@@ -161,8 +161,8 @@ def test_what_takes_long_by_itself_is_no_queue() -> None:
 
 def test_a_server_that_has_become_slower_is_not_for_ever_busy() -> None:
     clock = JumpingClock()
-    slots = InFlight(64, least=8, time_source=clock)
-    slots.answered("patch podtasks", 0.005)
+    slots = ConcurrencyLimiter(64, least=8, time_source=clock)
+    slots.observe("patch podtasks", 0.005)
     _rounds(slots, 5, 0.2)
     assert slots.size == 8
     for _ in range(2):
@@ -176,11 +176,11 @@ def test_a_server_that_has_become_slower_is_not_for_ever_busy() -> None:
 
 def test_429s_may_leave_fewer_than_slow_answers_do() -> None:
     clock = JumpingClock()
-    slots = InFlight(16, least=8, time_source=clock)
+    slots = ConcurrencyLimiter(16, least=8, time_source=clock)
     for _ in range(3):
         clock.now += 2
-        slots.throttled()
-    slots.answered("patch podtasks", 0.005)
+        slots.on_too_many_requests()
+    slots.observe("patch podtasks", 0.005)
     assert slots.size == 2
     _rounds(slots, 1, 0.5)
     assert slots.size == 2, "a slow answer does not bring back what a 429 took"

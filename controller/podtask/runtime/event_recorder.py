@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from . import client, clock, errors
+from ..kube import client, clock, errors
 
 EVENTS = client.Resource("/apis/events.k8s.io/v1", "events")
 

@@ -24,7 +24,7 @@ _WINDOW_SECONDS = 30.0
 """For so long, and as long again, the quickest answer counts: a server that has become slower is not for ever busy."""
 
 
-class InFlight:
+class ConcurrencyLimiter:
     """A semaphore in first-come order whose size follows the server's answers."""
 
     def __init__(self, most: int, *, least: int = 1, time_source: clock.Clock = clock.SYSTEM) -> None:
@@ -85,7 +85,7 @@ class InFlight:
                 self._use()
                 waiter.set_result(None)
 
-    def answered(self, kind: str, seconds: float) -> None:
+    def observe(self, kind: str, seconds: float) -> None:
         """Note how long the answer to a write took, among others of its kind. The end of a round moves the number."""
         self._queued += seconds - self._base(kind, seconds)
         self._answers += 1
@@ -98,7 +98,7 @@ class InFlight:
         elif mean < _QUEUED_SECONDS / 2:
             self._size = min(float(self._most), self._size + 1)
 
-    def throttled(self) -> None:
+    def on_too_many_requests(self) -> None:
         """Note a 429: half the slots, once a wave."""
         now = self._clock.monotonic()
         if now - self._shrunk_at >= _WAVE_SECONDS:
