@@ -1,7 +1,7 @@
 """How dear and how dependable are two ways to follow PodTasks: kopf's event handler, and our informer?
 
 `python -m bench.watch` starts an API server of its own, and prints for each way: CPU per event, memory, and what it
-believes after objects were deleted while its watch was down and its position had expired. docs/adr/0002 quotes it.
+believes after objects were deleted while its watch was down and its position had expired. docs/design/0002 quotes it.
 """
 
 import asyncio
