@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .figures import BARE, FLOOR, JOBS, OURS, Figures
+from .figures import BARE, FLOOR, JOBS, OURS, Measurements
 
 BENCH = "python -m bench"
 AIRFLOW = "python -m tests.airflow.requests_per_task"
@@ -28,10 +28,10 @@ class Row:
         return {True: "hit", False: "**missed**", None: "not shown"}[self.is_hit]
 
 
-Budget = Callable[[Figures], Row]
+Budget = Callable[[Measurements], Row]
 
 
-def rows(figures: Figures) -> Iterator[Row]:
+def rows(figures: Measurements) -> Iterator[Row]:
     """Yield every budget, in the order of the design."""
     yield _throughput(figures)
     yield _latency(figures, "created_to_pod_ms", "PodTask created → Pod created, 100/s", least_rate=100)
@@ -44,7 +44,7 @@ def rows(figures: Figures) -> Iterator[Row]:
     yield from _standing(figures)
 
 
-def own_writes(figures: Figures, load: str) -> float | None:
+def own_writes(figures: Measurements, load: str) -> float | None:
     """Return PodTask's writes per task: on Pods, on the status, and Events without the scheduler's one per Pod."""
     names = ("POST pods", "PATCH pods", "DELETE pods", "PATCH podtasks", "PATCH podtasks/status", "DELETE podtasks")
     if figures.median(load, OURS, "requests_per_task", "POST pods") is None:
@@ -54,7 +54,7 @@ def own_writes(figures: Figures, load: str) -> float | None:
     return ours + max(0.0, events - (figures.median(load, OURS, "pods_per_task") or 1))
 
 
-def _throughput(figures: Figures) -> Row:
+def _throughput(figures: Measurements) -> Row:
     ours, peer, bare, floor = (
         figures.median("burst", system, "tasks_per_second") for system in (OURS, JOBS, BARE, FLOOR)
     )
@@ -70,7 +70,7 @@ def _throughput(figures: Figures) -> Row:
     return Row(what, budget, measured, found >= 1.5, f"{BENCH} --only burst")
 
 
-def _latency(figures: Figures, key: str, what: str, least_rate: float) -> Row:
+def _latency(figures: Measurements, key: str, what: str, least_rate: float) -> Row:
     """Judge the highest rate that was kept up with; above it a latency is the length of a queue."""
     rates = figures.kept_up(OURS)
     best = rates[-1] if rates else None
@@ -85,21 +85,21 @@ def _latency(figures: Figures, key: str, what: str, least_rate: float) -> Row:
     return Row(what, "p99 < 50 ms", measured, is_hit, f"{BENCH} --only {name}")
 
 
-def _peer(figures: Figures, load: str, key: str) -> str:
+def _peer(figures: Measurements, load: str, key: str) -> str:
     peers = (("Job", JOBS), ("without decisions", FLOOR))
     found = [(name, figures.median(load, system, key, "p99")) for name, system in peers]
     text = ", ".join(f"{name} {p99:.0f}" for name, p99 in found if p99 is not None)
     return f" ({text})" if text else ""
 
 
-def _roomy(figures: Figures, key: str) -> str:
+def _roomy(figures: Measurements, key: str) -> str:
     """Return the same with an API server whose garbage collector runs rarely; no budget is judged by it."""
     loads = [load for load in figures.loads() if load.startswith("roomy-")]
     found = [(load, figures.median(load, OURS, key, "p99")) for load in loads]
     return "".join(f"; {load}: {p99:.0f} ms{_peer(figures, load, key)}" for load, p99 in found if p99 is not None)
 
 
-def _kubelet(figures: Figures) -> Iterator[Row]:
+def _kubelet(figures: Measurements) -> Iterator[Row]:
     cases = (("without a result", 1.1), ("Direct", 1.1), ("with a sidecar", 3.2))
     for name, budget in cases:
         what = f"one short task on a real kubelet, created → final status, {name}"
@@ -108,7 +108,7 @@ def _kubelet(figures: Figures) -> Iterator[Row]:
         yield Row(what, f"< {budget} s", measured, None if found is None else found < budget, KUBELET)
 
 
-def _from_airflow(figures: Figures) -> Iterator[Row]:
+def _from_airflow(figures: Measurements) -> Iterator[Row]:
     for mode in ("sync", "deferrable"):
         what = f"the same task from Airflow, start → end, {mode}"
         ours, peer = (figures.seconds(operator, f"{mode}_once") for operator in ("ours", "original"))
@@ -118,7 +118,7 @@ def _from_airflow(figures: Figures) -> Iterator[Row]:
         yield Row(what, "faster than KubernetesPodOperator", f"{ours:.1f} s against {peer:.1f} s", ours < peer, AIRFLOW)
 
 
-def _writes(figures: Figures) -> Row:
+def _writes(figures: Measurements) -> Row:
     rates = figures.kept_up(OURS)
     load = rates[-1][1] if rates else "burst"
     found = own_writes(figures, load)
@@ -126,7 +126,7 @@ def _writes(figures: Figures) -> Row:
     return Row("own API writes per attempt", "≤ 5", measured, None if found is None else found <= 5, BENCH)
 
 
-def _airflow_requests(figures: Figures) -> Iterator[Row]:
+def _airflow_requests(figures: Measurements) -> Iterator[Row]:
     budget = "≤ 3 and a share of one watch"
     for more, with_what in (("", "with XCom"), ("_without_xcom", "without XCom")):
         what = f"Airflow's requests per deferred task, {with_what}"
@@ -141,7 +141,7 @@ def _airflow_requests(figures: Figures) -> Iterator[Row]:
         yield Row(what, budget, measured, own <= 3, AIRFLOW)
 
 
-def _cpu(figures: Figures) -> Row:
+def _cpu(figures: Measurements) -> Row:
     ours = figures.median("burst", OURS, "cpu_ms_per_task", "system")
     peers = (("the Job controller", JOBS), ("the three writes without decisions", FLOOR))
     found = [(name, figures.median("burst", system, "cpu_ms_per_task", "system")) for name, system in peers]
@@ -151,7 +151,7 @@ def _cpu(figures: Figures) -> Row:
     return Row("controller CPU per task", "≤ 1.5 ms", measured, None if ours is None else ours <= 1.5, command)
 
 
-def _standing(figures: Figures) -> Iterator[Row]:
+def _standing(figures: Measurements) -> Iterator[Row]:
     held = figures.median("standing", OURS, "held_rss_mib")
     caught_up = figures.median("standing", OURS, "restart_first_task_seconds")
     runs = figures.of("standing", OURS)

@@ -33,7 +33,7 @@ def copy_new() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Measurements:
     """All figures of the page."""
 
     runs: list[dict[str, Any]]
@@ -46,7 +46,7 @@ class Figures:
     """Of bench.imports: CPU seconds of each run, by operator."""
 
     @classmethod
-    def read(cls, directory: Path = KEPT) -> "Figures":
+    def read(cls, directory: Path = KEPT) -> "Measurements":
         """Read the files; a file that is missing counts as not measured."""
         runs, airflow, kubelet, imports = (_json(directory / name) for name in NAMES)
         largest: dict[str, str] = {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import budgets, plots
-from .figures import COMMON, KEPT, KPO, KPO_DEFERRABLE, OURS, ROOT, Figures, copy_new
+from .figures import COMMON, KEPT, KPO, KPO_DEFERRABLE, OURS, ROOT, Measurements, copy_new
 
 PAGE = ROOT / "docs/performance.md"
 TEMPLATE = Path(__file__).with_name("page.md")
@@ -42,7 +42,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def gain_table(figures: Figures) -> str:
+def gain_table(figures: Measurements) -> str:
     """PodTaskOperator beside KubernetesPodOperator. A gain above 1 is in PodTask's favour."""
     rows = []
     for what, ours, peer, form in _gains(figures):
@@ -52,7 +52,7 @@ def gain_table(figures: Figures) -> str:
     return table(["", *OPERATORS.values(), "gain"], rows)
 
 
-def _gains(figures: Figures) -> Iterator[tuple[str, float | None, float | None, str]]:
+def _gains(figures: Measurements) -> Iterator[tuple[str, float | None, float | None, str]]:
     """Yield the measure, PodTask's figure, KubernetesPodOperator's, and their format."""
     for mode in MODES:
         ours, peer = (figures.airflow_requests(operator, f"{mode}_mapped") for operator in OPERATORS)
@@ -73,14 +73,14 @@ def _gains(figures: Figures) -> Iterator[tuple[str, float | None, float | None, 
         yield what, ours, peer, "{:,.0f} ms"
 
 
-def budget_table(figures: Figures) -> str:
+def budget_table(figures: Measurements) -> str:
     """Return every budget with what was measured."""
     lines = [["budget", "limit", "measured", "", "command"], ["---"] * 5]
     lines += [[r.what, r.budget, r.measured, r.verdict, f"`{r.command}`"] for r in budgets.rows(figures)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def load_table(figures: Figures) -> str:
+def load_table(figures: Measurements) -> str:
     """Return the results of each load on each system."""
     head = ["load, system", "tasks", "tasks/s", "created → Pod p50, p99", "ended → final p50, p99"]
     head += [
@@ -95,7 +95,7 @@ def load_table(figures: Figures) -> str:
     )
 
 
-def _load_row(figures: Figures, load: str, system: str) -> list[str]:
+def _load_row(figures: Measurements, load: str, system: str) -> list[str]:
     return [
         f"{load}, {system}",
         f"{figures.of(load, system)[0]['tasks']:,}{_failed(figures, load, system)}",
@@ -110,17 +110,17 @@ def _load_row(figures: Figures, load: str, system: str) -> list[str]:
     ]
 
 
-def request_table(figures: Figures) -> str:
+def request_table(figures: Measurements) -> str:
     """Return the requests per task by kind, in the load that all systems take part in."""
     return _requests(figures, {system: (COMMON, system) for system in figures.systems(COMMON)})
 
 
-def our_request_table(figures: Figures) -> str:
+def our_request_table(figures: Measurements) -> str:
     """Return the requests per PodTask by kind, in each load."""
     return _requests(figures, {load: (load, OURS) for load in figures.loads() if OURS in figures.systems(load)})
 
 
-def _requests(figures: Figures, columns: dict[str, tuple[str, str]]) -> str:
+def _requests(figures: Measurements, columns: dict[str, tuple[str, str]]) -> str:
     """Return a table of requests by kind, with a column for each load and system."""
     counts = [run["figures"].get("requests_per_task", {}) for where in columns.values() for run in figures.of(*where)]
     rows = [
@@ -130,7 +130,7 @@ def _requests(figures: Figures, columns: dict[str, tuple[str, str]]) -> str:
     return table(["request", *columns], rows)
 
 
-def airflow_table(figures: Figures) -> str:
+def airflow_table(figures: Measurements) -> str:
     """Return Airflow's own requests for each DAG and operator."""
     both = [(dag_id, operator) for dag_id in DAG_IDS for operator in OPERATORS]
     rows = [_airflow_row(run) for dag_id, operator in both if (run := figures.dag_run(operator, dag_id))]
@@ -150,7 +150,7 @@ def _airflow_row(run: dict[str, Any]) -> list[str]:
     ]
 
 
-def seconds_table(figures: Figures) -> str:
+def seconds_table(figures: Measurements) -> str:
     """Return how long one short task takes in Airflow."""
     rows = []
     for mode in MODES:
@@ -164,7 +164,7 @@ def seconds_table(figures: Figures) -> str:
     return table(["mode", *OPERATORS.values()], rows)
 
 
-def other_table(figures: Figures) -> str:
+def other_table(figures: Measurements) -> str:
     """Return memory, restart and deletion."""
     cases = (
         ("standing", ("held_rss_mib",), "own memory, all tasks live", "{:.0f} MiB"),
@@ -185,7 +185,7 @@ def other_table(figures: Figures) -> str:
     return table(["", "tasks", ""], rows)
 
 
-def cpu_table(figures: Figures) -> str:
+def cpu_table(figures: Measurements) -> str:
     """Return the CPU time that one task takes in a burst, by process."""
     systems = [s for s in figures.systems("burst") if figures.median("burst", s, "cpu_ms_per_task", "apiserver")]
     rows = [
@@ -203,7 +203,7 @@ def cpu_table(figures: Figures) -> str:
     return table(["ms a task", *systems], [*rows, ["all", *(f"{total:.1f}" for total in totals)]])
 
 
-PARTS: dict[str, Callable[[Figures], str]] = {
+PARTS: dict[str, Callable[[Measurements], str]] = {
     "gains": gain_table,
     "budgets": budget_table,
     "loads": load_table,
@@ -218,7 +218,7 @@ PARTS: dict[str, Callable[[Figures], str]] = {
 }
 
 
-def files(figures: Figures) -> dict[Path, str]:
+def files(figures: Measurements) -> dict[Path, str]:
     """Return the text of every generated file by its path."""
     charts = plots.all_charts(figures)
     lines = [line for line in TEMPLATE.read_text().splitlines() if not _has_no_chart(line, charts)]
@@ -233,12 +233,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.pages", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a file differs")
     if parser.parse_args().check:
-        wrong = [p for p, text in files(Figures.read()).items() if not p.exists() or p.read_text() != text]
+        wrong = [p for p, text in files(Measurements.read()).items() if not p.exists() or p.read_text() != text]
         for path in wrong:
             print(f"{path.relative_to(ROOT)} differs from its figures: run `python -m bench.pages`", file=sys.stderr)
         return 1 if wrong else 0
     print("new figures:", ", ".join(copy_new()) or "none")
-    for path, text in files(Figures.read()).items():
+    for path, text in files(Measurements.read()).items():
         path.write_text(text)
         print(path.relative_to(ROOT))
     return 0
@@ -254,12 +254,12 @@ def _number(value: float | None, form: str) -> str:
     return NO_FIGURE if value is None else form.format(value)
 
 
-def _failed(figures: Figures, load: str, system: str) -> str:
+def _failed(figures: Measurements, load: str, system: str) -> str:
     most = figures.spread(load, system, "failed")
     return f" ({most[1]:.0f} failed)" if most and most[1] else ""
 
 
-def _pair(figures: Figures, load: str, system: str, key: str) -> str:
+def _pair(figures: Measurements, load: str, system: str, key: str) -> str:
     """Return median and 99th percentile, with the range of the latter over the rounds."""
     low, high = (figures.median(load, system, key, quantile) for quantile in ("p50", "p99"))
     if low is None or high is None:
@@ -273,7 +273,7 @@ def _duration(milliseconds: float) -> str:
     return f"{milliseconds:,.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:,.1f} s"
 
 
-def _with_spread(figures: Figures, load: str, system: str) -> str:
+def _with_spread(figures: Measurements, load: str, system: str) -> str:
     middle = figures.median(load, system, "tasks_per_second")
     ends = figures.spread(load, system, "tasks_per_second")
     more = f" ({ends[0]:.1f}-{ends[1]:.1f})" if ends and figures.rounds(load) > 1 else ""

@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .figures import COMMON, JOBS, KPO, KPO_DEFERRABLE, OURS, Figures
+from .figures import COMMON, JOBS, KPO, KPO_DEFERRABLE, OURS, Measurements
 
 COLOURS = {
     OURS: "#0969da",
@@ -41,9 +41,9 @@ Bar = tuple[str, float, str]
 """Label, value, colour."""
 
 
-def all_charts(figures: Figures) -> dict[str, str]:
+def all_charts(figures: Measurements) -> dict[str, str]:
     """Return each chart for which there are figures, as SVG text by the name of its file without the suffix."""
-    charts: dict[str, Callable[[Figures], str]] = {}
+    charts: dict[str, Callable[[Measurements], str]] = {}
     if figures.systems(COMMON):
         charts |= {"against-kpo": against_kpo, "throughput": throughput, "requests": requests}
     if figures.kept_up(OURS):
@@ -53,7 +53,7 @@ def all_charts(figures: Figures) -> dict[str, str]:
     return {name: draw(figures) for name, draw in charts.items()}
 
 
-def against_kpo(figures: Figures) -> str:
+def against_kpo(figures: Measurements) -> str:
     """What a user gains, a panel for each measure; a bar that was not measured is left out."""
     panels = {
         "Airflow's requests per task": _modes(figures.airflow_requests, "mapped"),
@@ -67,28 +67,28 @@ def against_kpo(figures: Figures) -> str:
     return _svg(figure)
 
 
-def throughput(figures: Figures) -> str:
+def throughput(figures: Measurements) -> str:
     """Tasks per second of every system in the common load."""
     return _bar_chart(_burst(figures), _systems(figures.systems(COMMON), figures.throughput))
 
 
-def requests(figures: Figures) -> str:
+def requests(figures: Measurements) -> str:
     """Requests per task to the API server from all clients; scheduler's and kubelets' are the same for all systems."""
     rows = _systems(figures.systems(COMMON), lambda system: figures.requests(COMMON, system))
     return _bar_chart("Requests to the API server per task, from all clients", rows)
 
 
-def created_to_pod(figures: Figures) -> str:
+def created_to_pod(figures: Measurements) -> str:
     """Time until the Pod exists."""
     return _latency(figures, "created_to_pod_ms", "Task created → Pod created")
 
 
-def ended_to_final(figures: Figures) -> str:
+def ended_to_final(figures: Measurements) -> str:
     """Time until the result is known."""
     return _latency(figures, "ended_to_final_ms", "Container ended → result known")
 
 
-def memory(figures: Figures) -> str:
+def memory(figures: Measurements) -> str:
     """Memory while the number of live tasks grows, with the budget."""
     names = {OURS: "PodTask's controller", JOBS: "controller manager, with Jobs"}
     figure = Figure(figsize=(7, 3.2), layout="constrained")
@@ -104,7 +104,7 @@ def memory(figures: Figures) -> str:
     return _svg(figure)
 
 
-def _burst(figures: Figures) -> str:
+def _burst(figures: Measurements) -> str:
     return f"Tasks per second, {figures.tasks(COMMON):,} at once"
 
 
@@ -140,7 +140,7 @@ def _bars(axes: Axes, title: str, rows: Sequence[Bar], *, space: int) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _latency(figures: Figures, key: str, title: str) -> str:
+def _latency(figures: Measurements, key: str, title: str) -> str:
     """Draw the median and the 99th percentile of each system at the rates that it kept up with."""
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import budgets, figures, pages, plots
-from bench.figures import BARE, COMMON, FLOOR, JOBS, KPO, KPO_DEFERRABLE, OURS, Figures
+from bench.figures import BARE, COMMON, FLOOR, JOBS, KPO, KPO_DEFERRABLE, OURS, Measurements
 
 Runs = list[dict[str, Any]]
 
@@ -26,11 +26,11 @@ def run(load: str, system: str, number: int = 0, tasks: int = 100, profile: str 
     return {**place, "figures": measured}
 
 
-def make(*runs: Any, airflow: Any = None, kubelet: Any = None, imports: Any = None) -> Figures:
-    return Figures(list(runs), airflow or {"played": [], "seconds": {}}, kubelet or {}, imports or {})
+def make(*runs: Any, airflow: Any = None, kubelet: Any = None, imports: Any = None) -> Measurements:
+    return Measurements(list(runs), airflow or {"played": [], "seconds": {}}, kubelet or {}, imports or {})
 
 
-def budget(got: Figures, what: str) -> budgets.Row:
+def budget(got: Measurements, what: str) -> budgets.Row:
     return next(row for row in budgets.rows(got) if what in row.what)
 
 
@@ -232,12 +232,12 @@ def test_gains_stand_beside_kubernetes_pod_operator_with_their_gain() -> None:
     ]
 
 
-def memory_only() -> Figures:
+def memory_only() -> Measurements:
     """Return figures of one chart: a chart takes a quarter of a second to draw."""
     return make(run("standing", OURS, tasks=20_000, rss_mib_by_live_tasks=[[0, 60.0], [20_000, 130.0]]))
 
 
-def everything() -> Figures:
+def everything() -> Measurements:
     paced = [
         run(f"paced-{rate}", system, **PACED, tasks_per_second=min(rate, 30.0))
         for rate in (3, 20, 100)
@@ -277,7 +277,7 @@ def test_no_chart_of_latency_shows_a_queue(charts: dict[str, str]) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Figures and page of their own."""
+    """Measurements and page of their own."""
     (tmp_path / "new").mkdir()
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr(figures, "NEW", tmp_path / "new")
@@ -285,7 +285,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(pages, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     monkeypatch.setattr(pages, "PAGE", tmp_path / "page.md")
-    monkeypatch.setattr(Figures, "read", classmethod(lambda _: memory_only()))
+    monkeypatch.setattr(Measurements, "read", classmethod(lambda _: memory_only()))
     return tmp_path
 
 
