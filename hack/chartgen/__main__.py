@@ -1,4 +1,4 @@
-"""`python -m chartgen`: write the chart's generated files; `--check`: say which are stale, and exit 1."""
+"""`python -m chartgen`: write the chart's generated files. `--check`: list those that differ, and exit 1."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ CHART = Path(__file__).resolve().parents[2] / "charts" / "podtask"
 
 
 def generated(chart: Path) -> dict[str, str]:
-    """Every generated file by its name in the chart."""
+    """Return the text of every generated file by its name in the chart."""
     parsed = values.parse((chart / "values.yaml").read_text(encoding="utf-8"))
     return {"values.schema.json": schema.schema(parsed), "README.md": readme.readme(parsed)}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write or compare; the exit code."""
+    """Write or compare the files; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m chartgen", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare only; exit 1 and list what is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; list the files that differ, and exit 1")
     parser.add_argument("--chart", type=Path, default=CHART, help="the chart (default: this repository's)")
     options = parser.parse_args(arguments)
     stale = {name: text for name, text in generated(options.chart).items() if _current(options.chart / name) != text}
