@@ -21,8 +21,8 @@ Installs the PodTask controller, its CRD, and the roles of the controller, of us
   with a kubeconfig.
 - **One namespace only**: `--set watchNamespace=team`. Without rights on the cluster also `--set crds.enabled=false`,
   after a cluster administrator has installed the CRD with
-  `kubectl apply --server-side -f crds/podtask.dev_podtasks.yaml`. Kubernetes lets a user grant only rights that the user
-  has: the installing user needs the role `admin` in the namespace, all verbs on `podtask.dev/*`, and `create` on
+  `kubectl apply --server-side -f crds/podtask.dev_podtasks.yaml`. Kubernetes lets a user grant only the user's own
+  rights: the installing user needs the role `admin` in the namespace, all verbs on `podtask.dev/*`, and `create` on
   `events.k8s.io/events`.
 - **A CRD that was applied with kubectl**: helm adopts it only with `--take-ownership` (or set `crds.enabled=false`).
 - **Airflow**: name the namespace of the tasks and Airflow's service accounts in `airflow.bindings`.
