@@ -30,7 +30,7 @@ print(time.process_time() - before)
 
 def main() -> int:
     """Measure, and write the figures."""
-    python = environments.ensure(versions.find(ENVIRONMENT)) / "bin/python"
+    python = str(environments.ensure(versions.find(ENVIRONMENT)) / "bin/python")
     seconds: dict[str, list[float]] = {operator: [] for operator in MODULES}
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "AIRFLOW_HOME": home, "PYTHONPATH": ""}

@@ -264,20 +264,23 @@ def _pair(figures: Measurements, load: str, system: str, key: str) -> str:
     low, high = (figures.median(load, system, key, quantile) for quantile in ("p50", "p99"))
     if low is None or high is None:
         return NO_FIGURE
-    ends = figures.spread(load, system, key, "p99")
-    more = f" ({_duration(ends[0])}-{_duration(ends[1])})" if ends and figures.rounds(load) > 1 else ""
+    more = _range(figures.spread(load, system, key, "p99"), _duration)
     return f"{_duration(low)}, {_duration(high)}{more}{QUEUE_MARK if figures.is_queue(load, system) else ''}"
-
-
-def _duration(milliseconds: float) -> str:
-    return f"{milliseconds:,.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:,.1f} s"
 
 
 def _with_spread(figures: Measurements, load: str, system: str) -> str:
     middle = figures.median(load, system, "tasks_per_second")
-    ends = figures.spread(load, system, "tasks_per_second")
-    more = f" ({ends[0]:.1f}-{ends[1]:.1f})" if ends and figures.rounds(load) > 1 else ""
-    return _number(middle, "{:.1f}") + more
+    return _number(middle, "{:.1f}") + _range(figures.spread(load, system, "tasks_per_second"), "{:.1f}".format)
+
+
+def _range(ends: tuple[float, float] | None, form: Callable[[float], str]) -> str:
+    """Return the range in brackets; nothing where both ends read the same, as with a single round."""
+    low, high = map(form, ends or (0.0, 0.0))
+    return f" ({low}-{high})" if low != high else ""
+
+
+def _duration(milliseconds: float) -> str:
+    return f"{milliseconds:,.0f} ms" if round(milliseconds) < 1000 else f"{milliseconds / 1000:,.1f} s"
 
 
 if __name__ == "__main__":
