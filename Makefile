@@ -93,6 +93,7 @@ chaos-airflow: .venv/.ready  ## kill -9 of worker, triggerer, controller over 20
 bench: .venv/.ready  ## Every load on PodTask and its peers, one round (45 min, goes on where it was); writes docs/performance.md
 	@$(RUN) -m bench --profile machine --add
 	@$(RUN) -m bench.kubelet
+	@$(RUN) -m bench.imports
 	@$(RUN) -m bench.pages
 
 ##@ Image

@@ -18,7 +18,7 @@ from typing import Any
 
 from podtask.kube.client import WatchEvent
 from podtask.kube.lease import LeaseClient
-from podtask.runtime.election import DURATION_SECONDS, Election, Lost
+from podtask.runtime.election import DURATION_SECONDS, Election, LeadershipLost
 from tests.unit.runtime.lease_model import LeaseServer
 
 from .client import ModelClient
@@ -158,7 +158,7 @@ class Replica(Controller):
         await self.cluster.wait_synced()
         try:
             await self._election.run(self._lead)
-        except Lost:
+        except LeadershipLost:
             await self._pause.over()
             asyncio.get_running_loop().call_soon(self._end)
 

@@ -9,8 +9,8 @@ from typing import NoReturn
 
 from msgspec import structs
 
-from ..core import plan
 from ..core.policy import Policy
+from ..core.settings import Settings
 from ..kube.http import DEFAULT_LIMITS
 from . import election
 
@@ -161,10 +161,10 @@ class Options:
             return "KUBERNETES_SERVICE_HOST" in environment
         return self.leader_election == "on"
 
-    def for_core(self) -> plan.Settings:
+    def for_core(self) -> Settings:
         """Give the part that decisions depend on."""
         amounts = json.loads(self.sidecar_resources)
-        return plan.Settings(
+        return Settings(
             sidecar_image=self.sidecar_image,
             image_pull_policy=self.sidecar_pull_policy,
             sidecar_requests=amounts.get("requests", {}),

@@ -9,9 +9,11 @@ import pytest
 
 from podtask.api import names
 from podtask.core.decide import decide
-from podtask.core.plan import Settings, WriteStatus, json_merge_patch
+from podtask.core.plan import WriteStatus
 from podtask.core.pod import Written
+from podtask.core.settings import Settings
 from podtask.core.snapshot import TaskSnapshot
+from podtask.kube.merge_patch import json_merge_patch
 from podtask.runtime import decode
 from tests.builders import KUBELETS, at, make_pod
 

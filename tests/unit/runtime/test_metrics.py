@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from podtask import __version__
-from podtask.core.snapshot import Attempt, Metadata, Task, TaskSpec, TaskStatus, XComStatus
+from podtask.core.snapshot import Attempt, Task, TaskSpec, TaskStatus, XComStatus
+from podtask.core.wire import Metadata
 from podtask.crdgen.files import HOW
 from podtask.runtime.metrics import TABLE, GaugeSnapshot, Metrics, document
 

@@ -1,7 +1,7 @@
-"""An onlooker's clock: when each object's facts became visible on a watch, stamped by one process.
+"""Records when a change of a task or Pod arrives on a watch, with the clock of one process.
 
-Times inside the objects are whole seconds of several clocks; what counts for a waiter is when it hears of it. The
-onlooker decodes the few fields it needs, so that it takes as little as it can from the machine it shares.
+Times in the objects are whole seconds of several clocks, and for a client the arrival on its watch counts. Only the
+fields that are needed are decoded, because the recorder shares the machine with the measured system.
 """
 
 import asyncio
@@ -51,13 +51,13 @@ class _Container(msgspec.Struct, frozen=True):
 class _Status(msgspec.Struct, frozen=True, rename="camel"):
     phase: str = ""
     ready: int = 0
-    """Of a Job: how many of its Pods are."""
+    """Of a Job: the number of its ready Pods."""
     conditions: list[_Condition] = []
     container_statuses: list[_Container] = []
 
 
 class Seen(msgspec.Struct):
-    """What the onlooker reads of a Pod, a Job or a PodTask."""
+    """The fields that are read of a Pod, a Job or a PodTask."""
 
     metadata: _Metadata
     status: _Status = _Status()
@@ -69,12 +69,12 @@ class Seen(msgspec.Struct):
 
     @property
     def runs(self) -> bool:
-        """Whether a PodTask or Job is told to run."""
+        """Whether a PodTask or Job is reported as running."""
         return self.status.phase == "Running" or self.status.ready > 0
 
     @property
     def is_over(self) -> bool:
-        """Whether a Job or PodTask has ended, however it ended."""
+        """Whether a Job or PodTask has finished, successfully or not."""
         ended = {"Finished", "Complete", "Failed"}
         return any(c.type in ended and c.status == "True" for c in self.status.conditions)
 
@@ -88,11 +88,12 @@ def _meta(seen: Seen) -> Meta:
     return Meta(namespace=data.namespace, name=data.name, uid=data.uid, resource_version=data.resource_version)
 
 
-class Onlooker:
-    """Follows one kind of task and the Pods, and knows the first moment of each fact by the task's uid.
+class WatchRecorder:
+    """Follows one kind of task and the Pods, and records the first time of each fact by the task's uid.
 
-    A task that is no object is known by its Pod's label `load`, and its system tells when it began and ended; or it
-    ends with its Pod, where `over_with_pod` says so.
+    Facts are `task` (created), `pod` (created), `ended` (container) and `over` (task). A task that is no object has its
+    Pod's label `load` in place of the uid; its system records `task` and `over`, or with `over_with_pod` it is over
+    when its Pod has ended.
     """
 
     def __init__(self, api: HttpClient, kind: Resource | None) -> None:
@@ -102,7 +103,7 @@ class Onlooker:
         self.running = 0
         self.pods_made = 0
         self.over_with_pod = False
-        self._wanted: tuple[Callable[[Onlooker], bool], asyncio.Future[None]] | None = None
+        self._waiter: tuple[Callable[[WatchRecorder], bool], asyncio.Future[None]] | None = None
         self._informers = [self._informer(api, PODS, self._pod)]
         if kind is not None:
             self._informers.append(self._informer(api, kind, self._task))
@@ -121,32 +122,32 @@ class Onlooker:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def until(self, fact: "Callable[[Onlooker], bool]", seconds: float) -> None:
-        """Wait until `fact` holds; one waiter at a time."""
-        self._wanted = (fact, asyncio.get_running_loop().create_future())
-        self._tell()
+    async def until(self, condition: "Callable[[WatchRecorder], bool]", seconds: float) -> None:
+        """Wait until `condition` holds, one waiter at a time; raise TimeoutError after `seconds`."""
+        self._waiter = (condition, asyncio.get_running_loop().create_future())
+        self._wake()
         async with asyncio.timeout(seconds):
-            await self._wanted[1]
+            await self._waiter[1]
 
     def between(self, first: str, second: str) -> list[float]:
-        """Milliseconds from one fact to the other, for each task that has both, sorted."""
+        """Return the milliseconds from one fact to the other for each task that has both, sorted."""
         return sorted((f[second] - f[first]) * 1000 for f in self.facts.values() if first in f and second in f)
 
     def span(self) -> float:
-        """Seconds from the first task seen to the last one over."""
-        begin = min(f["task"] for f in self.facts.values() if "task" in f)
-        return max(f["over"] for f in self.facts.values() if "over" in f) - begin
+        """Return the seconds from the first task created to the last one over."""
+        start = min(f["task"] for f in self.facts.values() if "task" in f)
+        return max(f["over"] for f in self.facts.values() if "over" in f) - start
 
-    def told(self, name: str, fact: str, at: float) -> None:
-        """Hear from a system what no object shows."""
+    def record(self, name: str, fact: str, at: float) -> None:
+        """Record a fact that no object shows."""
         if self.facts.setdefault(name, {}).setdefault(fact, at) == at and fact == "over":
             self.over += 1
-            self._tell()
+            self._wake()
 
-    def abandon(self, why: str) -> None:
-        """End the waiting: what is waited for will never come."""
-        if self._wanted is not None and not self._wanted[1].done():
-            self._wanted[1].set_exception(RuntimeError(why))
+    def abort_wait(self, why: str) -> None:
+        """Raise RuntimeError in the waiter: its condition can no longer be met."""
+        if self._waiter is not None and not self._waiter[1].done():
+            self._waiter[1].set_exception(RuntimeError(why))
 
     def _informer(
         self, api: HttpClient, kind: Resource, on_change: Callable[[Seen | None, Seen | None], None]
@@ -181,7 +182,7 @@ class Onlooker:
         if new.has_ended and (old is None or not old.has_ended):
             self.facts[owner]["ended"] = time.monotonic()  # of the last attempt: what follows is the final status
             if self.over_with_pod:
-                self.told(owner, "over", self.facts[owner]["ended"])
+                self.record(owner, "over", self.facts[owner]["ended"])
 
     def _task(self, old: Seen | None, new: Seen | None) -> None:
         self.present += (old is None) - (new is None)
@@ -190,8 +191,8 @@ class Onlooker:
             self._note(new.metadata.uid, "task")
             if new.is_over and self._note(new.metadata.uid, "over"):
                 self.over += 1
-        self._tell()
+        self._wake()
 
-    def _tell(self) -> None:
-        if self._wanted is not None and not self._wanted[1].done() and self._wanted[0](self):
-            self._wanted[1].set_result(None)
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter[1].done() and self._waiter[0](self):
+            self._waiter[1].set_result(None)

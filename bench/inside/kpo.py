@@ -1,8 +1,9 @@
-"""KubernetesPodOperator's own code without a scheduler: `original.py sync|deferrable`, in the environment `kpo-…`.
+"""KubernetesPodOperator's own code without a scheduler: `kpo.py sync|deferrable`, in the environment `kpo-…`.
 
-One process stands for all workers, with as many threads as Airflow runs tasks by default, and for the triggerer, with
-one event loop. Real workers are a process a task, so this flatters. What is left out on both ways: Airflow's scheduler,
-database, templates, and logs (a simulated node has none, so `get_logs` is off). The rest is as the operator comes.
+One process replaces all workers, with as many threads as Airflow runs tasks by default, and the triggerer, with one
+event loop. A real worker starts a process per task, so these figures are favourable. Left out in both modes: Airflow's
+scheduler, database, templates, and logs (a simulated node has none, so `get_logs` is off). Other arguments have their
+defaults.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ RESOURCES = k8s.V1ResourceRequirements(requests={"cpu": "1m", "memory": "1Mi"})
 
 
 def operator(draw: Draw, *, deferrable: bool) -> KubernetesPodOperator:
-    """Make a task as a DAG would."""
+    """Return the operator as a DAG would create it."""
     return KubernetesPodOperator(
         task_id=f"load-{draw['index']}",
         kubernetes_conn_id="kubernetes_default",
@@ -41,7 +42,7 @@ def operator(draw: Draw, *, deferrable: bool) -> KubernetesPodOperator:
 
 
 def context(draw: Draw) -> Any:
-    """What the operator reads of the task's context."""
+    """Return the parts of the task's context that the operator reads."""
     ti = SimpleNamespace(
         dag_id="load",
         task_id=f"load-{draw['index']}",
@@ -54,8 +55,8 @@ def context(draw: Draw) -> Any:
     return {"ti": ti, "task_instance": ti, "run_id": "bench", "dag": SimpleNamespace()}
 
 
-class Played:
-    """The tasks of one run."""
+class Worker:
+    """Runs the tasks of one run, in threads and an event loop."""
 
     def __init__(self, lines: Lines, *, deferrable: bool) -> None:
         self._lines = lines
@@ -64,16 +65,16 @@ class Played:
         self._triggerer = asyncio.new_event_loop()
         threading.Thread(target=self._triggerer.run_forever, daemon=True).start()
 
-    def begin(self, draw: Draw) -> None:
+    def submit(self, draw: Draw) -> None:
         """Queue a task for the next free slot."""
-        self._slots.submit(self._first_leg, draw)
+        self._slots.submit(self._execute, draw)
 
-    def _first_leg(self, draw: Draw) -> None:
+    def _execute(self, draw: Draw) -> None:
         try:
             operator(draw, deferrable=self._deferrable).execute(context(draw))
         except TaskDeferred as deferred:
             asyncio.run_coroutine_threadsafe(self._wait(draw, deferred.trigger), self._triggerer)
-        except Exception as error:  # noqa: BLE001 - however a task fails, it is over
+        except Exception as error:  # noqa: BLE001 - a task that failed is over too
             self._failed(draw, error)
         else:
             self._lines.over(draw, succeeded=True)
@@ -84,10 +85,10 @@ class Played:
         except Exception as error:  # noqa: BLE001
             self._failed(draw, error)
         else:
-            self._slots.submit(self._second_leg, draw, event.payload)
+            self._slots.submit(self._resume, draw, event.payload)
 
-    def _second_leg(self, draw: Draw, event: dict[str, Any]) -> None:
-        # A worker that resumes a task builds its operator anew, as it is at the DAG's parsing.
+    def _resume(self, draw: Draw, event: dict[str, Any]) -> None:
+        # A worker that resumes a task parses the DAG again, and so has a new operator.
         try:
             operator(draw, deferrable=True).trigger_reentry(context(draw), event)
         except Exception as error:  # noqa: BLE001
@@ -101,17 +102,17 @@ class Played:
 
 
 def warm_up() -> None:
-    """Import what is imported late, as a worker that has run tasks before."""
+    """Load the modules that are imported lazily, as in a worker that has run tasks before."""
     KubernetesHook(conn_id="kubernetes_default").core_v1_client.list_namespaced_pod("default", limit=1)
 
 
 def main() -> None:
-    """Play tasks until there are no more."""
+    """Run tasks until the input ends."""
     lines = Lines()
     warm_up()
-    played = Played(lines, deferrable=sys.argv[1] == "deferrable")
+    worker = Worker(lines, deferrable=sys.argv[1] == "deferrable")
     for draw in lines.draws():
-        played.begin(draw)
+        worker.submit(draw)
 
 
 if __name__ == "__main__":
