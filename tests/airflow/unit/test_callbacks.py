@@ -4,9 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from legs import FakeCluster, context, ends, operator_for
+from fakes import FakeCluster, context, ends, operator_for
 from podtask_airflow import PodTaskCallback, version_compat
-from podtask_airflow.arguments import ArgumentError
+from podtask_airflow.utils.arguments import ArgumentError
 from podtask_airflow.version_compat import TaskDeferred
 
 CALLS: list[tuple[str, dict[str, Any]]] = []
@@ -134,7 +134,7 @@ def test_deferred_tells_at_resume() -> None:
     ends()(cluster, cluster.only)
     metadata = {key: cluster.only["metadata"][key] for key in ("name", "namespace", "uid")}
     event = {"phase": "Succeeded", "pod_name": "pod-1", **metadata}
-    operator(cluster, Ours, deferrable=True).resume(context(), event)
+    operator(cluster, Ours, deferrable=True).execute_complete(context(), event)
     assert [name for name, _ in CALLS] == ["client", "resuming", "completion", "teardown", "creation", "cleanup"]
     assert dict(CALLS)["resuming"]["event"] == event
 
@@ -189,7 +189,7 @@ def test_an_error_over_a_line_changes_nothing() -> None:
     assert CALLS == [("line", {"line": "y", "container_name": "base"})]
 
 
-REFUSED: dict[str, tuple[type, dict[str, Any]]] = {
+UNSUPPORTED: dict[str, tuple[type, dict[str, Any]]] = {
     "a start that nobody sees": (Starting, {"deferrable": True}),
     "lines that nobody reads": (Lines, {"deferrable": True}),
     "lines without logs": (Lines, {"get_logs": False}),
@@ -197,7 +197,7 @@ REFUSED: dict[str, tuple[type, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("kind", "more"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("kind", "more"), UNSUPPORTED.values(), ids=UNSUPPORTED)
 def test_what_could_never_be_called_is_refused(kind: type, more: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=kind.__name__):
         operator_for(FakeCluster(), **{"get_logs": True, "callbacks": kind, **more})

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from legs import dag_of
+from fakes import dag_of
 from podtask_airflow import PodTaskOperator, version_compat
 
 
