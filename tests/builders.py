@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from podtask.api import names
-from podtask.core import identity, observed, pod
-from podtask.core.observed import Attempt, Observed, Task, TaskCondition, TaskSpec, TaskStatus
+from podtask.core import identity, pod, wire
 from podtask.core.pod import Pod
+from podtask.core.snapshot import Attempt, Task, TaskCondition, TaskSnapshot, TaskSpec, TaskStatus
 
 ORIGIN = datetime(2026, 1, 1, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"
@@ -86,16 +86,16 @@ class MadeTask:
     def deleted(self, seconds: float = 5) -> "MadeTask":
         return self.metadata(deletion_timestamp=at(seconds))
 
-    def observe(self, *pods: "MadePod | Pod", **facts: Any) -> Observed:
+    def observe(self, *pods: "MadePod | Pod", **facts: Any) -> TaskSnapshot:
         seen = tuple(p.build() if isinstance(p, MadePod) else p for p in pods)
-        return Observed(task=self.task, pods=seen, **facts)
+        return TaskSnapshot(task=self.task, pods=seen, **facts)
 
 
 def make_task(**spec: Any) -> MadeTask:
     """A task with an image; `spec` takes fields by their wire names or in snake case, as plain JSON."""
     raw = {"image": "busybox", **{_camel(key): value for key, value in spec.items()}}
     encoded = msgspec.json.encode(raw)
-    meta = pod.Metadata(
+    meta = wire.Metadata(
         name=NAME, namespace="default", uid=UID, resource_version="1", generation=1, creation_timestamp=at(0)
     )
     return MadeTask(Task(metadata=meta, spec=msgspec.json.decode(encoded, type=TaskSpec), raw_spec=encoded))
@@ -198,10 +198,10 @@ class MadePod:
         return self.status(phase=phase, reason=reason, message=message)
 
     def with_container(self, name: str, **fields: Any) -> "MadePod":
-        return self.spec(containers=(*self.pod.spec.containers, pod.ContainerName(name=name, **fields)))
+        return self.spec(containers=(*self.pod.spec.containers, pod.ContainerSpec(name=name, **fields)))
 
     def with_init(self, name: str, restart_policy: str = "") -> "MadePod":
-        inits = (*self.pod.spec.init_containers, pod.ContainerName(name=name, restart_policy=restart_policy))
+        inits = (*self.pod.spec.init_containers, pod.ContainerSpec(name=name, restart_policy=restart_policy))
         return self.spec(init_containers=inits)
 
     def with_result(self) -> "MadePod":
@@ -210,7 +210,7 @@ class MadePod:
 
 def make_pod(number: int = 1, *, container: str = names.DEFAULT_CONTAINER, name: str = "") -> MadePod:
     """The Pod of an attempt as the API server has it right after the create."""
-    owner = pod.OwnerReference(kind=names.KIND, name=NAME, uid=UID, controller=True)
+    owner = wire.OwnerReference(kind=names.KIND, name=NAME, uid=UID, controller=True)
     meta = pod.PodMetadata(
         name=name or pod_name(number),
         namespace="default",
@@ -221,7 +221,7 @@ def make_pod(number: int = 1, *, container: str = names.DEFAULT_CONTAINER, name:
         finalizers=(names.FINALIZER,),
         owner_references=(owner,),
     )
-    spec = pod.PodSpec(containers=(pod.ContainerName(name=container),))
+    spec = pod.PodSpec(containers=(pod.ContainerSpec(name=container),))
     return MadePod(Pod(metadata=meta, spec=spec, status=pod.PodStatus(phase="Pending")), container)
 
 
@@ -243,6 +243,5 @@ __all__ = [
     "make_pod",
     "make_status",
     "make_task",
-    "observed",
     "pod_name",
 ]

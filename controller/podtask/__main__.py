@@ -6,7 +6,7 @@
 import sys
 
 from .runtime import main as runtime_main
-from .runtime import settings, uninstall
+from .runtime import options, uninstall
 
 
 def main() -> int:
@@ -14,7 +14,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     if arguments[:1] == [uninstall.COMMAND]:
         return uninstall.run(arguments[1:])
-    return runtime_main.run(settings.parse(arguments))
+    return runtime_main.run(options.parse(arguments))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ RUN_START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 class FakeTi:
-    """A task instance of Airflow, as far as a leg looks at it."""
+    """The fields of a task instance of Airflow that a run reads."""
 
     def __init__(self, **more: Any) -> None:
         self.dag_id, self.run_id, self.task_id, self.map_index = "dag", "run", "task", -1

@@ -289,7 +289,7 @@ class Pauses(threading.Event):
 
 
 def resolving(path: Path) -> Any:
-    """What a hub resolves a connection with: always this kubeconfig."""
+    """Resolves each connection to this kubeconfig, for an informer."""
 
     async def resolve(of: cluster_config.ClusterRef) -> cluster_config.ClusterConfig:
         return cluster_config.resolve(cluster_config.ClusterRef(conn_id=None, config_file=str(path)), no_connection)

@@ -7,19 +7,19 @@ With `leaks`, what it learns about a task is never forgotten: the measure must s
 
 import sys
 
-from podtask.runtime import main, memory, settings
+from podtask.runtime import main, options, task_facts
 from tests.harness import unguarded
 
 
-def _keep(self: memory.Memories, uid: str) -> None:
+def _keep(self: task_facts.TaskFacts, uid: str) -> None:
     """Make sure that something is known about it, for ever."""
-    self.of(uid)
+    self.get_or_create(uid)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "leaks":
-        memory.Memories.end = _keep  # type: ignore[method-assign]
-        memory.Memories.forget = _keep  # type: ignore[method-assign]
+        task_facts.TaskFacts.reset = _keep  # type: ignore[method-assign]
+        task_facts.TaskFacts.delete = _keep  # type: ignore[method-assign]
     unguarded.without_hold()
     flags = sys.argv[sys.argv.index("podtask") + 1 :]
-    sys.exit(main.run(settings.parse(flags)))
+    sys.exit(main.run(options.parse(flags)))

@@ -12,8 +12,8 @@ from kubernetes import client
 from cluster import Cluster
 from podtask.api import names
 from podtask.api.reasons import Reason
-from podtask.core import identity, refusal
-from podtask.core.observed import Refusal
+from podtask.core import create_errors, identity
+from podtask.core.snapshot import Refusal
 from tests.builders import at
 from tests.chart import audit
 from tests.chart.pods import BOUNDS_POLICY, MARKS, MARKS_POLICY, OWNER, UID, Actor, marked, pod
@@ -67,8 +67,10 @@ def test_nobody_else_marks_a_pod(admin: Actor, namespace: Namespace, mark: Objec
     assert (MARKS_POLICY in refused) == (mark.keys() != {"annotations"})
     if refused:
         # A controller whom the policy does not know waits, and ends no task over it.
-        known = refusal.judge(Refusal(attempt=1, code=403, reason="Forbidden", message=refused, at=at(1)))
-        assert known == (refusal.Verdict.WAIT, Reason.CREATE_REFUSED)
+        known = create_errors.classify_create_error(
+            Refusal(attempt=1, code=403, reason="Forbidden", message=refused, at=at(1))
+        )
+        assert known == (create_errors.Decision.WAIT, Reason.CREATE_REFUSED)
 
 
 @pytest.mark.usefixtures("controller")

@@ -13,7 +13,7 @@ import yaml
 from chartgen.__main__ import generated
 from podtask.api.reasons import Reason
 from podtask.api.v1alpha1.rules_change import MUTABLE, SCHEDULING
-from podtask.runtime import election, metrics, settings
+from podtask.runtime import election, metrics, options
 from tests.chart.rendered import CHART, CI, NAMESPACE, Object, attempt, flags, helm, of_kind, only, render
 from tests.harness.controller import ROOT
 
@@ -60,8 +60,8 @@ def test_every_object_is_labelled_and_in_its_place(values: list[str]) -> None:
 
 
 def test_generated_files_are_those_of_the_values() -> None:
-    for name, text in generated(CHART).items():
-        assert (CHART / name).read_text() == text, f"{name} is stale: make generate"
+    for path, text in generated(ROOT).items():
+        assert (ROOT / path).read_text() == text, f"{path} is stale: make generate"
 
 
 @pytest.mark.parametrize(
@@ -115,23 +115,23 @@ def test_a_private_registry_stands_before_both_images() -> None:
     assert parsed(EVERYTHING).sidecar_image == "registry.example.com/mirror/podtask/sidecar:1.2.3"
 
 
-def parsed(values: list[str]) -> settings.Settings:
+def parsed(values: list[str]) -> options.Options:
     """Read the rendered command line as the controller does."""
     container = only(render(*values), "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    return settings.parse(container["args"], {})
+    return options.parse(container["args"], {})
 
 
 def test_the_defaults_are_the_controllers_own() -> None:
-    own = settings.parse([], {})
+    own = options.parse([], {})
     got = parsed([])
     assert got.leader_election == "on"
-    differing = [name for name in settings.Settings.__slots__ if getattr(got, name) != getattr(own, name)]
+    differing = [name for name in options.Options.__slots__ if getattr(got, name) != getattr(own, name)]
     assert differing == ["leader_election"]
 
 
 def test_every_flag_can_be_set_by_a_value() -> None:
     """But for those that belong to running outside of a cluster."""
-    own = settings.parse([], {})
+    own = options.parse([], {})
     # The last set names a namespace; extraArgs stand behind ours, so what they repeat wins.
     got = {name: {getattr(parsed(values), name) for values in (EVERYTHING, ONE_NAMESPACE)} for name in own.__slots__}
     unset = [name for name, values in got.items() if values == {getattr(own, name)}]
@@ -171,7 +171,7 @@ def test_a_default_over_its_ceiling_is_refused(what: str) -> None:
 def test_the_hold_of_a_finished_pod_has_the_controllers_least() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     hold = schema["properties"]["controller"]["properties"]["podHoldSeconds"]
-    assert hold["minimum"] == settings.LEAST_HOLD_SECONDS
+    assert hold["minimum"] == options.LEAST_HOLD_SECONDS
     assert attempt("template", "x", str(CHART), *flags("controller.podHoldSeconds=39")).returncode != 0
 
 
@@ -355,7 +355,7 @@ def test_nothing_is_let_in_but_what_may_read_metrics() -> None:
     (rule,) = only(render(*EVERYTHING), "NetworkPolicy", "podtask-tasks")["spec"]["ingress"]
     container = only(render(*EVERYTHING), "Deployment")["spec"]["template"]["spec"]["containers"][0]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    own = settings.parse([], {})
+    own = options.parse([], {})
     assert ports == {"probes": own.http_port, "metrics": own.metrics_port}
     assert [port["port"] for port in rule["ports"]] == ["metrics"], "probes come from the node"
     assert rule["from"], "an empty list would be everywhere"
@@ -403,7 +403,7 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
 
 
 def runbook() -> str:
-    return (ROOT / "docs/runbook.md").read_text()
+    return (ROOT / "docs/operate/runbook.md").read_text()
 
 
 def test_every_alert_leads_to_its_section_of_the_runbook() -> None:
@@ -411,7 +411,7 @@ def test_every_alert_leads_to_its_section_of_the_runbook() -> None:
     anchors = {re.sub(r"[^\w -]", "", line).replace(" ", "-") for line in headings(runbook())}
     for rule in group["rules"]:
         page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
-        assert page == "docs/runbook.md"
+        assert page == "docs/operate/runbook.md"
         assert anchor == rule["alert"].lower()
         assert anchor in anchors
     assert set(re.findall(r"\]\(#([\w-]+)\)", runbook())) <= anchors, "a link within the runbook leads nowhere"

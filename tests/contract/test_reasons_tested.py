@@ -11,7 +11,7 @@ NODE_TESTS = Path(__file__).parents[1] / "node"
 
 ELSEWHERE = {
     Reason.NODE_SHUTDOWN: "The kubelet hears of a shutdown by systemd-logind alone, which the test machine does not"
-    " have. tests/unit/core/test_ending.py has what it writes, and the simulation lives with it.",
+    " have. tests/unit/core/test_termination.py has what it writes, and the simulation lives with it.",
     Reason.ATTEMPT_LIMIT_EXCEEDED: "A thousand real Pods for one test. tests/unit/core/test_decide.py counts to it.",
     Reason.INVALID_SPEC: "The API server's schema refuses what the controller cannot read; only an object from under"
     " another CRD can be such. tests/unit/core/test_decide.py judges one.",

@@ -17,7 +17,7 @@ from types import TracebackType
 import aiohttp
 from aiohttp import web
 
-from podtask.kube.connection import Connection, ssl_context
+from podtask.kube.config import ClusterConfig, ssl_context
 from tests.harness import HANG_SECONDS
 from tests.kubeconfig import connect
 
@@ -110,7 +110,7 @@ class FaultProxy:
         self._end = asyncio.Event()
         self._free = asyncio.Event()
         self._watches: set[asyncio.BaseTransport] = set()
-        self._where: Connection = connect(self.target)
+        self._where: ClusterConfig = connect(self.target)
         connector = aiohttp.TCPConnector(ssl=ssl_context(self._where) or False, limit=0)
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession(connector=connector, auto_decompress=False, timeout=timeout) as self._session:

@@ -56,7 +56,7 @@ class Arrivals:
         try:
             await self._follow(path, opened)
             self._broken = EOFError(f"the watch of {path} has ended")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised by whoever waits for an event
             self._broken = error
         opened.set()
         async with self._news:

@@ -6,7 +6,7 @@ python -m tests.harness.unguarded GUARD[,GUARD…] FLAG…
 import sys
 from collections.abc import Callable
 
-from podtask.runtime import election, main, settings
+from podtask.runtime import election, main, options
 
 
 def without_gate() -> None:
@@ -21,7 +21,7 @@ def without_gate() -> None:
 
 def without_hold() -> None:
     """`--pod-hold-seconds` may be as short as a test likes: with one controller nothing can be late by 40 s."""
-    settings.LEAST_HOLD_SECONDS = 0
+    options.LEAST_HOLD_SECONDS = 0
 
 
 GUARDS: dict[str, Callable[[], None]] = {"gate": without_gate, "hold": without_hold}
@@ -30,4 +30,4 @@ GUARDS: dict[str, Callable[[], None]] = {"gate": without_gate, "hold": without_h
 if __name__ == "__main__":
     for guard in sys.argv[1].split(","):
         GUARDS[guard]()
-    sys.exit(main.run(settings.parse(sys.argv[2:])))
+    sys.exit(main.run(options.parse(sys.argv[2:])))

@@ -170,7 +170,7 @@ def test_an_ordinary_sidecar_that_fails_first_changes_nothing(namespace: Namespa
 
 
 @pytest.mark.parametrize(
-    ("xcom", "grace", "is_held"),
+    ("xcom", "grace", "has_finalizer"),
     [
         pytest.param({}, 120, False, id="nothing without a result"),
         pytest.param({"xcom": {"mode": "Direct"}}, 120, False, id="nothing with Direct"),
@@ -178,7 +178,7 @@ def test_an_ordinary_sidecar_that_fails_first_changes_nothing(namespace: Namespa
     ],
 )
 def test_a_native_sidecar_that_will_not_stop_holds_up(
-    namespace: Namespace, xcom: Fields, grace: int, is_held: bool
+    namespace: Namespace, xcom: Fields, grace: int, has_finalizer: bool
 ) -> None:
     stubborn = container("stubborn", "trap '' TERM; sleep 600", restartPolicy="Always")
     fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=grace, initContainers=[stubborn])
@@ -186,7 +186,7 @@ def test_a_native_sidecar_that_will_not_stop_holds_up(
     check(status, "Succeeded", "Completed", SUCCESS)
     assert status.get("xcom", {}).get("value") == ("1\n" if xcom else None)
     elapsed = time(status["completionTime"]) - time(status["attempts"][0]["finishTime"])
-    assert (elapsed.total_seconds() >= grace) is is_held
-    if not is_held:  # the sidecar's grace is not waited for
+    assert (elapsed.total_seconds() >= grace) is has_finalizer
+    if not has_finalizer:  # the sidecar's grace is not waited for
         pod = status["attempts"][0]["podName"]
         namespace.core.delete_namespaced_pod(pod, namespace.name, grace_period_seconds=0)

@@ -102,8 +102,8 @@ def test_when_the_kubelet_spoke_is_known_by_what_it_owns(namespace: Namespace) -
     pod = decode.decode_pod(json.dumps(found).encode())
     notes = found["metadata"]["managedFields"]
     (kubelets,) = [note for note in notes if note["manager"] == "kubelet" and note.get("subresource") == "status"]
-    assert len(pod.written_by_kubelet) == 1
-    assert pod.told_at == datetime.fromisoformat(kubelets["time"])
+    assert len(pod.kubelet_managed_fields) == 1
+    assert pod.kubelet_status_time == datetime.fromisoformat(kubelets["time"])
 
 
 def test_a_sidecar_without_settings_of_its_own(namespace: Namespace) -> None:

@@ -16,10 +16,10 @@ GATED: Fields = {"spec": {"schedulingGates": [{"name": "kueue.x-k8s.io/admission
 def held_pod(namespace: Namespace, attempt: int) -> str:
     """Wait for the Pod of an attempt, which the queue holds; give its name."""
 
-    def is_held(_: str, pod: Object) -> bool:
+    def has_finalizer(_: str, pod: Object) -> bool:
         return pod["metadata"]["labels"]["podtask.dev/attempt"] == str(attempt) and "schedulingGates" in pod["spec"]
 
-    found = namespace.wait_pod(is_held)
+    found = namespace.wait_pod(has_finalizer)
     assert found["metadata"]["labels"][QUEUE] == "nightly"
     name: str = found["metadata"]["name"]
     return name

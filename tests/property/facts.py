@@ -1,4 +1,4 @@
-"""Generated facts: any Observed that the types allow and a cluster might show, sense or nonsense."""
+"""Generated facts: any TaskSnapshot that the types allow and a cluster might show, sense or nonsense."""
 
 from datetime import timedelta
 
@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from podtask.api import names
 from podtask.api.reasons import Reason
-from podtask.core import identity, pod
-from podtask.core.observed import (
+from podtask.core import identity, pod, wire
+from podtask.core.pod import Pod
+from podtask.core.snapshot import (
     Attempt,
-    Observed,
     PodEvent,
     PodEvents,
     Refusal,
@@ -18,9 +18,9 @@ from podtask.core.observed import (
     ResultLog,
     Task,
     TaskCondition,
+    TaskSnapshot,
     TaskStatus,
 )
-from podtask.core.pod import Pod
 from tests.builders import KUBELETS, NAME, UID, MadeTask, at, make_task, pod_name
 
 times = st.one_of(st.integers(-100, 400).map(at), st.sampled_from([at(-(10**9)), at(10**10), at(10**11)]))
@@ -121,7 +121,7 @@ def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
         annotations=annotations,
         finalizers=draw(st.sampled_from([(names.FINALIZER,), ()])),
         owner_references=draw(
-            st.sampled_from([(pod.OwnerReference(uid=UID, controller=True),)] * 5 + [(pod.OwnerReference(uid=UID),)])
+            st.sampled_from([(wire.OwnerReference(uid=UID, controller=True),)] * 5 + [(wire.OwnerReference(uid=UID),)])
         ),
         managed_fields=tuple(
             pod.Written("status", at, KUBELETS) for at in draw(st.lists(st.none() | times, max_size=2))
@@ -132,9 +132,9 @@ def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
         active_deadline_seconds=draw(st.sampled_from([None, 1, 100])),
         termination_grace_period_seconds=draw(st.sampled_from([0, 30, 2**62])),
         scheduling_gates=draw(st.sampled_from([(), (pod.Gate(name="g"),)])),
-        containers=tuple(pod.ContainerName(name=n) for n in draw(st.sampled_from([("base",), ("side", "base"), ()]))),
+        containers=tuple(pod.ContainerSpec(name=n) for n in draw(st.sampled_from([("base",), ("side", "base"), ()]))),
         init_containers=draw(
-            st.sampled_from([(), (pod.ContainerName(name=names.RESULT_CONTAINER, restart_policy="Always"),)])
+            st.sampled_from([(), (pod.ContainerSpec(name=names.RESULT_CONTAINER, restart_policy="Always"),)])
         ),
     )
     status = pod.PodStatus(
@@ -272,11 +272,11 @@ pod_events = st.builds(
 
 
 @st.composite
-def observations(draw: st.DrawFn) -> Observed:
+def observations(draw: st.DrawFn) -> TaskSnapshot:
     task = draw(tasks())
     seen = draw(st.lists(pods(exact=task.exact_pod_name), max_size=3, unique_by=lambda p: p.metadata.name))
     number = task.status.attempt_count + 1
-    return Observed(
+    return TaskSnapshot(
         task=task,
         pods=tuple(seen),
         refusal=draw(
@@ -291,8 +291,8 @@ def observations(draw: st.DrawFn) -> Observed:
                 count=st.sampled_from([1, 3, 10**9]),
             )
         ),
-        foreign_pod=draw(st.none() | st.none() | pods(task.exact_pod_name)),
-        foreign_task=draw(st.none() | st.just(task)),
+        conflicting_pod=draw(st.none() | st.none() | pods(task.exact_pod_name)),
+        conflicting_task=draw(st.none() | st.just(task)),
         unlabelled_pod=draw(st.none() | st.none() | pods(task.exact_pod_name)),
         relabelled=draw(
             st.none()
@@ -301,7 +301,7 @@ def observations(draw: st.DrawFn) -> Observed:
             )
         ),
         live_version=draw(st.sampled_from(["", "0"])),
-        create_in_doubt_until=draw(st.none() | near),
+        unknown_create_deadline=draw(st.none() | near),
         pod_events=draw(
             st.none()
             | st.builds(

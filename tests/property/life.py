@@ -6,13 +6,14 @@ import msgspec
 
 from podtask.core import plan, pod
 from podtask.core.decide import decide
-from podtask.core.observed import Observed, Task
 from podtask.core.pod import Pod
+from podtask.core.settings import Settings
+from podtask.core.snapshot import Task, TaskSnapshot
 from tests.builders import at
 from tests.property.model import Gone, refuse, settle
 
 _replace = msgspec.structs.replace
-SETTINGS = plan.Settings()
+SETTINGS = Settings()
 
 ENDS = ("ok", "fail", "oom", "ignored", "skipped", "evicted", "node-lost", "init-failed", "never-started")
 EVENTS = (
@@ -43,7 +44,7 @@ class Life:
     """One task, its Pods and its clock."""
 
     def __init__(self, task: Task, ends: list[str]) -> None:
-        self.observed = Observed(task=task)
+        self.snapshot = TaskSnapshot(task=task)
         self.ends = ends
         self.now = at(1)
         self.is_deleted = False
@@ -59,9 +60,9 @@ class Life:
         for _ in range(20):
             if self.is_deleted:
                 return
-            before = self.observed
+            before = self.snapshot
             decided = decide(before, self.now, SETTINGS)
-            if not decided.steps:
+            if not decided.actions:
                 self.wake_at = decided.wake_at
                 assert decided.wake_at is None or decided.wake_at > self.now
                 return
@@ -70,61 +71,61 @@ class Life:
         raise AssertionError(f"hot loop: {decided}")
 
     def _carry_out(self, decided: plan.Plan) -> None:
-        for step in decided.steps:
-            if isinstance(step, plan.CreatePod) and self.refusing:
+        for action in decided.actions:
+            if isinstance(action, plan.CreatePod) and self.refusing:
                 self.refusing -= 1
-                self.observed = refuse(self.observed, step, 403, "exceeded quota: q", self.now)
+                self.snapshot = refuse(self.snapshot, action, 403, "exceeded quota: q", self.now)
                 continue
-            if isinstance(step, plan.DeletePod) and step.reason and self.losing_stops:
+            if isinstance(action, plan.DeletePod) and action.reason and self.losing_stops:
                 # The process ends between the note on the Pod and the DELETE.
                 self.losing_stops -= 1
-                self.observed = _each(self.observed, lambda p, s=step: _noted(p, s))  # type: ignore[misc]
+                self.snapshot = _each(self.snapshot, lambda p, s=action: _noted(p, s))  # type: ignore[misc]
                 return
-            if self._meets_unseen(step):
+            if self._meets_unseen(action):
                 continue
             try:
-                self.observed = settle(self.observed, plan.Plan(steps=(step,)), self.now)
+                self.snapshot = settle(self.snapshot, plan.Plan(actions=(action,)), self.now)
             except Gone:
                 self.is_deleted = True
                 return
 
-    def _meets_unseen(self, step: plan.Step) -> bool:
-        """Let a step meet a Pod that the watch does not bring, where it is about one."""
-        name, uid = getattr(step, "name", ""), getattr(step, "uid", None)
+    def _meets_unseen(self, action: plan.Action) -> bool:
+        """Let a action meet a Pod that the watch does not bring, where it is about one."""
+        name, uid = getattr(action, "name", ""), getattr(action, "uid", None)
         found = next((p for p in self.unseen if p.metadata.name == name and uid in {None, p.metadata.uid}), None)
         if found is None:
             return False
-        match step:
-            case plan.CreatePod() | plan.ConfirmGone():
-                self.observed = _replace(self.observed, unlabelled_pod=found)
+        match action:
+            case plan.CreatePod() | plan.VerifyDeleted():
+                self.snapshot = _replace(self.snapshot, unlabelled_pod=found)
             case plan.RestoreLabels():
                 self.unseen = tuple(p for p in self.unseen if p is not found)
-                self.observed = _replace(self.observed, unlabelled_pod=found)
-                self.observed = settle(self.observed, plan.Plan(steps=(step,)), self.now)
+                self.snapshot = _replace(self.snapshot, unlabelled_pod=found)
+                self.snapshot = settle(self.snapshot, plan.Plan(actions=(action,)), self.now)
             case _:
-                raise AssertionError(f"about a Pod that is not seen: {step}")
+                raise AssertionError(f"about a Pod that is not seen: {action}")
         return True
 
     def _unlabel(self) -> None:
         """Take the labels off every Pod: for the watch they are gone."""
-        bare = (_replace(p, metadata=_replace(p.metadata, labels={})) for p in self.observed.pods)
-        self.unseen, self.observed = (*self.unseen, *bare), _replace(self.observed, pods=())
+        bare = (_replace(p, metadata=_replace(p.metadata, labels={})) for p in self.snapshot.pods)
+        self.unseen, self.snapshot = (*self.unseen, *bare), _replace(self.snapshot, pods=())
 
-    def _check(self, before: Observed) -> None:
-        old, new = before.task.status, self.observed.task.status
+    def _check(self, before: TaskSnapshot) -> None:
+        old, new = before.task.status, self.snapshot.task.status
         if old.phase_is_terminal:
             assert _replace(new, observed_generation=0) == _replace(old, observed_generation=0)
         assert new.attempt_count >= old.attempt_count
         assert new.failure_count >= old.failure_count
         assert new.disruption_count >= old.disruption_count
-        assert len([p for p in self.observed.pods if not p.is_terminal]) <= 1
+        assert len([p for p in self.snapshot.pods if not p.is_terminal]) <= 1
 
     # ---- the cluster and people ----
 
     def happen(self, event: str) -> None:
         """Let something happen to the task or its newest Pod."""
         self.now += timedelta(seconds=1)
-        task = self.observed.task
+        task = self.snapshot.task
         match event:
             case "wait":
                 self.now += timedelta(seconds=10)
@@ -137,8 +138,8 @@ class Life:
             case "edit":
                 self._edit(pod_retention="Keep")
             case "delete-task":
-                self.observed = _replace(
-                    self.observed, task=_replace(task, metadata=_replace(task.metadata, deletion_timestamp=self.now))
+                self.snapshot = _replace(
+                    self.snapshot, task=_replace(task, metadata=_replace(task.metadata, deletion_timestamp=self.now))
                 )
             case "refuse":
                 self.refusing = 2
@@ -147,20 +148,20 @@ class Life:
             case "forget" | "unlabel":
                 (self._forget if event == "forget" else self._unlabel)()
             case _:
-                self.observed = _each(self.observed, lambda p: self._befall(p, event))
+                self.snapshot = _each(self.snapshot, lambda p: self._befall(p, event))
 
     def _forget(self) -> None:
-        self.observed = Observed(task=self.observed.task, pods=self.observed.pods)
+        self.snapshot = TaskSnapshot(task=self.snapshot.task, pods=self.snapshot.pods)
 
     def _edit(self, **fields: object) -> None:
-        task = self.observed.task
+        task = self.snapshot.task
         if task.spec.cancel and "cancel" in fields:
             return
         meta = _replace(task.metadata, generation=task.metadata.generation + 1)
-        self.observed = _replace(self.observed, task=_replace(task, spec=_replace(task.spec, **fields), metadata=meta))
+        self.snapshot = _replace(self.snapshot, task=_replace(task, spec=_replace(task.spec, **fields), metadata=meta))
 
     def _befall(self, found: Pod, event: str) -> Pod | None:
-        """Let a Pod take one step. A Pod that has ended stays as it is."""
+        """Let a Pod take one action. A Pod that has ended stays as it is."""
         if event == "strip":
             return _replace(found, metadata=_replace(found.metadata, finalizers=()))
         if event == "delete-pod":
@@ -207,35 +208,35 @@ class Life:
                 self.reconcile()
             if self._is_over():
                 return
-            if self.observed.task.spec.suspend:
+            if self.snapshot.task.spec.suspend:
                 self._edit(suspend=False)
                 continue
-            before = self.observed
+            before = self.snapshot
             for event in ("schedule", "run", "end", "pod-end"):
                 self.now += timedelta(seconds=1)
-                self.observed = _each(self.observed, lambda p, e=event: self._befall(p, e))  # type: ignore[misc]
+                self.snapshot = _each(self.snapshot, lambda p, e=event: self._befall(p, e))  # type: ignore[misc]
                 for _ in range(0 if only_ends else looks):
                     self.reconcile()
             self._collect_garbage()
-            if self.observed == before and not self._is_over():
+            if self.snapshot == before and not self._is_over():
                 assert self.wake_at is not None, "a lost wake-up: nothing happens any more, and no time is set"
                 self.now = max(self.now, self.wake_at)
-        raise AssertionError(f"no end: {self.observed}")
+        raise AssertionError(f"no end: {self.snapshot}")
 
     def _is_over(self) -> bool:
-        task = self.observed.task
+        task = self.snapshot.task
         if self.is_deleted or task.metadata.deletion_timestamp is not None:
             self.is_deleted = True
             return True
-        settled = all(p.is_terminal and not p.is_held for p in self.observed.pods)
+        settled = all(p.is_terminal and not p.has_finalizer for p in self.snapshot.pods)
         return task.status.phase_is_terminal and settled
 
     def _collect_garbage(self) -> None:
-        self.observed = _each(self.observed, lambda p: None if _is_gone(p) else p)
+        self.snapshot = _each(self.snapshot, lambda p: None if _is_gone(p) else p)
 
     def verdict(self) -> tuple[object, ...]:
         """Give what must not depend on how closely somebody looked."""
-        status = self.observed.task.status
+        status = self.snapshot.task.status
         ended = tuple((a.number, a.outcome, a.reason, a.exit_code) for a in status.attempts)
         return (
             status.phase,
@@ -248,15 +249,15 @@ class Life:
         )
 
 
-def _each(observed: Observed, change) -> Observed:  # type: ignore[no-untyped-def]
-    changed = (change(found) for found in observed.pods)
-    return _replace(observed, pods=tuple(found for found in changed if found is not None))
+def _each(snapshot: TaskSnapshot, change) -> TaskSnapshot:  # type: ignore[no-untyped-def]
+    changed = (change(found) for found in snapshot.pods)
+    return _replace(snapshot, pods=tuple(found for found in changed if found is not None))
 
 
-def _noted(found: Pod, step: plan.DeletePod) -> Pod:
-    if found.metadata.uid != step.uid:
+def _noted(found: Pod, action: plan.DeletePod) -> Pod:
+    if found.metadata.uid != action.uid:
         return found
-    annotations = {**found.metadata.annotations, "podtask.dev/stop-reason": step.reason}
+    annotations = {**found.metadata.annotations, "podtask.dev/stop-reason": action.reason}
     return _replace(found, metadata=_replace(found.metadata, annotations=annotations))
 
 

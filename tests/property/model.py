@@ -1,13 +1,13 @@
-"""A small pure model of the API server: `settle` applies a plan's steps to the facts as the server would."""
+"""A small pure model of the API server: `settle` applies a plan's actions to the facts as the server would."""
 
 from datetime import UTC, datetime
 
 import msgspec
 
 from podtask.api import names
-from podtask.core import clock, identity, plan, pod
-from podtask.core.observed import Observed, PodEvents, Refusal, ResultLog, Task, TaskStatus, spec_as_dict
+from podtask.core import identity, plan, pod, times, wire
 from podtask.core.pod import Pod
+from podtask.core.snapshot import PodEvents, Refusal, ResultLog, Task, TaskSnapshot, TaskStatus, spec_as_dict
 
 _replace = msgspec.structs.replace
 
@@ -18,46 +18,48 @@ class Gone(Exception):
     """The task was deleted; nothing is left to decide."""
 
 
-def settle(observed: Observed, decided: plan.Plan, now: datetime) -> Observed:
-    """Carry out every step against the facts."""
-    for step in decided.steps:
-        observed = _settle_step(observed, step, now)
-    return observed
+def settle(snapshot: TaskSnapshot, decided: plan.Plan, now: datetime) -> TaskSnapshot:
+    """Carry out every action against the facts."""
+    for action in decided.actions:
+        snapshot = _settle_step(snapshot, action, now)
+    return snapshot
 
 
-def _settle_step(observed: Observed, step: plan.Step, now: datetime) -> Observed:
-    match step:
+def _settle_step(snapshot: TaskSnapshot, action: plan.Action, now: datetime) -> TaskSnapshot:
+    match action:
         case plan.CreatePod():
-            return _created(observed, step, now)
+            return _created(snapshot, action, now)
         case plan.WriteStatus():
-            return _replace(observed, task=_replace(observed.task, status=over_the_wire(step.status)), diagnosed_at=now)
+            return _replace(
+                snapshot, task=_replace(snapshot.task, status=over_the_wire(action.status)), diagnosed_at=now
+            )
         case plan.StopPod():
-            return _change(observed, step.uid, lambda found: _stopped(found, step.reason, now))
+            return _change(snapshot, action.uid, lambda found: _stopped(found, action.reason, now))
         case plan.DeletePod():
-            if step.reason:
-                observed = _change(observed, step.uid, lambda found: _noted(found, step.reason))
-            return _change(observed, step.uid, lambda found: _deleted(found, step.grace_seconds, now))
-        case plan.ReleasePod():
-            return _change(observed, step.uid, _released)
+            if action.reason:
+                snapshot = _change(snapshot, action.uid, lambda found: _noted(found, action.reason))
+            return _change(snapshot, action.uid, lambda found: _deleted(found, action.grace_seconds, now))
+        case plan.RemoveFinalizer():
+            return _change(snapshot, action.uid, _released)
         case plan.RestoreLabels():
-            return _relabelled(observed, step)
+            return _relabelled(snapshot, action)
         case plan.DeleteTask():
             raise Gone
-    return _learnt(observed, step, now)
+    return _learnt(snapshot, action, now)
 
 
-def _learnt(observed: Observed, step: plan.Step, now: datetime) -> Observed:
-    match step:
-        case plan.ConfirmGone():
-            return _replace(observed, gone_pods=observed.gone_pods | {step.uid})
+def _learnt(snapshot: TaskSnapshot, action: plan.Action, now: datetime) -> TaskSnapshot:
+    match action:
+        case plan.VerifyDeleted():
+            return _replace(snapshot, gone_pods=snapshot.gone_pods | {action.uid})
         case plan.ReadPod():
-            found = next(p for p in observed.pods if p.metadata.uid == step.uid)
-            return _replace(observed, live_version=found.metadata.resource_version)
+            found = next(p for p in snapshot.pods if p.metadata.uid == action.uid)
+            return _replace(snapshot, live_version=found.metadata.resource_version)
         case plan.ReadPodEvents():
-            return _replace(observed, pod_events=PodEvents(pod_uid=step.uid, again_at=clock.later(now, 60)))
+            return _replace(snapshot, pod_events=PodEvents(pod_uid=action.uid, again_at=times.add_saturating(now, 60)))
         case plan.ReadResultLog():
-            return _replace(observed, result_log=ResultLog(pod_uid=step.uid, error="there is no log in the model"))
-    raise AssertionError(step)
+            return _replace(snapshot, result_log=ResultLog(pod_uid=action.uid, error="there is no log in the model"))
+    raise AssertionError(action)
 
 
 def over_the_wire(status: TaskStatus) -> TaskStatus:
@@ -65,50 +67,54 @@ def over_the_wire(status: TaskStatus) -> TaskStatus:
     return msgspec.json.decode(msgspec.json.encode(status), type=TaskStatus)
 
 
-def new_pod(task: Task, step: plan.CreatePod, now: datetime) -> Pod:
+def new_pod(task: Task, action: plan.CreatePod, now: datetime) -> Pod:
     """Give the Pod that the server stores; the same number always has another uid after the first has gone."""
     meta = task.metadata
     digest = identity.spec_hash(spec_as_dict(task))
     return Pod(
         metadata=pod.PodMetadata(
-            name=step.name,
+            name=action.name,
             namespace=meta.namespace,
-            uid=f"{meta.uid}/{step.attempt}/{now.timestamp()}",
+            uid=f"{meta.uid}/{action.attempt}/{now.timestamp()}",
             creation_timestamp=now,
-            labels=identity.pod_labels(meta.name, meta.uid, step.attempt),
+            labels=identity.pod_labels(meta.name, meta.uid, action.attempt),
             annotations={names.ANNOTATION_TASK: meta.name, names.ANNOTATION_SPEC_HASH: digest},
             finalizers=(names.FINALIZER,),
-            owner_references=(pod.OwnerReference(kind=names.KIND, name=meta.name, uid=meta.uid, controller=True),),
+            owner_references=(wire.OwnerReference(kind=names.KIND, name=meta.name, uid=meta.uid, controller=True),),
         ),
         spec=pod.PodSpec(
-            containers=(pod.ContainerName(name=task.spec.container_name),),
+            containers=(pod.ContainerSpec(name=task.spec.container_name),),
             init_containers=(
-                (pod.ContainerName(name=names.RESULT_CONTAINER, restart_policy="Always"),) if task.spec.xcom else ()
+                (pod.ContainerSpec(name=names.RESULT_CONTAINER, restart_policy="Always"),) if task.spec.xcom else ()
             ),
         ),
         status=pod.PodStatus(phase="Pending"),
     )
 
 
-def _relabelled(observed: Observed, step: plan.RestoreLabels) -> Observed:
+def _relabelled(snapshot: TaskSnapshot, action: plan.RestoreLabels) -> TaskSnapshot:
     """Of a Pod that was read live: from then on the watch follows it."""
-    stray, meta = observed.unlabelled_pod, observed.task.metadata
-    if stray is not None and stray.metadata.uid == step.uid and step.uid not in {p.metadata.uid for p in observed.pods}:
-        observed = _replace(observed, pods=(*observed.pods, stray))
-    labels = identity.pod_labels(meta.name, meta.uid, step.attempt)
-    observed = _replace(observed, unlabelled_pod=None)
-    return _change(observed, step.uid, lambda p: _replace(p, metadata=_replace(p.metadata, labels=labels)))
+    stray, meta = snapshot.unlabelled_pod, snapshot.task.metadata
+    if (
+        stray is not None
+        and stray.metadata.uid == action.uid
+        and action.uid not in {p.metadata.uid for p in snapshot.pods}
+    ):
+        snapshot = _replace(snapshot, pods=(*snapshot.pods, stray))
+    labels = identity.pod_labels(meta.name, meta.uid, action.attempt)
+    snapshot = _replace(snapshot, unlabelled_pod=None)
+    return _change(snapshot, action.uid, lambda p: _replace(p, metadata=_replace(p.metadata, labels=labels)))
 
 
-def _created(observed: Observed, step: plan.CreatePod, now: datetime) -> Observed:
-    if any(p.metadata.name == step.name for p in observed.pods):
-        return observed
-    return _replace(observed, pods=(*observed.pods, new_pod(observed.task, step, now)), refusal=None)
+def _created(snapshot: TaskSnapshot, action: plan.CreatePod, now: datetime) -> TaskSnapshot:
+    if any(p.metadata.name == action.name for p in snapshot.pods):
+        return snapshot
+    return _replace(snapshot, pods=(*snapshot.pods, new_pod(snapshot.task, action, now)), refusal=None)
 
 
-def _change(observed: Observed, uid: str, change) -> Observed:  # type: ignore[no-untyped-def]
-    changed = (change(found) if found.metadata.uid == uid else found for found in observed.pods)
-    return _replace(observed, pods=tuple(found for found in changed if found is not None))
+def _change(snapshot: TaskSnapshot, uid: str, change) -> TaskSnapshot:  # type: ignore[no-untyped-def]
+    changed = (change(found) if found.metadata.uid == uid else found for found in snapshot.pods)
+    return _replace(snapshot, pods=tuple(found for found in changed if found is not None))
 
 
 def _noted(found: Pod, reason: str) -> Pod:
@@ -133,7 +139,9 @@ def _deleted(found: Pod, grace: int | None, now: datetime) -> Pod | None:
     grace_left = before.deletion_grace_period_seconds
     if before.deletion_timestamp is not None and grace_left is not None and grace_left <= seconds:
         return found
-    meta = _replace(before, deletion_timestamp=clock.later(now, seconds), deletion_grace_period_seconds=seconds)
+    meta = _replace(
+        before, deletion_timestamp=times.add_saturating(now, seconds), deletion_grace_period_seconds=seconds
+    )
     return _replace(found, metadata=meta)
 
 
@@ -144,9 +152,9 @@ def _released(found: Pod) -> Pod | None:
     return _replace(found, metadata=_replace(found.metadata, finalizers=finalizers))
 
 
-def refuse(observed: Observed, step: plan.CreatePod, code: int, message: str, now: datetime) -> Observed:
+def refuse(snapshot: TaskSnapshot, action: plan.CreatePod, code: int, message: str, now: datetime) -> TaskSnapshot:
     """Answer a create with a refusal instead."""
-    before = observed.refusal
-    count = before.count + 1 if before is not None and before.attempt == step.attempt else 1
-    refused = Refusal(attempt=step.attempt, code=code, reason="", message=message, at=now, count=count)
-    return _replace(observed, refusal=refused)
+    before = snapshot.refusal
+    count = before.count + 1 if before is not None and before.attempt == action.attempt else 1
+    refused = Refusal(attempt=action.attempt, code=code, reason="", message=message, at=now, count=count)
+    return _replace(snapshot, refusal=refused)

@@ -8,15 +8,17 @@ from hypothesis import strategies as st
 from podtask.api.v1alpha1.values import TERMINAL
 from podtask.core import plan
 from podtask.core.decide import decide
-from podtask.core.observed import Observed, TaskStatus
 from podtask.core.pod import Pod
+from podtask.core.settings import Settings
+from podtask.core.snapshot import TaskSnapshot, TaskStatus
+from podtask.kube.merge_patch import json_merge_patch
 from podtask.runtime import decode
 from tests.builders import UID
 from tests.property import facts
 from tests.property.life import ENDS, EVENTS, Life
 from tests.property.model import Gone, over_the_wire, settle
 
-SETTINGS = plan.Settings()
+SETTINGS = Settings()
 MOST_ROUNDS = 12
 BUDGET = {
     "deadline": None,
@@ -33,74 +35,74 @@ def is_ours(found: Pod) -> bool:
 
 
 def written_status(decided: plan.Plan) -> TaskStatus | None:
-    found = [s.status for s in decided.steps if isinstance(s, plan.WriteStatus)]
+    found = [s.status for s in decided.actions if isinstance(s, plan.WriteStatus)]
     assert len(found) <= 1, "one status write for each decision"
     return found[0] if found else None
 
 
 @many
-@given(observed=facts.observations(), now=facts.moments)
-def test_the_same_facts_give_the_same_plan(observed: Observed, now: object) -> None:
+@given(snapshot=facts.observations(), now=facts.moments)
+def test_the_same_facts_give_the_same_plan(snapshot: TaskSnapshot, now: object) -> None:
     """Deterministic and total: no exception for any facts, and nothing but facts and time goes into a plan."""
-    copied = msgspec.json.decode(msgspec.json.encode(observed), type=Observed)
-    assert decide(observed, now, SETTINGS) == decide(copied, now, SETTINGS)
+    copied = msgspec.json.decode(msgspec.json.encode(snapshot), type=TaskSnapshot)
+    assert decide(snapshot, now, SETTINGS) == decide(copied, now, SETTINGS)
 
 
 @many
-@given(observed=facts.observations(), now=facts.moments)
-def test_what_is_held_between_two_looks_gives_the_same_plan(observed: Observed, now: object) -> None:
+@given(snapshot=facts.observations(), now=facts.moments)
+def test_what_is_held_between_two_looks_gives_the_same_plan(snapshot: TaskSnapshot, now: object) -> None:
     """The informer holds objects packed, without what is never judged."""
-    task, pods = observed.task, observed.pods
+    task, pods = snapshot.task, snapshot.pods
     held = msgspec.structs.replace(
-        observed,
+        snapshot,
         task=decode.TASKS_HELD.unpack(decode.TASKS_HELD.pack(task)),
         pods=tuple(decode.PODS_HELD.unpack(decode.PODS_HELD.pack(found)) for found in pods),
     )
-    assert decide(observed, now, SETTINGS) == decide(held, now, SETTINGS)
+    assert decide(snapshot, now, SETTINGS) == decide(held, now, SETTINGS)
 
 
 @many
-@given(observed=facts.observations(), now=facts.moments)
-def test_an_applied_plan_leads_to_rest(observed: Observed, now: object) -> None:
-    """Idempotent: a plan applied and decided again soon gives no steps, and every write changed something."""
+@given(snapshot=facts.observations(), now=facts.moments)
+def test_an_applied_plan_leads_to_rest(snapshot: TaskSnapshot, now: object) -> None:
+    """Idempotent: a plan applied and decided again soon gives no actions, and every write changed something."""
     for _ in range(MOST_ROUNDS):
-        decided = decide(observed, now, SETTINGS)
-        if not decided.steps:
+        decided = decide(snapshot, now, SETTINGS)
+        if not decided.actions:
             assert decided.wake_at is None or decided.wake_at > now, "a time that has passed is a hot loop"
             return
-        before = msgspec.structs.replace(observed, diagnosed_at=None)
+        before = msgspec.structs.replace(snapshot, diagnosed_at=None)
         try:
-            observed = settle(observed, decided, now)
+            snapshot = settle(snapshot, decided, now)
         except Gone:
             return
-        assert msgspec.structs.replace(observed, diagnosed_at=None) != before, f"changes nothing: {decided.steps}"
+        assert msgspec.structs.replace(snapshot, diagnosed_at=None) != before, f"changes nothing: {decided.actions}"
     pytest.fail(f"does not come to rest: {decided}")
 
 
 @many
-@given(observed=facts.observations(), now=facts.moments)
-def test_no_pod_is_created_beside_a_living_one(observed: Observed, now: object) -> None:
+@given(snapshot=facts.observations(), now=facts.moments)
+def test_no_pod_is_created_beside_a_living_one(snapshot: TaskSnapshot, now: object) -> None:
     """Never two live Pods for one task: no plan creates one while another that is an attempt of ours may still run."""
-    decided = decide(observed, now, SETTINGS)
-    if not any(isinstance(s, plan.CreatePod) for s in decided.steps):
+    decided = decide(snapshot, now, SETTINGS)
+    if not any(isinstance(s, plan.CreatePod) for s in decided.actions):
         return
     assert not [
-        p for p in observed.pods if is_ours(p) and p.attempt and p.metadata.name != "stranger" and not p.is_terminal
+        p for p in snapshot.pods if is_ours(p) and p.attempt and p.metadata.name != "stranger" and not p.is_terminal
     ]
-    assert not observed.task.status.phase_is_terminal
-    assert not observed.task.spec.cancel
-    assert not observed.task.spec.suspend
-    assert observed.task.metadata.deletion_timestamp is None
+    assert not snapshot.task.status.phase_is_terminal
+    assert not snapshot.task.spec.cancel
+    assert not snapshot.task.spec.suspend
+    assert snapshot.task.metadata.deletion_timestamp is None
 
 
 @many
-@given(observed=facts.observations(), now=facts.moments)
-def test_counters_only_rise_by_one_and_stay_in_their_budgets(observed: Observed, now: object) -> None:
+@given(snapshot=facts.observations(), now=facts.moments)
+def test_counters_only_rise_by_one_and_stay_in_their_budgets(snapshot: TaskSnapshot, now: object) -> None:
     """Counted attempts never exceed the budgets and never fall: a further attempt follows only within the budget."""
-    status = written_status(decide(observed, now, SETTINGS))
+    status = written_status(decide(snapshot, now, SETTINGS))
     if status is None:
         return
-    before, spec = observed.task.status, observed.task.spec
+    before, spec = snapshot.task.status, snapshot.task.spec
     assert status.attempt_count - before.attempt_count in {0, 1}
     counted = (status.failure_count + status.disruption_count) - (before.failure_count + before.disruption_count)
     assert 0 <= counted <= status.attempt_count - before.attempt_count
@@ -112,67 +114,67 @@ def test_counters_only_rise_by_one_and_stay_in_their_budgets(observed: Observed,
 
 
 @many
-@given(observed=facts.observations(), phase=st.sampled_from(sorted(TERMINAL)), now=facts.moments)
-def test_a_terminal_status_stays(observed: Observed, phase: str, now: object) -> None:
+@given(snapshot=facts.observations(), phase=st.sampled_from(sorted(TERMINAL)), now=facts.moments)
+def test_a_terminal_status_stays(snapshot: TaskSnapshot, phase: str, now: object) -> None:
     """A terminal status never changes except observedGeneration, and no Pod is created after it."""
-    status = msgspec.structs.replace(observed.task.status, phase=phase)
-    observed = msgspec.structs.replace(observed, task=msgspec.structs.replace(observed.task, status=status))
-    decided = decide(observed, now, SETTINGS)
+    status = msgspec.structs.replace(snapshot.task.status, phase=phase)
+    snapshot = msgspec.structs.replace(snapshot, task=msgspec.structs.replace(snapshot.task, status=status))
+    decided = decide(snapshot, now, SETTINGS)
     written = written_status(decided)
     if written is not None:
-        want = msgspec.structs.replace(observed.task.status, observed_generation=observed.task.metadata.generation)
+        want = msgspec.structs.replace(snapshot.task.status, observed_generation=snapshot.task.metadata.generation)
         assert written == want
-    assert not any(isinstance(s, plan.CreatePod) for s in decided.steps)
+    assert not any(isinstance(s, plan.CreatePod) for s in decided.actions)
 
 
 @many
-@given(observed=facts.observations(), now=facts.moments)
-def test_no_pod_goes_before_its_outcome_is_written(observed: Observed, now: object) -> None:
+@given(snapshot=facts.observations(), now=facts.moments)
+def test_no_pod_goes_before_its_outcome_is_written(snapshot: TaskSnapshot, now: object) -> None:
     """A plan never releases a Pod, or deletes one for good, without its outcome in the status: a stop keeps it held."""
-    task = observed.task
+    task = snapshot.task
     if task.metadata.deletion_timestamp is not None:
         return
-    by_uid = {p.metadata.uid: p for p in observed.pods}
+    by_uid = {p.metadata.uid: p for p in snapshot.pods}
     counted = task.status.attempt_count
     over = task.status.phase_is_terminal
-    decided = decide(observed, now, SETTINGS)
+    decided = decide(snapshot, now, SETTINGS)
     recorded = written_status(decided)
     ends = recorded is not None and recorded.phase_is_terminal
-    for step in decided.steps:
-        if isinstance(step, plan.WriteStatus):
-            counted = step.status.attempt_count
-            over = step.status.phase_is_terminal
+    for action in decided.actions:
+        if isinstance(action, plan.WriteStatus):
+            counted = action.status.attempt_count
+            over = action.status.phase_is_terminal
         # A Pod that does not keep our labels is deleted before the task ends, because it is not seen after that.
-        deletes = isinstance(step, plan.DeletePod) and not step.reason and not ends
-        if isinstance(step, plan.ReleasePod) or deletes:
-            assert over or by_uid[step.uid].attempt <= counted
+        deletes = isinstance(action, plan.DeletePod) and not action.reason and not ends
+        if isinstance(action, plan.RemoveFinalizer) or deletes:
+            assert over or by_uid[action.uid].attempt <= counted
 
 
-def waits_for_an_event(observed: Observed) -> bool:
+def waits_for_an_event(snapshot: TaskSnapshot) -> bool:
     """Say whether a state without a time is woken by an event for certain. Each line names the event."""
-    task = observed.task
+    task = snapshot.task
     if task.metadata.deletion_timestamp is not None or task.status.phase_is_terminal:
         return True  # none is needed: all there was to do is done
-    if any(not p.is_terminal for p in observed.pods):
+    if any(not p.is_terminal for p in snapshot.pods):
         return True  # the kubelet's, scheduler's or node controller's next word about a Pod that lives or is stopped
-    if task.exact_pod_name and observed.pods:
+    if task.exact_pod_name and snapshot.pods:
         return True  # the Pod's own DELETED
     if task.spec.suspend:
         return True  # an edit of the task
-    refused = observed.refusal
+    refused = snapshot.refusal
     return refused is not None and refused.code == 404  # the namespace goes, and the task with it
 
 
 @many
-@given(observed=facts.observations(), now=facts.moments)
-def test_every_state_has_a_wake_up(observed: Observed, now: object) -> None:
+@given(snapshot=facts.observations(), now=facts.moments)
+def test_every_state_has_a_wake_up(snapshot: TaskSnapshot, now: object) -> None:
     """No lost wake-up: a state that is not terminal and has nothing to do has a time, or an event that must come."""
-    decided = decide(observed, now, SETTINGS)
-    if decided.steps or decided.wake_at is not None:
+    decided = decide(snapshot, now, SETTINGS)
+    if decided.actions or decided.wake_at is not None:
         return
-    refused = observed.refusal
+    refused = snapshot.refusal
     stops = refused is not None and "being terminated" in refused.message
-    assert stops or waits_for_an_event(observed)
+    assert stops or waits_for_an_event(snapshot)
 
 
 values = st.recursive(
@@ -199,7 +201,7 @@ def merged(target: object, patch: object) -> object:
 @many
 @given(before=objects, after=objects)
 def test_a_merge_patch_makes_one_of_the_other(before: dict[str, object], after: dict[str, object]) -> None:
-    patch = plan.json_merge_patch(after, before)
+    patch = json_merge_patch(after, before)
     assert merged(before, patch) == after
     assert (patch == {}) == (before == after)
 
@@ -217,20 +219,20 @@ def test_a_whole_life_keeps_the_laws(made, events, ends, every) -> None:  # type
         if number % every == 0:
             life.reconcile()
     life.run_out()
-    status = life.observed.task.status
-    spec = life.observed.task.spec
+    status = life.snapshot.task.status
+    spec = life.snapshot.task.spec
     assert status.phase_is_terminal or life.is_deleted
     assert status.failure_count <= spec.backoff_limit + 1
     assert status.disruption_count <= spec.disruption_limit + 1
     if not life.is_deleted:
-        assert not [p for p in life.observed.pods if p.is_held], "every finalizer is released in the end"
-        assert not [p for p in life.observed.pods if not p.is_terminal], "nothing runs on"
+        assert not [p for p in life.snapshot.pods if p.has_finalizer], "every finalizer is released in the end"
+        assert not [p for p in life.snapshot.pods if not p.is_terminal], "nothing runs on"
 
 
 @few
 @given(made=facts.specs(), ends=st.lists(st.sampled_from(ENDS), min_size=1, max_size=6), repeats=st.integers(2, 4))
 def test_any_order_and_repetition_of_observations_comes_to_the_same_end(made, ends, repeats) -> None:  # type: ignore[no-untyped-def]
-    """Level-based: whether each step of a Pod's life is seen, seen often, or only its end, the verdict is the same."""
+    """Level-based: whether each action of a Pod's life is seen, seen often, or only its end, the end is the same."""
     task = made.build()
     spec = msgspec.structs.replace(
         task.spec, suspend=False, cancel=False, cancel_after=None, deadlines=type(task.spec.deadlines)()

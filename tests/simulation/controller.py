@@ -7,14 +7,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from podtask.core import plan
-from podtask.core.observed import Task
 from podtask.core.policy import Policy
+from podtask.core.settings import Settings
+from podtask.core.snapshot import Task
 from podtask.kube.client import Client
 from podtask.runtime.apply import Applier
 from podtask.runtime.cluster import Cluster
-from podtask.runtime.memory import Memories
 from podtask.runtime.queue import WorkQueue
 from podtask.runtime.reconciler import Reconciler
+from podtask.runtime.task_facts import TaskFacts
 
 from .model import EPOCH
 
@@ -37,7 +38,7 @@ class LoopClock:
 
 
 class _Silence:
-    def record(self, task: Task, note: plan.Note) -> None: ...
+    def record(self, task: Task, note: plan.Event) -> None: ...
 
 
 class Controller:
@@ -57,7 +58,7 @@ class Controller:
         loop = asyncio.get_running_loop()
         self._report = report
         self.queue: WorkQueue[str] = WorkQueue(loop, jitter=rng.random)
-        memories = Memories()
+        task_facts = TaskFacts()
         self.cluster = Cluster(
             client,
             self.queue,
@@ -66,9 +67,9 @@ class Controller:
             running_pods_limit=running_pods_limit,
             time_source=LoopClock(),
             jitter=rng.random,
-            on_lost=memories.note_lost,
+            on_lost=task_facts.note_lost,
         )
-        settings = plan.Settings(policy=Policy(max_running_pods=running_pods_limit))
+        settings = Settings(policy=Policy(max_running_pods=running_pods_limit))
         begun = loop.time()
 
         def now() -> datetime:
@@ -77,10 +78,10 @@ class Controller:
         self.reconciler = Reconciler(
             cache=self.cluster,
             applier=Applier(
-                client, self.cluster, memories, settings, now=now, time_source=LoopClock(), jitter=rng.random
+                client, self.cluster, task_facts, settings, now=now, time_source=LoopClock(), jitter=rng.random
             ),
-            memories=memories,
-            places=self.cluster.places,
+            task_facts=task_facts,
+            slots=self.cluster.slots,
             queue=self.queue,
             recorder=_Silence(),
             settings=settings,
@@ -91,7 +92,7 @@ class Controller:
 
     async def _work(self) -> None:
         await self.cluster.wait_synced()
-        self.cluster.line_up()
+        self.cluster.rebuild()
         async with asyncio.TaskGroup() as group:
             for _ in range(_WORKERS):
                 group.create_task(self.reconciler.work())

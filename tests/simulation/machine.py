@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from podtask.api import names
-from podtask.core import transport
+from podtask.core import xcom_injection
 
 from .model import stamp
 
@@ -104,7 +104,7 @@ def envelope(result: bytes | None, sidecar: Object) -> tuple[str, bytes]:
 
 def direct_message(result: bytes | None, containers: int) -> str:
     """Give the termination message that is the result, cut as the kubelet cuts it."""
-    limit = transport.message_bytes(containers - 2)  # the kubelet reckons with no spare containers
+    limit = xcom_injection.message_bytes(containers - 2)  # the kubelet reckons with no spare containers
     return (result or b"")[-limit:].decode()
 
 

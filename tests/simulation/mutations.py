@@ -8,13 +8,14 @@ from unittest import mock
 
 import orjson
 
-from podtask.core import attempts, decide, identity, labels, live, plan, podspec, retention, status
+from podtask.core import attempts, decide, identity, labels, plan, podspec, retention, running_pod, status
 from podtask.core.pod import Pod
 from podtask.kube import errors
 from podtask.kube.client import PODS
+from podtask.kube.merge_patch import json_merge_patch
 from podtask.runtime import apply, reconciler
 from podtask.runtime.decode import PODTASKS, decode_pod, decode_task, status_to_wire
-from podtask.runtime.places import Places
+from podtask.runtime.pod_slots import PodSlots
 from podtask.runtime.queue import WorkQueue
 
 from . import users
@@ -38,8 +39,8 @@ def rename_on_conflict() -> AbstractContextManager[Any]:
     """409 on create: take another name."""
     serial = itertools.count(1)
 
-    async def adopt(self: apply.Applier, task: Any, step: plan.CreatePod) -> None:
-        manifest = podspec.build(task, step.attempt, f"{step.name}-again{next(serial)}", self._settings)
+    async def adopt(self: apply.Applier, task: Any, action: plan.CreatePod) -> None:
+        manifest = podspec.build(task, action.attempt, f"{action.name}-again{next(serial)}", self._settings)
         reply = await self._api.create(PODS, task.metadata.namespace, orjson.dumps(manifest))
         self._objects.put_pod(decode_pod(reply))
 
@@ -49,7 +50,7 @@ def rename_on_conflict() -> AbstractContextManager[Any]:
 def ignore_conflict() -> AbstractContextManager[Any]:
     """409 on create: go on as if nothing had been."""
 
-    async def adopt(self: apply.Applier, task: Any, step: plan.CreatePod) -> None: ...
+    async def adopt(self: apply.Applier, task: Any, action: plan.CreatePod) -> None: ...
 
     return mock.patch.object(apply.Applier, "_adopt", adopt)
 
@@ -57,9 +58,9 @@ def ignore_conflict() -> AbstractContextManager[Any]:
 def adopt_by_name() -> AbstractContextManager[Any]:
     """409 on create: whosever Pod has the name, it is taken for ours."""
 
-    async def adopt(self: apply.Applier, task: Any, step: plan.CreatePod) -> None:
-        pod = orjson.loads(await self._api.get(PODS, task.metadata.namespace, step.name))
-        ours = podspec.build(task, step.attempt, step.name, self._settings)["metadata"]
+    async def adopt(self: apply.Applier, task: Any, action: plan.CreatePod) -> None:
+        pod = orjson.loads(await self._api.get(PODS, task.metadata.namespace, action.name))
+        ours = podspec.build(task, action.attempt, action.name, self._settings)["metadata"]
         pod["metadata"] |= {"labels": ours["labels"], "ownerReferences": ours["ownerReferences"]}
         self._objects.put_pod(decode_pod(orjson.dumps(pod)))
 
@@ -69,8 +70,8 @@ def adopt_by_name() -> AbstractContextManager[Any]:
 def count_twice() -> AbstractContextManager[Any]:
     """The end of an attempt is counted again when its write met a conflict."""
 
-    async def write(self: apply.Applier, task: Any, step: plan.WriteStatus) -> None:
-        await _write_over(self, task, step, again=True)
+    async def write(self: apply.Applier, task: Any, action: plan.WriteStatus) -> None:
+        await _write_over(self, task, action, again=True)
 
     return mock.patch.object(apply.Applier, "_write_status", write)
 
@@ -78,26 +79,26 @@ def count_twice() -> AbstractContextManager[Any]:
 def write_unversioned() -> AbstractContextManager[Any]:
     """The status is written without the version that was judged."""
 
-    async def write(self: apply.Applier, task: Any, step: plan.WriteStatus) -> None:
-        await _write_over(self, task, step, again=False)
+    async def write(self: apply.Applier, task: Any, action: plan.WriteStatus) -> None:
+        await _write_over(self, task, action, again=False)
 
     return mock.patch.object(apply.Applier, "_write_status", write)
 
 
-async def _write_over(applier: apply.Applier, task: Any, step: plan.WriteStatus, *, again: bool) -> None:
+async def _write_over(applier: apply.Applier, task: Any, action: plan.WriteStatus, *, again: bool) -> None:
     meta = task.metadata
-    changes = plan.json_merge_patch(status_to_wire(step.status), status_to_wire(task.status))
+    changes = json_merge_patch(status_to_wire(action.status), status_to_wire(task.status))
     try:
         reply = await applier._patch_unversioned(meta, changes)  # type: ignore[attr-defined]
     except errors.ReplyLost:
         if not again:
             raise
         for name in ("attemptCount", "failureCount", "disruptionCount"):
-            if name in changes and getattr(step.status, _snake(name)) > getattr(task.status, _snake(name)):
+            if name in changes and getattr(action.status, _snake(name)) > getattr(task.status, _snake(name)):
                 changes[name] += 1
         reply = await applier._patch_unversioned(meta, changes)  # type: ignore[attr-defined]
     except errors.NotFound as error:
-        raise apply.CacheBehind from error
+        raise apply.StaleCache from error
     applier._objects.put_task(decode_task(reply))
 
 
@@ -129,8 +130,8 @@ def skip_live_read() -> AbstractContextManager[Any]:
 def trust_cache_of_pods() -> AbstractContextManager[Any]:
     """A Pod that is not in the cache is taken for gone, without asking."""
 
-    async def confirm(self: apply.Applier, task: Any, step: plan.ConfirmGone) -> None:
-        self._memories.of(task.metadata.uid).gone_pods.add(step.uid)
+    async def confirm(self: apply.Applier, task: Any, action: plan.VerifyDeleted) -> None:
+        self._task_facts.get_or_create(task.metadata.uid).gone_pods.add(action.uid)
 
     return mock.patch.object(apply.Applier, "_confirm_gone", confirm)
 
@@ -156,9 +157,9 @@ def release_first() -> AbstractContextManager[Any]:
 
     def conclude(*args: Any) -> plan.Plan:
         found = real(*args)
-        releases = tuple(step for step in found.steps if isinstance(step, plan.ReleasePod))
-        others = tuple(step for step in found.steps if not isinstance(step, plan.ReleasePod))
-        return plan.Plan(steps=(*releases, *others), notes=found.notes, wake_at=found.wake_at)
+        releases = tuple(action for action in found.actions if isinstance(action, plan.RemoveFinalizer))
+        others = tuple(action for action in found.actions if not isinstance(action, plan.RemoveFinalizer))
+        return plan.Plan(actions=(*releases, *others), events=found.events, wake_at=found.wake_at)
 
     return mock.patch.object(decide, "_conclude", conclude)
 
@@ -166,7 +167,7 @@ def release_first() -> AbstractContextManager[Any]:
 def leave_others() -> AbstractContextManager[Any]:
     """Other containers are never stopped when the main one has ended."""
     stack = (
-        mock.patch.object(live, "stop_others", return_value=()),
+        mock.patch.object(running_pod, "stop_others", return_value=()),
         mock.patch.object(retention, "_stop", return_value=[]),
     )
     return _all_of(*stack)
@@ -186,19 +187,19 @@ def count_disruption_as_failure() -> AbstractContextManager[Any]:
 
 def forget_creates() -> AbstractContextManager[Any]:
     """A place counts as taken only once its Pod is there."""
-    real = Places.settle
+    real = PodSlots.update
 
-    def settle(self: Places, task: Any, decided: plan.Plan) -> None:
+    def update(self: PodSlots, task: Any, decided: plan.Plan) -> None:
         real(self, task, decided)
         for namespace in self._namespaces.values():
             namespace.creating.clear()
 
-    return mock.patch.object(Places, "settle", settle)
+    return mock.patch.object(PodSlots, "update", update)
 
 
 def forget_who_waits() -> AbstractContextManager[Any]:
     """Nobody is told that a place is free."""
-    return mock.patch.object(Places, "_call", return_value=None)
+    return mock.patch.object(PodSlots, "_wake_next", return_value=None)
 
 
 def index_by_uid() -> AbstractContextManager[Any]:
@@ -208,7 +209,7 @@ def index_by_uid() -> AbstractContextManager[Any]:
 
 def judge_by_uid() -> AbstractContextManager[Any]:
     """And a Pod of another namespace that is found so is judged like the task's own."""
-    return _all_of(index_by_uid(), mock.patch.object(decide, "_in_namespace", lambda observed: observed))
+    return _all_of(index_by_uid(), mock.patch.object(decide, "_in_namespace", lambda snapshot: snapshot))
 
 
 def believe_labels() -> AbstractContextManager[Any]:
@@ -231,14 +232,14 @@ def leave_unlabelled() -> AbstractContextManager[Any]:
 
 def release_once() -> AbstractContextManager[Any]:
     """A finalizer that is put back after the outcome was recorded stays."""
-    real = retention.tidy
+    real = retention.cleanup_pods
 
-    def tidy(*args: Any) -> plan.Plan:
+    def cleanup_pods(*args: Any) -> plan.Plan:
         found = real(*args)
-        steps = tuple(step for step in found.steps if not isinstance(step, plan.ReleasePod))
-        return plan.Plan(steps=steps, wake_at=found.wake_at)
+        actions = tuple(action for action in found.actions if not isinstance(action, plan.RemoveFinalizer))
+        return plan.Plan(actions=actions, wake_at=found.wake_at)
 
-    return mock.patch.object(retention, "tidy", tidy)
+    return mock.patch.object(retention, "cleanup_pods", cleanup_pods)
 
 
 def overlap() -> AbstractContextManager[Any]:
@@ -247,8 +248,8 @@ def overlap() -> AbstractContextManager[Any]:
 
 
 def _begin_anyway(task: Any, pod: Any, now: Any) -> plan.Plan:
-    number = status.number_of_next(task)
-    return plan.Plan(steps=(plan.CreatePod(attempt=number, name=decide.pod_name(task, number)),))
+    number = status.current_attempt_number(task)
+    return plan.Plan(actions=(plan.CreatePod(attempt=number, name=decide.pod_name(task, number)),))
 
 
 MUTATIONS: dict[str, Mutation] = {

@@ -21,7 +21,7 @@ The arguments of KubernetesPodOperator 10.25, the older names that guides still 
 adds. None is silently ignored:
 
 - **supported**: used by the operator itself.
-- **mapped**: mapped to the named field of the PodTask; [the field reference](../api.md) has its limits.
+- **mapped**: mapped to the named field of the PodTask; [the API](../reference/api.md) has its limits.
 - **no effect**: accepted without an effect, for the reason in the note.
 - **unsupported**: rejected while the DAG is parsed, with a message that says what to do instead.
 

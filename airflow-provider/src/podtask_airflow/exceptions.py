@@ -41,7 +41,7 @@ class PodTaskError(AirflowException):  # type: ignore[misc]
 
 
 class PodTaskFailed(PodTaskError):
-    """The task failed. `reason` is listed in docs/reasons.md."""
+    """The task failed. `reason` is listed in docs/reference/reasons.md."""
 
     def __init__(self, headline: str, outcome: Outcome | None = None) -> None:
         super().__init__(headline)
@@ -49,7 +49,7 @@ class PodTaskFailed(PodTaskError):
 
     @property
     def reason(self) -> str:
-        """status.reason of the PodTask, listed in docs/reasons.md."""
+        """status.reason of the PodTask, listed in docs/reference/reasons.md."""
         return self.outcome.reason
 
     @property

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from .observed import BackoffSpec
+from .snapshot import BackoffSpec
 
 _SPREAD = 0.1
 

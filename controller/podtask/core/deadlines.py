@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from ..api import names
 from ..api.reasons import Reason
-from . import clock, diagnosis
-from .observed import Attempt, Pod, Task
+from . import diagnosis, times
+from .pod import Pod
+from .snapshot import Attempt, Task
 
 
 class Deadline(NamedTuple):
@@ -40,7 +41,7 @@ _WORDS: dict[str, str] = {
 }
 
 
-def words(task: Task, reason: str) -> str:
+def message_for(task: Task, reason: str) -> str:
     """Say which limit or wish of the spec ended an attempt, with its figure; nothing where none of them did."""
     return _WORDS.get(reason, "").format(task.spec)
 
@@ -51,10 +52,10 @@ def total(task: Task, now: datetime) -> Deadline | None:
     created = task.metadata.creation_timestamp
     if seconds is None or created is None:
         return None
-    at = clock.later(created, seconds + task.status.suspended_seconds)
+    at = times.add_saturating(created, seconds + task.status.suspended_seconds)
     suspended = task.status.condition(names.CONDITION_SUSPENDED)
     if suspended is not None and suspended.status == "True":
-        at = clock.later(at, max((now - suspended.last_transition_time).total_seconds(), 0))
+        at = times.add_saturating(at, max((now - suspended.last_transition_time).total_seconds(), 0))
     return Deadline(at, Reason.TOTAL_DEADLINE_EXCEEDED)
 
 
@@ -77,7 +78,7 @@ def of_pod(task: Task, pod: Pod, attempt: Attempt | None, now: datetime) -> Dead
         admitted = attempt.admitted_time if attempt else None
         begin = admitted or pod.metadata.creation_timestamp
         return _after(begin, limits.schedule_seconds, Reason.SCHEDULE_DEADLINE_EXCEEDED)
-    pull = limits.image_pull_seconds if diagnosis.is_pulling_badly(pod) else None
+    pull = limits.image_pull_seconds if diagnosis.has_pull_error(pod) else None
     candidates = (
         _after(scheduled, pull, Reason.IMAGE_PULL_DEADLINE_EXCEEDED),
         _after(scheduled, limits.start_seconds, Reason.START_DEADLINE_EXCEEDED),
@@ -91,15 +92,15 @@ def started_at(pod: Pod, container: str, now: datetime) -> datetime | None:
     running = status.state.running if status else None
     if running is None:
         return None
-    return clock.by_kubelet_within(clock.known(running.started_at), pod, now)
+    return times.to_server_time_within(times.nonzero(running.started_at), pod, now)
 
 
 def scheduled_at(pod: Pod, now: datetime) -> datetime | None:
     """Give the time at which a node was found for the Pod."""
     condition = pod.condition("PodScheduled")
     if condition is not None and condition.status == "True":
-        return clock.bounded(condition.last_transition_time, pod, now)
-    return clock.bounded(None, pod, now) if pod.spec.node_name else None
+        return times.clamp(condition.last_transition_time, pod, now)
+    return times.clamp(None, pod, now) if pod.spec.node_name else None
 
 
 def _begin_of_attempt(task: Task) -> datetime | None:
@@ -118,4 +119,4 @@ def _begin_of_attempt(task: Task) -> datetime | None:
 def _after(begin: datetime | None, seconds: int | None, reason: Reason) -> Deadline | None:
     if begin is None or seconds is None:
         return None
-    return Deadline(clock.later(begin, seconds), reason)
+    return Deadline(times.add_saturating(begin, seconds), reason)

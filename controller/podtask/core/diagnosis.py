@@ -4,7 +4,8 @@ import msgspec
 
 from ..api import names
 from ..api.reasons import Reason
-from .observed import ContainerStatus, Pod, PodEvent, PodEvents
+from .pod import ContainerStatus, Pod
+from .snapshot import PodEvent, PodEvents
 
 _PULL_REASONS = frozenset(
     {
@@ -49,7 +50,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     message: str
     is_fatal: bool = False
     """No waiting helps."""
-    is_echo: bool = False
+    is_backoff_repeat: bool = False
     """It only says that the same is tried again later; what was said before has the cause."""
 
 
@@ -82,7 +83,7 @@ def diagnose(pod: Pod, told: PodEvents | None = None) -> Diagnosis | None:
         return Diagnosis(reason, scheduled.message or scheduled.reason)
     statuses = pod.status.init_container_statuses + pod.status.container_statuses
     found = [d for d in map(_container, statuses) if d is not None]
-    return min(found, key=lambda d: (not d.is_fatal, d.is_echo), default=None) or _by_events(pod, told)
+    return min(found, key=lambda d: (not d.is_fatal, d.is_backoff_repeat), default=None) or _by_events(pod, told)
 
 
 def progress(pod: Pod) -> str:
@@ -93,7 +94,7 @@ def progress(pod: Pod) -> str:
     return f"node {pod.spec.node_name} is starting the Pod" if pod.spec.node_name else "the Pod waits for the scheduler"
 
 
-def waits_for_node(pod: Pod) -> bool:
+def waits_for_volumes_or_network(pod: Pod) -> bool:
     """Whether a node has the Pod and cannot start containers yet, for want of volumes or of a network.
 
     A Pod of which its kubelet has told nothing yet waits for the kubelet, which has no volume of it in hand.
@@ -108,7 +109,7 @@ def waits_for_node(pod: Pod) -> bool:
 
 
 def _by_events(pod: Pod, told: PodEvents | None) -> Diagnosis | None:
-    if told is None or told.pod_uid != pod.metadata.uid or not waits_for_node(pod):
+    if told is None or told.pod_uid != pod.metadata.uid or not waits_for_volumes_or_network(pod):
         return None
     found = [event for event in told.events if event.reason in _NODE_EVENTS]
     if not found:
@@ -121,7 +122,7 @@ def _last_seen(event: PodEvent) -> float:
     return event.last_timestamp.timestamp() if event.last_timestamp else 0.0
 
 
-def is_pulling_badly(pod: Pod) -> bool:
+def has_pull_error(pod: Pod) -> bool:
     """Whether an image of the Pod cannot be pulled at the moment."""
     statuses = pod.status.init_container_statuses + pod.status.container_statuses
     return any(s.state.waiting is not None and s.state.waiting.reason in _PULL_REASONS for s in statuses)
@@ -135,7 +136,7 @@ def _container(status: ContainerStatus) -> Diagnosis | None:
     words = f"{who}: {waiting.reason}: {waiting.message}".removesuffix(": ")
     if waiting.reason in _PULL_REASONS:
         fatal, echo = waiting.reason in _FATAL_PULL_REASONS, waiting.reason == "ImagePullBackOff"
-        return Diagnosis(Reason.IMAGE_PULL_FAILED, words, is_fatal=fatal, is_echo=echo)
+        return Diagnosis(Reason.IMAGE_PULL_FAILED, words, is_fatal=fatal, is_backoff_repeat=echo)
     if waiting.reason in _CONFIG_REASONS:
         return Diagnosis(Reason.CONFIG_ERROR, words)
     if waiting.reason == "CrashLoopBackOff":

@@ -51,9 +51,9 @@ def split_task_key(key: str) -> tuple[str, str]:
 
 def pod_name(task_name: str, task_uid: str, attempt: int) -> str:
     """Name the Pod of an attempt: readable stem, hash of the uid, number; a DNS label of at most 63 characters."""
-    ending = f"-{_short_hash(task_uid)}-{attempt}"
-    stem = task_name.replace(".", "-")[: _NAME_LIMIT - len(ending)].rstrip("-")
-    return f"{stem}{ending}"
+    termination = f"-{_short_hash(task_uid)}-{attempt}"
+    stem = task_name.replace(".", "-")[: _NAME_LIMIT - len(termination)].rstrip("-")
+    return f"{stem}{termination}"
 
 
 @functools.lru_cache(maxsize=256)  # a task is looked at some six times within a second or two

@@ -10,41 +10,12 @@ import msgspec
 
 from ..api import names
 from . import identity
+from .wire import Metadata, View
 
 STOP_DEADLINE_SECONDS = 1
 """activeDeadlineSeconds of a Pod that is to stop."""
 
 _ATTEMPT_DIGITS = 7
-
-
-class View(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
-    """A part of an object as it stands on the wire."""
-
-
-class OwnerReference(View, frozen=True):
-    """Who owns an object."""
-
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-    controller: bool = False
-
-
-class Metadata(View, frozen=True):
-    """Identity and life of an object."""
-
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = "0"
-    generation: int = 0
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
-    deletion_grace_period_seconds: int | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    finalizers: tuple[str, ...] = ()
-    owner_references: tuple[OwnerReference, ...] = ()
 
 
 class Owned(View, frozen=True):
@@ -156,7 +127,7 @@ class Gate(View, frozen=True):
     name: str
 
 
-class ContainerName(View, frozen=True):
+class ContainerSpec(View, frozen=True):
     """A container of the Pod's spec; of its settings only these matter once it exists."""
 
     name: str
@@ -171,9 +142,9 @@ class PodSpec(View, frozen=True):
     active_deadline_seconds: int | None = None
     termination_grace_period_seconds: int = 30
     scheduling_gates: tuple[Gate, ...] = ()
-    containers: tuple[ContainerName, ...] = ()
-    init_containers: tuple[ContainerName, ...] = ()
-    ephemeral_containers: tuple[ContainerName, ...] = ()
+    containers: tuple[ContainerSpec, ...] = ()
+    init_containers: tuple[ContainerSpec, ...] = ()
+    ephemeral_containers: tuple[ContainerSpec, ...] = ()
 
 
 class Pod(View, frozen=True):
@@ -195,12 +166,12 @@ class Pod(View, frozen=True):
         return next((c for c in self.status.conditions if c.type == kind), None)
 
     @property
-    def told_at(self) -> datetime | None:
+    def kubelet_status_time(self) -> datetime | None:
         """When the kubelet last changed the status, by the API server's clock; None where no kubelet is known."""
-        return max((w.time for w in self.written_by_kubelet if w.time is not None), default=None)
+        return max((w.time for w in self.kubelet_managed_fields if w.time is not None), default=None)
 
     @property
-    def written_by_kubelet(self) -> tuple[Written, ...]:
+    def kubelet_managed_fields(self) -> tuple[Written, ...]:
         """The API server's notes of the kubelet's writes."""
         return tuple(w for w in self.metadata.managed_fields if w.is_kubelet)
 
@@ -254,7 +225,7 @@ class Pod(View, frozen=True):
         return deleted and (not self.spec.node_name or self.metadata.deletion_grace_period_seconds == 0)
 
     @property
-    def is_held(self) -> bool:
+    def has_finalizer(self) -> bool:
         """Whether our finalizer is still on it."""
         return names.FINALIZER in self.metadata.finalizers
 

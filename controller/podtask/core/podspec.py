@@ -7,10 +7,10 @@ message names the field; only what would break our own promises, or the platform
 from typing import Any
 
 from ..api import names
-from . import identity, merge, policy, template, transport
-from .observed import Task, spec_as_dict
-from .plan import Settings
+from . import identity, merge, policy, template, xcom_injection
 from .policy import PolicyError
+from .settings import Settings
+from .snapshot import Task, spec_as_dict
 from .template import TemplateError
 
 __all__ = ["PolicyError", "TemplateError"]
@@ -55,8 +55,8 @@ def build(task: Task, attempt: int, name: str, settings: Settings) -> Dict:
     pod_spec = _pod_spec(spec, task.spec.container_name)
     wanted = policy.with_defaults(task.spec, settings.policy)
     if wanted.xcom is not None:
-        xcom = {**spec["xcom"], "maxBytes": transport.max_bytes(wanted.xcom)}
-        transport.attach(pod_spec, task.spec.container_name, xcom, settings)
+        xcom = {**spec["xcom"], "maxBytes": xcom_injection.max_bytes(wanted.xcom)}
+        xcom_injection.attach(pod_spec, task.spec.container_name, xcom, settings)
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..api.v1alpha1.values import DEFAULT_RESULT_BYTES
-from .observed import TaskSpec
+from .snapshot import TaskSpec
 
 Dict = dict[str, Any]
 

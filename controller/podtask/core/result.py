@@ -19,7 +19,7 @@ import msgspec
 
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import ResultState
-from .observed import XComStatus
+from .snapshot import XComStatus
 
 _FRAME = b"podtask-xcom/1 "
 _INDEX_DIGITS = 6

@@ -9,34 +9,36 @@ from datetime import datetime
 from ..api import names
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import Phase, PodRetention
-from . import clock, ending, live, status
-from .observed import Attempt, Observed, Pod, Task
-from .plan import DeletePod, DeleteTask, Plan, ReleasePod, Settings, Step, StopPod
+from . import running_pod, status, termination, times
+from .plan import Action, DeletePod, DeleteTask, Plan, RemoveFinalizer, StopPod
+from .pod import Pod
+from .settings import Settings
+from .snapshot import Attempt, Task, TaskSnapshot
 
 
-def tidy(observed: Observed, pods: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:
+def cleanup_pods(snapshot: TaskSnapshot, pods: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:
     """Release, stop and delete Pods whose attempt is in the status."""
-    steps: list[Step] = []
+    actions: list[Action] = []
     wakes: list[datetime] = []
     for pod in pods:
-        stopped = _stop(observed.task, pod, now)
-        steps += stopped.steps
+        stopped = _stop(snapshot.task, pod, now)
+        actions += stopped.actions
         wakes += [stopped.wake_at] if stopped.wake_at else []
-        if pod.is_held:
-            steps.append(ReleasePod(name=pod.metadata.name, uid=pod.metadata.uid))
-        at = _delete_at(observed.task, pod, settings, now)
+        if pod.has_finalizer:
+            actions.append(RemoveFinalizer(name=pod.metadata.name, uid=pod.metadata.uid))
+        at = _delete_at(snapshot.task, pod, settings, now)
         if at is None or pod.metadata.deletion_timestamp is not None:
             continue
         if at <= now:
-            steps.append(DeletePod(name=pod.metadata.name, uid=pod.metadata.uid))
+            actions.append(DeletePod(name=pod.metadata.name, uid=pod.metadata.uid))
         else:
             wakes.append(at)
-    return Plan(steps=tuple(steps), wake_at=min(wakes, default=None))
+    return Plan(actions=tuple(actions), wake_at=min(wakes, default=None))
 
 
-def expire(observed: Observed, settings: Settings, now: datetime) -> Plan:
+def apply_ttl(snapshot: TaskSnapshot, settings: Settings, now: datetime) -> Plan:
     """Delete a finished PodTask whose time is over, and no create of ours under way: its Pods go with it."""
-    task = observed.task
+    task = snapshot.task
     spec, done = task.spec, task.status.completion_time
     seconds = spec.ttl_seconds_after_finished
     if task.status.phase in {Phase.SUCCEEDED, Phase.SKIPPED}:
@@ -48,22 +50,24 @@ def expire(observed: Observed, settings: Settings, now: datetime) -> Plan:
     # An edit may have raised it since the last Pod was made, which is when a value over the ceiling is refused.
     most = settings.policy.max_ttl_seconds
     seconds = seconds if most is None else min(seconds, most)
-    at = clock.later(done, seconds + clock.spread_seconds(task.metadata.uid) if seconds else 0)
-    at = max(at, observed.create_in_doubt_until or at)
-    return Plan(steps=(DeleteTask(),)) if at <= now else Plan(wake_at=at)
+    at = times.add_saturating(done, seconds + times.spread_seconds(task.metadata.uid) if seconds else 0)
+    at = max(at, snapshot.unknown_create_deadline or at)
+    return Plan(actions=(DeleteTask(),)) if at <= now else Plan(wake_at=at)
 
 
 def release_all(pods: tuple[Pod, ...]) -> Plan:
     """Let go of Pods whose task is going, or gone: there is no status left to write their outcome to."""
-    return Plan(steps=tuple(ReleasePod(name=p.metadata.name, uid=p.metadata.uid) for p in pods if p.is_held))
+    return Plan(
+        actions=tuple(RemoveFinalizer(name=p.metadata.name, uid=p.metadata.uid) for p in pods if p.has_finalizer)
+    )
 
 
-def release_with_task(observed: Observed, pods: tuple[Pod, ...], now: datetime) -> Plan:
+def release_on_delete(snapshot: TaskSnapshot, pods: tuple[Pod, ...], now: datetime) -> Plan:
     """Let go of the Pods of a task that is being deleted, once no create of ours is under way any more.
 
     As long as a Pod is there its name is taken; without it a late create would run the attempt a second time.
     """
-    until = observed.create_in_doubt_until
+    until = snapshot.unknown_create_deadline
     return Plan(wake_at=until) if until is not None and until > now else release_all(pods)
 
 
@@ -72,18 +76,18 @@ def _stop(task: Task, pod: Pod, now: datetime) -> Plan:
     if pod.is_terminal or pod.metadata.deletion_timestamp is not None:
         return Plan()
     if pod.is_stopping:
-        return live.escalate(pod, now)
+        return running_pod.escalate(pod, now)
     statuses = {s.name: s for s in pod.status.container_statuses}
     running = [c.name for c in pod.spec.containers if (s := statuses.get(c.name)) is None or s.state.terminated is None]
     if not running:
         return Plan()
     name, uid, reason = pod.metadata.name, pod.metadata.uid, Reason.MAIN_CONTAINER_ENDED
-    if ending.has_started(pod, task.spec.container_name):
-        return Plan(steps=(StopPod(name=name, uid=uid, reason=reason),))
-    return Plan(steps=(DeletePod(name=name, uid=uid, reason=reason),))
+    if termination.has_started(pod, task.spec.container_name):
+        return Plan(actions=(StopPod(name=name, uid=uid, reason=reason),))
+    return Plan(actions=(DeletePod(name=name, uid=uid, reason=reason),))
 
 
-def keeps(task: Task, pod: Pod) -> bool:
+def retains_pod(task: Task, pod: Pod) -> bool:
     """Whether a finished Pod of a task stays for good."""
     entry = _entry(task, pod)
     succeeded = entry is not None and status.is_success(entry.outcome)
@@ -99,7 +103,7 @@ def _delete_at(task: Task, pod: Pod, settings: Settings, now: datetime) -> datet
     if task.exact_pod_name and not task.status.phase_is_terminal and pod.is_terminal:
         # The next attempt has the same name, so this Pod has to make room at once.
         return now
-    if keeps(task, pod) or not pod.is_terminal:
+    if retains_pod(task, pod) or not pod.is_terminal:
         return None
     entry = _entry(task, pod)
     moments = (
@@ -112,4 +116,4 @@ def _delete_at(task: Task, pod: Pod, settings: Settings, now: datetime) -> datet
     wanted = task.spec.pod_ttl_seconds_after_finished or 0
     if names.ANNOTATION_ACKNOWLEDGED in task.metadata.annotations:
         wanted = 0
-    return clock.later(ended, max(wanted, settings.pod_hold_seconds) + clock.spread_seconds(pod.metadata.uid))
+    return times.add_saturating(ended, max(wanted, settings.pod_hold_seconds) + times.spread_seconds(pod.metadata.uid))

@@ -7,26 +7,27 @@ import msgspec
 from ..api import names
 from ..api.reasons import REASONS, Reason
 from ..api.v1alpha1.values import MAX_ATTEMPTS_KEPT, AttemptOutcome, ConditionStatus, Phase
-from . import clock
-from .ending import Ending
-from .observed import Attempt, Pod, Task, TaskCondition, TaskStatus, XComStatus
+from . import times
+from .pod import Pod
+from .snapshot import Attempt, Task, TaskCondition, TaskStatus, XComStatus
+from .termination import Termination
 
 _replace = msgspec.structs.replace
 _TEXT_LIMIT = 4096
 
 
-def number_of_next(task: Task) -> int:
+def current_attempt_number(task: Task) -> int:
     """Give the number of the attempt that is due or under way."""
     return task.status.attempt_count + 1
 
 
-def live_entry(task: Task) -> Attempt | None:
+def current_attempt(task: Task) -> Attempt | None:
     """Give the entry of the attempt under way, where one was written."""
     last = task.status.attempts[-1] if task.status.attempts else None
-    return last if last is not None and last.number == number_of_next(task) else None
+    return last if last is not None and last.number == current_attempt_number(task) else None
 
 
-def told(task: Task, phase: str, reason: str, message: str, pod: Pod | None = None) -> TaskStatus:
+def with_reason(task: Task, phase: str, reason: str, message: str, pod: Pod | None = None) -> TaskStatus:
     """Say where the task stands, without counting anything."""
     status = _replace(
         task.status,
@@ -43,11 +44,11 @@ def entry(task: Task, pod: Pod) -> Attempt:
     """Describe the attempt of a Pod as it stands."""
     main = pod.container(task.spec.container_name)
     running = main.state.running if main else None
-    before = live_entry(task)
+    before = current_attempt(task)
     if before is not None and before.pod_uid != pod.metadata.uid:
         before = None
     # What was seen to run has run, even where the kubelet has lost the container since.
-    started = clock.known(running.started_at) if running else None
+    started = times.nonzero(running.started_at) if running else None
     return Attempt(
         number=pod.attempt,
         pod_name=pod.metadata.name,
@@ -62,32 +63,32 @@ def entry(task: Task, pod: Pod) -> Attempt:
 
 def admitted(task: Task, pod: Pod, now: datetime) -> TaskStatus:
     """Note that the Pod's scheduling gates are lifted: its schedule clock starts."""
-    status = told(task, Phase.PENDING, Reason.CREATED, "the Pod was admitted", pod)
+    status = with_reason(task, Phase.PENDING, Reason.CREATED, "the Pod was admitted", pod)
     return _with_attempt(status, _replace(entry(task, pod), admitted_time=now), pod)
 
 
 def recorded(
-    task: Task, attempt: Attempt, ending: Ending, pod: Pod | None, now: datetime, counts: tuple[int, int]
+    task: Task, attempt: Attempt, termination: Termination, pod: Pod | None, now: datetime, counts: tuple[int, int]
 ) -> TaskStatus:
     """Record the end of an attempt and raise the counters, all in one write. `counts`: to failures, to disruptions."""
-    finished_at = ending.finished_at
+    finished_at = termination.finished_at
     if finished_at is not None and pod is not None:
-        finished_at = clock.bounded(clock.by_kubelet(finished_at, pod), pod, now)
-    started_at = ending.started_at or attempt.start_time
+        finished_at = times.clamp(times.to_server_time(finished_at, pod), pod, now)
+    started_at = termination.started_at or attempt.start_time
     if started_at is not None and pod is not None:
         # A fast clock of the kubelet would put the end into the future, and with it the time the Pod is kept.
-        started_at = clock.bounded(started_at, pod, now)
+        started_at = times.clamp(started_at, pod, now)
     finished_at = finished_at or now
     ended = _replace(
         attempt,
         start_time=started_at,
         # The runtime may note the end of a container that lives some milliseconds before its start.
         finish_time=max(finished_at, started_at or finished_at),
-        outcome=ending.outcome,
-        exit_code=ending.exit_code,
-        reason=ending.reason,
-        message=ending.message,
-        log_tail=ending.log_tail,
+        outcome=termination.outcome,
+        exit_code=termination.exit_code,
+        reason=termination.reason,
+        message=termination.message,
+        log_tail=termination.log_tail,
     )
     before = task.status
     status = _replace(
@@ -95,7 +96,7 @@ def recorded(
         attempt_count=before.attempt_count + 1,
         failure_count=before.failure_count + counts[0],
         disruption_count=before.disruption_count + counts[1],
-        exit_code=ending.exit_code,
+        exit_code=termination.exit_code,
         observed_generation=task.metadata.generation,
     )
     return _with_attempt(status, ended, pod)
@@ -110,7 +111,7 @@ def suspended(task: Task, now: datetime) -> TaskStatus:
     """Pause: clocks stop. A task that was never acted on has been paused since it was created."""
     is_new = task.status.observed_generation == 0 and not task.status.attempts
     since = (task.metadata.creation_timestamp or now) if is_new else now
-    status = told(task, Phase.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true")
+    status = with_reason(task, Phase.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true")
     return _replace(
         status,
         next_attempt_time=None,
@@ -123,7 +124,7 @@ def suspended(task: Task, now: datetime) -> TaskStatus:
 
 def resumed(task: Task, now: datetime) -> TaskStatus:
     """Go on: the time spent suspended is added to what the clocks leave out."""
-    status = told(task, Phase.PENDING, Reason.CREATED, "spec.suspend is false again")
+    status = with_reason(task, Phase.PENDING, Reason.CREATED, "spec.suspend is false again")
     before = status.condition(names.CONDITION_SUSPENDED)
     spent = max(0, round((now - before.last_transition_time).total_seconds())) if before else 0
     return _replace(

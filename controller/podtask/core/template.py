@@ -7,7 +7,7 @@ rest is left to the API server, whose message names the field.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .observed import Task, spec_as_dict
+from .snapshot import Task, spec_as_dict
 
 Dict = dict[str, Any]
 

@@ -87,16 +87,16 @@ def _by_place() -> dict[str, list[Node]]:
 
     The server judges every rule at each write, of the status too, and for each field that a rule reads of an object it
     copies the schema of all fields of that object: rules that read the 50 fields of `spec` cost more than the rest of
-    the request (docs/adr/0005). The two small fields of the status that the guards read tell that the spec cannot have
-    changed.
+    the request (docs/design/0005). The two small fields of the status that the guards read tell that the spec
+    cannot have changed.
     """
     found: dict[str, list[Node]] = {}
     whole = [rule for rule in RULES if _is_over_spec(rule)]
     for rule in RULES:
         if rule not in whole:
             found.setdefault(rule.path, []).append(_validation(rule))
-    on_object = [_guarded(rule) for rule in whole if not rule.is_transition]
-    found.setdefault("", []).extend([*on_object, _packed(whole)])
+    on_object = [_create_only_rule(rule) for rule in whole if not rule.is_transition]
+    found.setdefault("", []).extend([*on_object, _combined_transition_rule(whole)])
     return found
 
 
@@ -116,13 +116,13 @@ _IS_STATUS_WRITE = "self.status.phase != oldSelf.status.phase"
 """A write of the spec leaves the status alone, and one of the status the spec (KEP-2876, status subresource)."""
 
 
-def _guarded(rule: Rule) -> Node:
-    """Judge a spec as it comes in. What changes it after the first phase is judged by `_packed`."""
+def _create_only_rule(rule: Rule) -> Node:
+    """Judge a spec as it comes in. What changes it after the first phase is judged by `_combined_transition_rule`."""
     out = _validation(rule)
     return out | {"rule": f"{_BEGUN} || ({_on_object(rule)})", "fieldPath": f".spec{out.get('fieldPath', '')}"}
 
 
-def _packed(rules: list[Rule]) -> Node:
+def _combined_transition_rule(rules: list[Rule]) -> Node:
     """Write all that a changed spec must keep as one rule. Its message is that of the first part that is broken."""
     ordered = sorted(rules, key=lambda rule: not rule.is_transition)
     message = "".join(f"!({_on_object(rule)}) ? {json.dumps(rule.message)} : " for rule in ordered[:-1])

@@ -27,7 +27,7 @@ class Backoff:
         return ceiling * (0.5 + 0.5 * jitter())
 
 
-class Pace:
+class WatchBackoff:
     """How long a stream waits before it begins anew: by what failed, and how often since it last said something.
 
     *No answer* costs the server nothing (a refused connection is the work of its kernel), and what we wait for is the
@@ -40,7 +40,7 @@ class Pace:
 
     Why it is no thundering herd: each replica has two streams, and half of each pause is drawn, so the four of two
     replicas come at four moments. They take up their watch where it broke, which the server answers from its memory;
-    only a position that the server has refused by itself makes a list (`is_hopeless`), never the time without one.
+    only a position that the server has refused by itself makes a list (`must_relist`), never the time without one.
     """
 
     def __init__(self, jitter: Jitter) -> None:
@@ -49,22 +49,22 @@ class Pace:
         self._unanswered = 0
         self._refused = 0
 
-    def heard(self) -> None:
+    def reset(self) -> None:
         """The stream has said something."""
         self._unanswered = self._refused = 0
 
-    def unanswered(self) -> float:
+    def on_transport_error(self) -> float:
         """Note that no answer came; gives the seconds to wait."""
         self._unanswered += 1
         return _UNANSWERED.next_delay(self._unanswered, self._jitter)
 
-    def refused(self) -> float:
+    def on_error(self) -> float:
         """Note an answer that was an error, or an end before anything was said; gives the seconds to wait."""
         self._refused += 1
         return _REFUSED.next_delay(self._refused, self._jitter)
 
     @property
-    def is_hopeless(self) -> bool:
+    def must_relist(self) -> bool:
         """Whether the server has refused so often in a row that it may do so for ever, as after a restore of etcd."""
         return self._refused >= _REFUSALS_BEFORE_LIST
 

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 import podtask
 
-from . import backoff, client, clock, connection, cutting, errors, in_flight, pool, reply, request
+from . import backoff, client, clock, concurrency_limiter, config, errors, list_splitter, pool, reply, request
 from .channel import Channel, Reply
 
 V = TypeVar("V")
@@ -61,10 +61,10 @@ class Observer(Protocol):
 def _unobserved(verb: str, resource: str, status: int, seconds: float) -> None: ...
 
 
-def _open_gate() -> None: ...
+def _allow_all() -> None: ...
 
 
-def _no_watchmaker(said: str, seconds: float) -> None: ...
+def _ignore_date(said: str, seconds: float) -> None: ...
 
 
 DEFAULT_LIMITS = Limits()
@@ -75,31 +75,33 @@ class HttpClient:
 
     def __init__(
         self,
-        where: connection.Connection,
+        where: config.ClusterConfig,
         *,
         limits: Limits = DEFAULT_LIMITS,
         observer: Observer = _unobserved,
-        write_gate: Callable[[], None] = _open_gate,
-        on_date: Callable[[str, float], None] = _no_watchmaker,
+        before_write: Callable[[], None] = _allow_all,
+        on_server_date: Callable[[str, float], None] = _ignore_date,
         time_source: clock.Clock = clock.SYSTEM,
         jitter: backoff.Jitter = random.random,
     ) -> None:
-        """`write_gate` is called before every sending of a write; what it raises goes to the caller, unsent.
+        """`before_write` is called before every sending of a write; what it raises goes to the caller, unsent.
 
-        `on_date` hears the `Date` of each reply, and how many seconds the request took.
+        `on_server_date` hears the `Date` of each reply, and how many seconds the request took.
 
         The write goes out in the same turn of the loop, on a kept connection and on a new one.
         """
-        self._token = connection.Token(where, time_source=time_source)
+        self._token = config.Token(where, time_source=time_source)
         self._limits = limits
         self._observer = observer
-        self._write_gate = write_gate
-        self._on_date = on_date
+        self._write_gate = before_write
+        self._on_date = on_server_date
         self._clock = time_source
         self._jitter = jitter
-        self._in_flight = in_flight.InFlight(limits.in_flight, least=limits.least_in_flight, time_source=time_source)
+        self._in_flight = concurrency_limiter.ConcurrencyLimiter(
+            limits.in_flight, least=limits.least_in_flight, time_source=time_source
+        )
         self._path = urllib.parse.urlsplit(where.server).path.rstrip("/")
-        self._pool = pool.Pool(where.server, connection.ssl_context(where), limits.connect_seconds)
+        self._pool = pool.Pool(where.server, config.ssl_context(where), limits.connect_seconds)
         # No compression: it would cost the API server more than the network beside it saves.
         self._common_headers = (
             f"Host: {self._pool.host}\r\nUser-Agent: podtask/{podtask.__version__}\r\nAccept-Encoding: identity"
@@ -133,10 +135,10 @@ class HttpClient:
         prepared = request.list_page(
             resource, namespace=namespace, selector=selector, fields=fields, limit=limit, continue_token=continue_token
         )
-        cutters: list[cutting.PageCutter[V]] = []
+        cutters: list[list_splitter.ListSplitter[V]] = []
 
         def begin() -> Callable[[bytes], None]:
-            cutters[:] = [cutting.PageCutter(read)]
+            cutters[:] = [list_splitter.ListSplitter(read)]
             return cutters[0].feed
 
         await self._send(prepared, begin)
@@ -279,7 +281,7 @@ class HttpClient:
         try:
             answer = await self._exchange(prepared, token, deadline, begin)
             if answer.status == 429:
-                self._in_flight.throttled()
+                self._in_flight.on_too_many_requests()
         finally:
             self._in_flight.release()
         if not answer.is_success:
@@ -322,7 +324,7 @@ class HttpClient:
             self._observer(prepared.verb, prepared.resource, status, seconds)
         self._pool.give(channel)
         if prepared.is_write and status != 429:
-            self._in_flight.answered(f"{prepared.verb} {prepared.resource}", seconds)
+            self._in_flight.observe(f"{prepared.verb} {prepared.resource}", seconds)
         self._on_date(answer.header(b"date"), seconds)
         return answer
 

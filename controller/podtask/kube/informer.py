@@ -88,7 +88,7 @@ class Informer(Generic[T]):
         self._page_size = min(_FIRST_PAGE, page_size)
         self._clock = time_source
         self._jitter = jitter
-        self._pace = backoff.Pace(jitter)
+        self._pace = backoff.WatchBackoff(jitter)
         self._store: Store[T] = Store(codec, meta, index)
         self._position = 0  # every change up to this version is in the store
         self._must_list = True
@@ -175,14 +175,14 @@ class Informer(Generic[T]):
         refused, must not make a loop of lists, and a server that ends every watch at once none of watches.
         """
         if self._heard:
-            self._pace.heard()
+            self._pace.reset()
         if isinstance(fault, errors.WatchSilent):
             # A server without bookmarks lets each quiet watch end so, and gives no other occasion for the slow list.
             self._must_list = self._must_list or self._clock.monotonic() >= self._relist_at
         if isinstance(fault, errors.TransportError):
-            return self._pace.unanswered()
-        pause = self._pace.refused()
-        self._must_list = self._must_list or self._pace.is_hopeless
+            return self._pace.on_transport_error()
+        pause = self._pace.on_error()
+        self._must_list = self._must_list or self._pace.must_relist
         asked = fault.retry_after if fault is not None else None
         return max(min(asked or 0.0, _LONGEST_RETRY_AFTER_SECONDS), pause)
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from . import client, errors, nesting
+from . import client, errors, json_depth
 
 _LONGEST_LINE = 64 << 20
 """Bytes. etcd takes objects of 1.5 MiB; a line longer than this is no watch event but a fault."""
@@ -98,7 +98,7 @@ def _shallow(decode: Callable[[bytes], T], raw: bytes) -> T:
     try:
         return decode(raw)
     except RecursionError:
-        return decode(nesting.cut(raw))
+        return decode(json_depth.cut(raw))
 
 
 def _decode_status(body: bytes) -> _Status | None:

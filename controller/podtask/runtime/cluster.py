@@ -12,13 +12,14 @@ from typing import Protocol
 
 from ..api import names
 from ..core import identity
-from ..core.ending import classify
-from ..core.observed import Pod, Task
+from ..core.pod import Pod
+from ..core.snapshot import Task
+from ..core.termination import classify_termination
 from ..kube import backoff, clock
 from ..kube.client import PODS, Client
 from ..kube.informer import Informer
 from . import decode
-from .places import Places
+from .pod_slots import PodSlots
 from .queue import Priority, WorkQueue
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Cluster:
         self._queue = queue
         self._observer = observer
         self._on_lost = on_lost
-        self.places = Places(running_pods_limit, queue.add)
+        self.slots = PodSlots(running_pods_limit, queue.add)
         self.pods: Informer[Pod] = Informer(
             api,
             PODS,
@@ -115,9 +116,9 @@ class Cluster:
         """Whether any task has been begun and is not over."""
         return any(task.status.reason and not task.status.phase_is_terminal for task in self.tasks.objects())
 
-    def line_up(self) -> None:
+    def rebuild(self) -> None:
         """Put every task in line that waits for a place, so that the oldest is next whichever is looked at first."""
-        self.places.line_up(self.tasks.objects())
+        self.slots.rebuild(self.tasks.objects())
 
     def task(self, key: str) -> Task | None:
         """Give the task of this key (`identity.task_key`)."""
@@ -153,7 +154,7 @@ class Cluster:
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         pod = new or old
         if pod is not None and pod.task_key is not None:
-            self.places.pod_changed(old, new)
+            self.slots.pod_changed(old, new)
             if old is not None and old.task_key not in {None, pod.task_key}:
                 self._queue.add(old.task_key or "", Priority.NEW)  # whose label was changed to another task's
             self._wake_for(pod, new, Priority.NEW)
@@ -163,10 +164,10 @@ class Cluster:
         task = self.tasks.get(pod.metadata.labels[names.LABEL_TASK_UID])
         if task is not None and task.key != key:
             return  # it names a task of another namespace, and is none of its Pods
-        if new is None and pod.is_held and task is not None and not task.status.phase_is_terminal:
+        if new is None and pod.has_finalizer and task is not None and not task.status.phase_is_terminal:
             self._on_lost(pod)
         container = task.spec.container_name if task else names.DEFAULT_CONTAINER
-        ended = new is None or classify(new, container) is not None
+        ended = new is None or classify_termination(new, container) is not None
         if ended and self._observer is not None and task is not None and not task.status.phase_is_terminal:
             self._observer.main_ended(task.metadata.uid)
         self._queue.add(key, Priority.FINISHED if ended else unended)

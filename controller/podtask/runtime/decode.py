@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 
 from ..api import names
-from ..core.observed import FailurePolicySpec, Metadata, Pod, PodEvent, Task, TaskSpec, TaskStatus
-from ..kube import nesting
+from ..core.pod import Pod
+from ..core.snapshot import FailurePolicySpec, PodEvent, Task, TaskSpec, TaskStatus
+from ..core.wire import Metadata
+from ..kube import json_depth
 from ..kube.client import Resource
 from ..kube.store import Codec, Meta
 
@@ -51,7 +53,7 @@ def decode_task(raw: bytes, max_spec_bytes: int | None = None) -> Task:
     try:
         wire = _decode_task(raw)
     except RecursionError:
-        wire = _decode_task(nesting.cut(raw))
+        wire = _decode_task(json_depth.cut(raw))
     raw_spec = bytes(wire.spec)
     spec, problem = _read_spec(raw_spec)
     is_over = wire.status.phase_is_terminal
@@ -68,8 +70,8 @@ def decode_task(raw: bytes, max_spec_bytes: int | None = None) -> Task:
 
 def _read_spec(raw: bytes) -> tuple[TaskSpec, str]:
     """Give what is judged of a spec, and why it could not be understood."""
-    if nesting.is_deeper(raw, MOST_LEVELS):
-        return TaskSpec(managed_by=_managed_by(nesting.cut(raw))), _TOO_DEEP
+    if json_depth.is_deeper(raw, MOST_LEVELS):
+        return TaskSpec(managed_by=_managed_by(json_depth.cut(raw))), _TOO_DEEP
     try:
         return _decode_spec(raw), ""
     except (msgspec.DecodeError, RecursionError) as error:
@@ -115,7 +117,7 @@ def _pack_pod(pod: Pod) -> bytes:
         pod.metadata,
         labels=_ours(pod.metadata.labels),
         annotations=_ours(pod.metadata.annotations),
-        managed_fields=pod.written_by_kubelet,
+        managed_fields=pod.kubelet_managed_fields,
     )
     return _encode(_replace(pod, metadata=metadata))
 

@@ -2,7 +2,7 @@
 
 Two rules carry it. The holder counts from before it asked for a renewal, and stops `MARGIN_SECONDS` early; the others
 count from when they saw the last renewal. Each looks at its own clock only, so the holder has stopped before anybody
-else begins, whatever wall clocks say (docs/adr/0003). And the gate is looked at in the same turn of the loop as each
+else begins, whatever wall clocks say (docs/design/0003). And the gate is looked at in the same turn of the loop as each
 write, so that a process that was stopped in its tracks sends nothing when it comes to itself again.
 """
 
@@ -38,7 +38,7 @@ _NEVER = float("-inf")
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-class Lost(Exception):
+class LeadershipLost(Exception):
     """The Lease is another's, or was not renewed in time. The process has stopped working, and has to end."""
 
 
@@ -75,7 +75,7 @@ class Election:
         self._complaint = ""
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this process may write now."""
         return self._now() < self._closes_at
 
@@ -85,12 +85,15 @@ class Election:
             raise errors.NotLeader("not sent: the Lease is not ours")
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the Lease, `lead` while it is ours, and cancel that. Raises `Lost`, or what `lead` raises."""
-        await self._win()
+        """Wait for the Lease, `lead` while it is ours, then cancel it.
+
+        Raises `LeadershipLost`, or what `lead` raises.
+        """
+        await self._acquire()
         _log.info("leading", extra={"identity": self._lease.identity})
         term = asyncio.ensure_future(lead())
         try:
-            await self._keep(term)
+            await self._renew_loop(term)
         finally:
             self._closes_at = _NEVER
             term.cancel()
@@ -116,15 +119,15 @@ class Election:
 
     # ---- holding ----
 
-    async def _keep(self, term: "asyncio.Future[None]") -> None:
+    async def _renew_loop(self, term: "asyncio.Future[None]") -> None:
         """Renew until the term ends by itself, or the Lease is lost."""
         pause = RENEW_SECONDS
         while True:
             await asyncio.wait([term], timeout=max(0.0, min(pause, self._closes_at - self._now())))
             if term.done():
                 return
-            if not self.leads:
-                raise Lost("not renewed in time")
+            if not self.is_leader:
+                raise LeadershipLost("not renewed in time")
             asked_at = self._now()
             try:
                 async with asyncio.timeout(self._closes_at - asked_at):
@@ -148,12 +151,12 @@ class Election:
             found = await self._lease.read()
             if found.holder != self._lease.identity:
                 self._record = found
-                raise Lost(f"taken by {found.holder or 'nobody'}") from None
+                raise LeadershipLost(f"taken by {found.holder or 'nobody'}") from None
             self._record = await self._lease.renew(found)
 
     # ---- following ----
 
-    async def _win(self) -> None:
+    async def _acquire(self) -> None:
         """Return with the Lease in hand."""
         watch = asyncio.create_task(self._watch(), name="lease")
         try:
@@ -169,10 +172,10 @@ class Election:
         asked_at = self._now()
         try:
             async with asyncio.timeout(DURATION_SECONDS - MARGIN_SECONDS):
-                self._record = await self._reach()
+                self._record = await self._try_acquire()
         except (errors.ApiError, TimeoutError) as error:
             if isinstance(error, errors.Conflict):  # somebody else was faster, or an earlier try that had no reply
-                await self._look()
+                await self._get()
             else:
                 self._complain("the Lease could not be taken", error)
             await asyncio.sleep(_RETRY_SECONDS)
@@ -186,7 +189,7 @@ class Election:
         while not self._looked or self._now() < self._free_at:
             if self._looked and self._free_at != looked_before and self._now() >= self._free_at - _AHEAD_SECONDS:
                 looked_before = self._free_at
-                await self._look()
+                await self._get()
                 continue
             self._news.clear()
             ahead = 0.0 if self._free_at == looked_before else _AHEAD_SECONDS
@@ -194,16 +197,16 @@ class Election:
                 async with asyncio.timeout(self._free_at - ahead - self._now() if self._looked else None):
                     await self._news.wait()
 
-    async def _look(self) -> None:
+    async def _get(self) -> None:
         """Note what is there; what cannot be read now, the watch goes on trying to, and complains about."""
         try:
-            self._note(await self._lease.read())
+            self._observe(await self._lease.read())
         except errors.NotFound:
-            self._note(None)
+            self._observe(None)
         except errors.ApiError:
             return
 
-    async def _reach(self) -> Record:
+    async def _try_acquire(self) -> Record:
         return await (self._lease.create() if self._record is None else self._lease.take(self._record))
 
     async def _watch(self) -> None:
@@ -213,21 +216,21 @@ class Election:
                 await self._follow()
                 self._complaint = ""
             except errors.NotFound:
-                self._note(None)
+                self._observe(None)
             except errors.ApiError as error:
                 self._complain("the Lease cannot be read", error)
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _follow(self) -> None:
         record = await self._lease.read()
-        self._note(record)
+        self._observe(record)
         async with aclosing(self._lease.watch(record)) as stream:
             async for found in stream:
-                self._note(found)
+                self._observe(found)
                 if found is None:
                     return
 
-    def _note(self, record: Record | None) -> None:
+    def _observe(self, record: Record | None) -> None:
         """Take in what is there. A Lease that was deleted may be held still: it runs out as it would have.
 
         Where none is found at the start and tasks are under way, one may have been deleted a moment ago.

@@ -3,7 +3,7 @@
 Nor are the probes: kopf's own liveness endpoint stays off, for it tells that kopf lives, and nothing of our watches
 and our queue (`health.py`).
 
-kopf declares no handler for any resource here, so it opens no watch of its own (docs/adr/0002 has the measurements
+kopf declares no handler for any resource here, so it opens no watch of its own (docs/design/0002 has the measurements
 that decided this).
 """
 
@@ -16,13 +16,13 @@ from typing import Any
 
 import kopf
 
-from ..kube.connection import Connection, Token, in_cluster
+from ..kube.config import ClusterConfig, Token, in_cluster
 from . import kubeconfig
 
 _log = logging.getLogger(__name__)
 
 
-def connection() -> Connection:
+def connection() -> ClusterConfig:
     """Find the API server: the Pod's service account, else the kubeconfig. Raises `kubeconfig.KubeconfigError`."""
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return in_cluster(os.environ)
@@ -34,8 +34,8 @@ def connection() -> Connection:
 
 def register(
     registry: kopf.OperatorRegistry,
-    where: Connection,
-    start: Callable[[Connection], Awaitable[None]],
+    where: ClusterConfig,
+    start: Callable[[ClusterConfig], Awaitable[None]],
     stop: Callable[[], Awaitable[None]],
 ) -> None:
     """Hang the controller's start and stop into kopf's life; `where` is the API server."""
@@ -56,7 +56,7 @@ def register(
         return credentials(where)
 
 
-def credentials(where: Connection) -> kopf.ConnectionInfo:
+def credentials(where: ClusterConfig) -> kopf.ConnectionInfo:
     """Give `where` as kopf takes it: it asks the server for its API groups once, and nothing after that."""
     return kopf.ConnectionInfo(
         server=where.server,

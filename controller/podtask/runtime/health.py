@@ -21,11 +21,11 @@ QUEUE_SECONDS = 300.0
 """A request takes 30 s at most, retries included, and a worker a few in a row before it takes the next key."""
 
 
-class Vitals(NamedTuple):
+class HealthState(NamedTuple):
     """What the probes go by."""
 
     is_synced: bool
-    leads: bool
+    is_leader: bool
     watch_idle_seconds: Mapping[str, float]
     """Time since each informer last heard or tried anything."""
     queue_stalled_seconds: float
@@ -34,7 +34,7 @@ class Vitals(NamedTuple):
     """Parts that should run for ever, and do not."""
 
 
-def problems(vitals: Vitals) -> list[str]:
+def liveness_failures(vitals: HealthState) -> list[str]:
     """Say what only a restart mends."""
     found = [f"{part} has ended" for part in vitals.ended_parts]
     for resource, seconds in vitals.watch_idle_seconds.items():
@@ -45,31 +45,31 @@ def problems(vitals: Vitals) -> list[str]:
     return found
 
 
-def pages(main: asyncio.AbstractEventLoop, vitals: Callable[[], Vitals]) -> Mapping[str, Page]:
+def pages(main: asyncio.AbstractEventLoop, vitals: Callable[[], HealthState]) -> Mapping[str, Page]:
     """Give what the probes ask for; `vitals` is called on the loop `main`, which thereby shows that it turns."""
     looked = Fresh(lambda: _look(main, vitals))
 
     async def healthz() -> Answer:
-        found = (await looked()).problems
+        found = (await looked()).liveness_failures
         return Answer(503 if found else 200, "; ".join(found or ["ok"]).encode())
 
     async def readyz() -> Answer:
         seen = (await looked()).vitals
         if not seen.is_synced:
             return Answer(503, b"the first lists are not complete")
-        return Answer(200, b"ok: leader" if seen.leads else b"ok: follower")
+        return Answer(200, b"ok: leader" if seen.is_leader else b"ok: follower")
 
     return {"/healthz": healthz, "/readyz": readyz}
 
 
 class _Looked(NamedTuple):
-    vitals: Vitals
-    problems: Sequence[str]
+    vitals: HealthState
+    liveness_failures: Sequence[str]
 
 
-async def _look(main: asyncio.AbstractEventLoop, vitals: Callable[[], Vitals]) -> _Looked:
+async def _look(main: asyncio.AbstractEventLoop, vitals: Callable[[], HealthState]) -> _Looked:
     seen = await ask(main, vitals)
-    found = problems(seen)
+    found = liveness_failures(seen)
     if found:
-        _log.error("not alive", extra={"problems": found})
+        _log.error("not alive", extra={"liveness_failures": found})
     return _Looked(seen, found)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ..kube.connection import Connection, Plugin
+from ..kube.config import ClusterConfig, Plugin
 
 _DEFAULT = "~/.kube/config"
 _PLUGIN_EXTENSION = "client.authentication.k8s.io/exec"
@@ -37,7 +37,7 @@ class KubeconfigError(Exception):
     """The API server cannot be reached as the kubeconfig says; the message names the field and what to do."""
 
 
-def read(environment: Mapping[str, str] = os.environ) -> Connection:
+def read(environment: Mapping[str, str] = os.environ) -> ClusterConfig:
     """Give the connection of the current context, of `$KUBECONFIG` or the default file; raises `KubeconfigError`.
 
     Of several files the first one that names something wins, and paths are relative to the file that they stand in.
@@ -49,7 +49,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Connection:
                 raise KubeconfigError(f"the kubeconfig's `{name}` is not supported: {advice}")
     if not cluster.get("server"):
         raise KubeconfigError(f"the kubeconfig has no server for the context {context!r}")
-    return Connection(
+    return ClusterConfig(
         server=str(cluster["server"]),
         ca_data=_pem(cluster, "certificate-authority-data"),
         ca_path=_path(cluster, "certificate-authority"),

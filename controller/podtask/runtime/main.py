@@ -10,22 +10,22 @@ import uvloop
 
 from ..api import names
 from ..core import plan
-from ..core.observed import Task
-from ..kube.connection import Connection
-from ..kube.events import Event, EventKind, EventRecorder, ObjectReference
+from ..core.snapshot import Task
+from ..kube.config import ClusterConfig
 from ..kube.http import HttpClient, Limits
 from ..kube.lease import LeaseClient
 from ..kube.server_time import ServerTime
+from ..runtime.event_recorder import Event, EventKind, EventRecorder, ObjectReference
 from . import election, handlers, health, kubeconfig, logs, metrics, preconditions
 from .apply import Applier
 from .cluster import Cluster
-from .health import Vitals
-from .memory import Memories
-from .metrics import Figures, Metrics
+from .health import HealthState
+from .metrics import GaugeSnapshot, Metrics
+from .options import Options
 from .queue import WorkQueue
 from .reconciler import Reconciler
 from .server import Page, Server
-from .settings import Settings
+from .task_facts import TaskFacts
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class _Recorder:
     def __init__(self, events: EventRecorder) -> None:
         self._events = events
 
-    def record(self, task: Task, note: plan.Note) -> None:
+    def record(self, task: Task, note: plan.Event) -> None:
         meta = task.metadata
         about = ObjectReference(names.API_VERSION, names.KIND, meta.namespace, meta.name, meta.uid)
         self._events.record(Event(about, EventKind(note.kind), note.reason, "Reconcile", note.message))
@@ -48,7 +48,7 @@ class _Recorder:
 class Controller:
     """Everything that runs between kopf's start and its stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Options) -> None:
         """Nothing is connected before `start`."""
         self._settings = settings
         self._tasks: list[asyncio.Task[None]] = []
@@ -61,7 +61,7 @@ class Controller:
         self._works = False
         self.failed = asyncio.Event()
 
-    async def start(self, where: Connection) -> None:
+    async def start(self, where: ClusterConfig) -> None:
         """Connect and list; the workers start once both lists are complete, and it is for us to work."""
         loop = asyncio.get_running_loop()
         settings = self._settings
@@ -70,7 +70,7 @@ class Controller:
         self._queue.close()
         self._events = EventRecorder(self._api, controller=names.CONTROLLER, instance=socket.gethostname())
         core_settings = settings.for_core()
-        memories = Memories()
+        task_facts = TaskFacts()
         self._cluster = Cluster(
             self._api,
             self._queue,
@@ -79,14 +79,14 @@ class Controller:
             running_pods_limit=core_settings.policy.max_running_pods,
             max_spec_bytes=core_settings.policy.max_spec_bytes,
             observer=self._metrics,
-            on_lost=memories.note_lost,
+            on_lost=task_facts.note_lost,
         )
         now = self._time.now
         self._reconciler = Reconciler(
             cache=self._cluster,
-            applier=Applier(self._api, self._cluster, memories, core_settings, now=now),
-            memories=memories,
-            places=self._cluster.places,
+            applier=Applier(self._api, self._cluster, task_facts, core_settings, now=now),
+            task_facts=task_facts,
+            slots=self._cluster.slots,
             queue=self._queue,
             recorder=_Recorder(self._events),
             settings=core_settings,
@@ -119,16 +119,16 @@ class Controller:
         await self._api.close()
         _log.info("stopped")
 
-    def _connect(self, where: Connection) -> HttpClient:
+    def _connect(self, where: ClusterConfig) -> HttpClient:
         settings, observer, dates = self._settings, self._metrics.request, self._time.note
         if not settings.elects():
-            return HttpClient(where, limits=Limits(in_flight=settings.workers), observer=observer, on_date=dates)
+            return HttpClient(where, limits=Limits(in_flight=settings.workers), observer=observer, on_server_date=dates)
         # The Lease has connections of its own, so that no amount of work delays it.
         seconds = election.REQUEST_SECONDS
         limits = Limits(
             in_flight=2, connect_seconds=seconds, request_seconds=seconds, read_seconds=seconds, write_seconds=seconds
         )
-        self._lease_api = HttpClient(where, limits=limits, observer=observer, on_date=dates)
+        self._lease_api = HttpClient(where, limits=limits, observer=observer, on_server_date=dates)
         lease = LeaseClient(
             self._lease_api,
             namespace=election.own_namespace(settings.leader_election_namespace),
@@ -138,7 +138,9 @@ class Controller:
         )
         self._election = election.Election(lease, has_work=self._has_work)
         limits = Limits(in_flight=settings.workers, connect_seconds=election.CONNECT_SECONDS)
-        return HttpClient(where, limits=limits, observer=observer, write_gate=self._election.check, on_date=dates)
+        return HttpClient(
+            where, limits=limits, observer=observer, before_write=self._election.check, on_server_date=dates
+        )
 
     def _has_work(self) -> bool:
         return self._cluster.has_work()  # which is made later than the election that asks
@@ -154,9 +156,9 @@ class Controller:
     async def _lead(self) -> None:
         """Do the work, until cancelled or the queue is closed."""
         self._begun = asyncio.get_running_loop().time()
-        self._works = self._metrics.leads = True
+        self._works = self._metrics.is_leader = True
         self._queue.open()
-        self._cluster.line_up()
+        self._cluster.rebuild()
         self._cluster.wake_all()
         async with asyncio.TaskGroup() as group:
             for _ in range(self._settings.workers):
@@ -174,27 +176,27 @@ class Controller:
             _log.error("no probes or no metrics", extra={"port": port, "pages": list(pages), "error": str(error)})
 
     @property
-    def _leads(self) -> bool:
-        return self._works if self._election is None else self._election.leads
+    def _is_leader(self) -> bool:
+        return self._works if self._election is None else self._election.is_leader
 
-    def _vitals(self) -> Vitals:
+    def _vitals(self) -> HealthState:
         cluster = self._cluster
-        return Vitals(
+        return HealthState(
             is_synced=cluster.tasks.synced and cluster.pods.synced,
-            leads=self._leads,
+            is_leader=self._is_leader,
             watch_idle_seconds={"podtasks": cluster.tasks.idle(), "pods": cluster.pods.idle()},
             queue_stalled_seconds=self._queue.stalled(),
             ended_parts=[task.get_name() for task in self._tasks if task.done()],
         )
 
-    def _figures(self) -> Figures:
-        return Figures(
+    def _figures(self) -> GaugeSnapshot:
+        return GaugeSnapshot(
             queue_depth=len(self._queue),
             queue_processing=self._queue.processing,
             queue_delayed=self._queue.delayed,
             queue_oldest_seconds=self._queue.oldest_age(),
             watch_age_seconds={"podtasks": self._cluster.tasks.age(), "pods": self._cluster.pods.age()},
-            leads=self._leads,
+            is_leader=self._is_leader,
             events_dropped=self._events.dropped,
             requests_at_once=self._api.in_flight_limit,
         )
@@ -211,7 +213,7 @@ class Controller:
             self.failed.set()
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Options) -> int:
     """Run until a signal comes (0) or a part fails (1)."""
     try:
         where = handlers.connection()
@@ -227,7 +229,7 @@ async def serve(settings: Settings) -> int:
     return 1 if controller.failed.is_set() else 0
 
 
-def run(settings: Settings) -> int:
+def run(settings: Options) -> int:
     """Run the controller in this process; gives the exit code."""
     logs.configure(settings.log_level, settings.log_format)
 

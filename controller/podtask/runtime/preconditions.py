@@ -12,7 +12,7 @@ import orjson
 
 from ..kube import errors
 from ..kube.client import Client, Resource
-from ..kube.connection import Connection
+from ..kube.config import ClusterConfig
 from ..kube.http import HttpClient, Limits
 from .decode import PODTASKS
 
@@ -31,7 +31,7 @@ class Unmet(Exception):
     """Something is missing that no restart brings; the message is for whoever installs."""
 
 
-async def are_met(where: Connection, namespace: str) -> bool:
+async def are_met(where: ClusterConfig, namespace: str) -> bool:
     """Log what is missing. A server that cannot be asked now is taken for a good one."""
     api = HttpClient(where, limits=_LIMITS)
     try:

@@ -22,7 +22,7 @@ K = TypeVar("K", bound=Hashable)
 
 _DEFAULT_BACKOFF = backoff.Backoff(base_seconds=0.05, cap_seconds=60.0)
 
-_PATIENCE_SECONDS = 15.0
+_STARVATION_SECONDS = 15.0
 """A key that has waited this long behind more urgent ones has turns of its own."""
 
 
@@ -37,7 +37,7 @@ class Priority(enum.IntEnum):
     """Nothing is known to have changed."""
 
 
-_TURNS = {Priority.RESYNC: 3, Priority.NEW: 7}
+_FAIR_SHARE = {Priority.RESYNC: 3, Priority.NEW: 7}
 """One key in so many, of a line that has waited too long. An attempt is looked at twice under load, as new and as over,
 and once later, to tidy up after it: with one in three, a load without end leaves nothing behind."""
 
@@ -154,7 +154,7 @@ class WorkQueue(Generic[K]):
         """`add` at `when`, in the loop's own seconds.
 
         A key waits for one moment only, the earliest asked for, with the most urgent priority asked for: whoever
-        works on it then asks for the next moment. An `add` in between takes nothing off; `caught_up` does.
+        works on it then asks for the next moment. An `add` in between takes nothing off; `discard_pending` does.
         """
         if self._closed:
             return
@@ -214,8 +214,8 @@ class WorkQueue(Generic[K]):
         if not lines:
             return None
         self._handed_out += 1
-        too_long = self._timers.time() - _PATIENCE_SECONDS
-        for priority, turns in _TURNS.items():
+        too_long = self._timers.time() - _STARVATION_SECONDS
+        for priority, turns in _FAIR_SHARE.items():
             line = self._ready[priority]
             if self._handed_out % turns == 0 and line and _first_joined(line) <= too_long:
                 return line
@@ -232,7 +232,7 @@ class WorkQueue(Generic[K]):
         for _ in range(min(len(self), self._most() - len(self._processing))):
             self._wake_getter()
 
-    def caught_up(self, key: K) -> None:
+    def discard_pending(self, key: K) -> None:
         """Note that whoever works on `key` looks at everything anew in this turn: what was asked for is being done.
 
         Every write of our own puts its reply into the cache, which asks for its key. Without this each task would be

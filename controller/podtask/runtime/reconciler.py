@@ -13,12 +13,14 @@ from typing import Protocol
 
 from ..core import identity, plan
 from ..core.decide import decide, decide_orphans
-from ..core.observed import Observed, Pod, Task, TaskStatus
+from ..core.pod import Pod
+from ..core.settings import Settings
+from ..core.snapshot import Task, TaskSnapshot, TaskStatus
 from ..kube import errors
-from .apply import Applier, CacheBehind, Outdated
-from .memory import Memories
-from .places import Places
+from .apply import Applier, Requeue, StaleCache
+from .pod_slots import PodSlots
 from .queue import Closed, WorkQueue
+from .task_facts import TaskFacts
 
 _log = logging.getLogger(__name__)
 
@@ -33,12 +35,12 @@ _UNSETTLED_BEFORE_LOGGED = 3
 """Once may be a busy moment: others change the objects while we work on them."""
 
 
-class Unsettled(Exception):
+class TooManyIterations(Exception):
     """Many decisions in a row, and more to do: come back with a growing pause, so that others get their turn."""
 
     def __init__(self, decided: plan.Plan) -> None:
         """`decided` is the last plan."""
-        super().__init__(", ".join(type(step).__name__ for step in decided.steps))
+        super().__init__(", ".join(type(action).__name__ for action in decided.actions))
         self.decided = decided
 
 
@@ -61,7 +63,7 @@ class Cache(Protocol):
 class Recorder(Protocol):
     """Takes Kubernetes Events, and never fails."""
 
-    def record(self, task: Task, note: plan.Note) -> None:
+    def record(self, task: Task, note: plan.Event) -> None:
         """Record an Event about a task."""
         ...
 
@@ -94,11 +96,11 @@ class Reconciler:
         *,
         cache: Cache,
         applier: Applier,
-        memories: Memories,
-        places: Places,
+        task_facts: TaskFacts,
+        slots: PodSlots,
         queue: WorkQueue[str],
         recorder: Recorder,
-        settings: plan.Settings,
+        settings: Settings,
         now: Callable[[], datetime],
         reads_live: Callable[[], bool],
         observer: Observer | None = None,
@@ -106,8 +108,8 @@ class Reconciler:
         """`reads_live` says whether a PodTask is to be read live before its Pod is created."""
         self._cache = cache
         self._applier = applier
-        self._memories = memories
-        self._places = places
+        self._task_facts = task_facts
+        self._slots = slots
         self._queue = queue
         self._recorder = recorder
         self._settings = settings
@@ -128,10 +130,10 @@ class Reconciler:
                 await self.reconcile(key)
                 self._queue.forget(key)
                 outcome = "done"
-            except CacheBehind:
+            except StaleCache:
                 self._queue.retry(key)
                 outcome = "retry"
-            except Unsettled as unsettled:
+            except TooManyIterations as unsettled:
                 self._note_unsettled(key, unsettled, self._queue.retry(key))
                 outcome = "retry"
             except errors.NotLeader:
@@ -151,31 +153,31 @@ class Reconciler:
                     self._observer.reconciled(outcome, time.perf_counter() - begun)
 
     async def reconcile(self, key: str) -> None:
-        """Do everything for one task that can be done now. Raises `errors.ApiError`, `CacheBehind` or `Unsettled`."""
+        """Do everything for one task that can be done now. Raises `ApiError`, `StaleCache` or `TooManyIterations`."""
         decided = plan.Plan()
         for _ in range(_DECISIONS_AT_ONCE):
-            self._queue.caught_up(key)
-            observed = self._observe(key)
-            if observed is None:
+            self._queue.discard_pending(key)
+            snapshot = self._observe(key)
+            if snapshot is None:
                 await self._release_orphans(key)
                 return
-            decided = decide(observed, self._now(), self._settings)
+            decided = decide(snapshot, self._now(), self._settings)
             # Before the first await, so that no other worker counts the same place as free.
-            self._places.settle(observed.task, decided)
-            if not decided.steps:
+            self._slots.update(snapshot.task, decided)
+            if not decided.actions:
                 self._wake(key, decided)
                 return
             try:
-                await self._carry_out(observed, decided)
-            except Outdated:
+                await self._carry_out(snapshot, decided)
+            except Requeue:
                 continue
-            if any(isinstance(step, plan.DeletePod | plan.DeleteTask) for step in decided.steps):
+            if any(isinstance(action, plan.DeletePod | plan.DeleteTask) for action in decided.actions):
                 # The reply to a DELETE is not kept; the watch tells how it went, and wakes this task.
                 self._wake(key, decided)
                 return
-        raise Unsettled(decided)
+        raise TooManyIterations(decided)
 
-    def _note_unsettled(self, key: str, unsettled: Unsettled, delay: float) -> None:
+    def _note_unsettled(self, key: str, unsettled: TooManyIterations, delay: float) -> None:
         """Count every pass without rest, and log those that are one of several in a row: no state may hide there."""
         if self._observer is not None:
             self._observer.unsettled()
@@ -183,53 +185,53 @@ class Reconciler:
             about = {"planned": str(unsettled), "passes": self._queue.failures(key), "retry_seconds": round(delay, 2)}
             _log.warning("a task does not come to rest", extra={**self._name(key), **about})
 
-    def _observe(self, key: str) -> Observed | None:
+    def _observe(self, key: str) -> TaskSnapshot | None:
         task = self._cache.task(key)
         if task is None:
             return None
         uid = task.metadata.uid
         if task.status.phase_is_terminal:
-            self._memories.end(uid)
-        memory = self._memories.peek(uid)
-        memory.begin(task.status.attempt_count)
-        return Observed(
+            self._task_facts.reset(uid)
+        facts = self._task_facts.get(uid)
+        facts.begin(task.status.attempt_count)
+        return TaskSnapshot(
             task=task,
             pods=self._cache.pods_of(key),
-            refusal=memory.refusal,
-            foreign_pod=memory.foreign_pod,
-            foreign_task=self._owner_of(memory.foreign_pod),
-            gone_pods=memory.gone_pods,
-            unlabelled_pod=memory.unlabelled_pod,
-            lost_pod=memory.lost_pod,
-            relabelled=memory.relabelled,
-            live_version=memory.live_version,
-            pod_events=memory.pod_events,
-            result_log=memory.result_log,
-            log_failures=memory.log_failures,
-            result_refused=memory.result_refused,
-            diagnosed_at=memory.diagnosed_at,
-            create_in_doubt_until=memory.in_doubt_until,
-            places_taken=self._places.taken(task),
+            refusal=facts.refusal,
+            conflicting_pod=facts.conflicting_pod,
+            conflicting_task=self._owner_of(facts.conflicting_pod),
+            gone_pods=facts.gone_pods,
+            unlabelled_pod=facts.unlabelled_pod,
+            lost_pod=facts.lost_pod,
+            relabelled=facts.relabelled,
+            live_version=facts.live_version,
+            pod_events=facts.pod_events,
+            result_log=facts.result_log,
+            log_failures=facts.log_failures,
+            result_refused=facts.result_refused,
+            diagnosed_at=facts.diagnosed_at,
+            unknown_create_deadline=facts.in_doubt_until,
+            slots_used=self._slots.used(task),
         )
 
     def _owner_of(self, pod: Pod | None) -> Task | None:
         key = pod.task_key if pod is not None else None
         return self._cache.task(key) if key is not None else None
 
-    async def _carry_out(self, observed: Observed, decided: plan.Plan) -> None:
-        for step in decided.steps:
-            if isinstance(step, plan.CreatePod) and self._reads_live():
-                await self._check_live(observed.task)
-            await self._applier.apply(observed, step)
-            if isinstance(step, plan.CreatePod):
-                self._note_created(observed.task.metadata.uid)
-            if isinstance(step, plan.WriteStatus):
-                self._report(observed.task, step)
-        for note in decided.notes:
-            self._recorder.record(observed.task, note)
+    async def _carry_out(self, snapshot: TaskSnapshot, decided: plan.Plan) -> None:
+        for action in decided.actions:
+            if isinstance(action, plan.CreatePod) and self._reads_live():
+                await self._check_live(snapshot.task)
+            await self._applier.apply(snapshot, action)
+            if isinstance(action, plan.CreatePod):
+                self._note_created(snapshot.task.metadata.uid)
+            if isinstance(action, plan.WriteStatus):
+                self._report(snapshot.task, action)
+        for note in decided.events:
+            self._recorder.record(snapshot.task, note)
 
     def _note_created(self, uid: str) -> None:
-        if self._observer is not None and self._memories.peek(uid).refusal is None:
+        if self._observer is not None and self._task_facts.get(uid).refusal is None:
             self._observer.pod_created(uid)
 
     async def _check_live(self, task: Task) -> None:
@@ -241,9 +243,9 @@ class Reconciler:
         meta = task.metadata
         live = await self._applier.read_task(meta.namespace, meta.name)
         if live is None or live.metadata.uid != meta.uid:
-            raise CacheBehind
+            raise StaleCache
         if live.metadata.resource_version != meta.resource_version:
-            raise Outdated
+            raise Requeue
         last = task.status.attempts[-1] if task.status.attempts else None
         if last is None:
             return
@@ -251,8 +253,8 @@ class Reconciler:
         if pod is not None and pod.metadata.uid == last.pod_uid and not pod.is_terminal:
             if pod.task_key != task.key or pod.attempt != last.number:
                 # No watch brings it to the next decision, so it is handed over: its labels are to be put back.
-                self._memories.of(meta.uid).unlabelled_pod = pod
-            raise Outdated
+                self._task_facts.get_or_create(meta.uid).unlabelled_pod = pod
+            raise Requeue
 
     async def _release_orphans(self, key: str) -> None:
         """Release Pods whose task is not in the cache, once a live read has shown that it does not exist.
@@ -263,14 +265,16 @@ class Reconciler:
         namespace, uid = identity.split_task_key(key)
         if self._cache.is_elsewhere(key) or self._is_in_doubt(key):
             return
-        self._places.leave(key)
-        self._memories.forget(uid)
-        held = tuple(pod for pod in self._cache.pods_of(key) if pod.is_held and not self._has_another_owner(pod, uid))
+        self._slots.release(key)
+        self._task_facts.delete(uid)
+        held = tuple(
+            pod for pod in self._cache.pods_of(key) if pod.has_finalizer and not self._has_another_owner(pod, uid)
+        )
         if not held or await self._exists(held[0], uid):
             return
-        for step in decide_orphans(held).steps:
-            if isinstance(step, plan.ReleasePod):
-                await self._applier.release_pod(namespace, step)
+        for action in decide_orphans(held).actions:
+            if isinstance(action, plan.RemoveFinalizer):
+                await self._applier.release_pod(namespace, action)
         _log.info("released the Pods of a task that is gone", extra={"uid": uid, "pods": len(held)})
 
     def _has_another_owner(self, pod: Pod, uid: str) -> bool:
@@ -279,7 +283,7 @@ class Reconciler:
 
     def _is_in_doubt(self, key: str) -> bool:
         """Whether a create of ours may still arrive: the Pod that has its name holds it off, and is kept for that."""
-        until = self._memories.peek(identity.split_task_key(key)[1]).in_doubt_until
+        until = self._task_facts.get(identity.split_task_key(key)[1]).in_doubt_until
         if until is None or until <= self._now():
             return False
         self._wake(key, plan.Plan(wake_at=until))
@@ -297,9 +301,9 @@ class Reconciler:
             wait = (decided.wake_at - self._now()).total_seconds()
             self._queue.add_after(key, max(_SHORTEST_WAIT_SECONDS, wait))
 
-    def _report(self, task: Task, step: plan.WriteStatus) -> None:
+    def _report(self, task: Task, action: plan.WriteStatus) -> None:
         """Log one line for each attempt's end, and none for what only moves inside one."""
-        status = step.status
+        status = action.status
         if self._observer is not None:
             self._observer.status_written(task, status)
         before = task.status

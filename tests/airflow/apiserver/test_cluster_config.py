@@ -90,7 +90,7 @@ async def test_a_plugins_token_expires_in_a_triggerer(
         resolve = wire.resolving(line.write(tmp_path / "k2"))
         made = admin("POST", wire.tasks_path(place), wire.task("a", metadata={"labels": {"k": "v"}}))
         uid = made["metadata"]["uid"]
-        waiter = asyncio.ensure_future(
+        subscriber = asyncio.ensure_future(
             informer.wait(cluster_config.ClusterRef(), place, "k=v", "a", uid, resolve=resolve)
         )
         await wire.until(lambda: admin.watches() and line.connections)
@@ -102,7 +102,7 @@ async def test_a_plugins_token_expires_in_a_triggerer(
         def asks_again() -> bool:
             """The API server believes a token for some seconds after its end: each new watch asks anew.
 
-            Time to hear something is left in between: after watches without a word the hub's pauses grow.
+            Time to hear something is left in between: after watches without a word the informer's pauses grow.
             """
             nonlocal cut_at
             if time.monotonic() > cut_at + 2.5:
@@ -112,7 +112,7 @@ async def test_a_plugins_token_expires_in_a_triggerer(
 
         await wire.until(asks_again)
         admin.finish(place, "a")
-        assert (await asyncio.wait_for(waiter, wire.HANG_SECONDS)).phase == "Succeeded"
+        assert (await asyncio.wait_for(subscriber, wire.HANG_SECONDS)).phase == "Succeeded"
 
 
 def test_a_plugin_that_begins_to_fail(admin: wire.Admin, place: str, plugin: Plugin, tmp_path: Path) -> None:

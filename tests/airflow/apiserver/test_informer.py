@@ -32,7 +32,7 @@ async def test_a_thousand_waiters_are_one_watch(
     before = admin.watches()
     with wire.Wire(kubeconfig) as line:
         resolve = wire.resolving(line.write(tmp_path / "k"))
-        waiters = [
+        subscribers = [
             asyncio.ensure_future(informer.wait(ACCESS, place, SELECTOR, name, uid, resolve=resolve))
             for name, uid in made.items()
         ]
@@ -47,11 +47,11 @@ async def test_a_thousand_waiters_are_one_watch(
                     for name in made
                 )
             )
-        found = await asyncio.wait_for(asyncio.gather(*waiters), wire.HANG_SECONDS)
+        found = await asyncio.wait_for(asyncio.gather(*subscribers), wire.HANG_SECONDS)
         assert {(seen.phase, seen.pod_name) for seen in found} == {("Succeeded", "p")}
         assert line.connections == 1
         await wire.until(lambda: admin.watches() == before)
-        print(f"1,000 waiters: 1 watch, {line.connections} connection")
+        print(f"1,000 subscribers: 1 watch, {line.connections} connection")
 
 
 async def test_the_memory_for_what_is_retained_is_bounded(kubeconfig: Path, admin: wire.Admin, place: str) -> None:
@@ -61,12 +61,12 @@ async def test_the_memory_for_what_is_retained_is_bounded(kubeconfig: Path, admi
     name, uid = next(iter(made.items()))
     last = list(made.items())[-1]
     made.clear()
-    # What is loaded once, whoever waits, is not the hub's.
+    # What a process loads once is not counted for the informer.
     await asyncio.to_thread(lambda: list(wire.client_of(kubeconfig).list(place, "none=none")))
     gc.collect()
     tracemalloc.start()
     began = time.monotonic()
-    waiter = asyncio.ensure_future(
+    subscriber = asyncio.ensure_future(
         informer.wait(ACCESS, place, SELECTOR, name, uid, resolve=wire.resolving(kubeconfig))
     )
     # Of an earlier test there may be one that lingers.
@@ -83,7 +83,7 @@ async def test_the_memory_for_what_is_retained_is_bounded(kubeconfig: Path, admi
     assert kept < 4 + RETAINED / 1000
     assert peak < 16 + RETAINED / 1000
     admin.finish(place, name)
-    assert (await asyncio.wait_for(waiter, 20)).phase == "Succeeded"
+    assert (await asyncio.wait_for(subscriber, 20)).phase == "Succeeded"
     admin.finish(place, last[0])
     assert (
         await informer.wait(ACCESS, place, SELECTOR, *last, resolve=wire.resolving(kubeconfig))
@@ -93,7 +93,7 @@ async def test_the_memory_for_what_is_retained_is_bounded(kubeconfig: Path, admi
 async def test_an_outage_with_an_end_in_it(kubeconfig: Path, admin: wire.Admin, place: str, tmp_path: Path) -> None:
     made = wire.make(kubeconfig, place, 3, "t", LABELS)
     with wire.Wire(kubeconfig) as line:
-        waiters = {
+        subscribers = {
             name: asyncio.ensure_future(
                 informer.wait(ACCESS, place, SELECTOR, name, uid, resolve=wire.resolving(line.write(tmp_path / "k")))
             )
@@ -105,10 +105,10 @@ async def test_an_outage_with_an_end_in_it(kubeconfig: Path, admin: wire.Admin, 
         await wire.until(lambda: any(h._trouble for h in informer._informers.values()))
         admin.finish(place, "t-0")
         admin("DELETE", f"{wire.tasks_path(place)}/t-1")
-        assert not any(waiter.done() for waiter in waiters.values())
+        assert not any(subscriber.done() for subscriber in subscribers.values())
         line.is_open = True
-        assert (await asyncio.wait_for(waiters["t-0"], wire.HANG_SECONDS)).phase == "Succeeded"
-        assert (await asyncio.wait_for(waiters["t-1"], wire.HANG_SECONDS)).phase == "Deleted"
+        assert (await asyncio.wait_for(subscribers["t-0"], wire.HANG_SECONDS)).phase == "Succeeded"
+        assert (await asyncio.wait_for(subscribers["t-1"], wire.HANG_SECONDS)).phase == "Deleted"
         admin.finish(place, "t-2", "Failed", reason="NonZeroExit")
-        seen = await asyncio.wait_for(waiters["t-2"], wire.HANG_SECONDS)
+        seen = await asyncio.wait_for(subscribers["t-2"], wire.HANG_SECONDS)
         assert (seen.phase, seen.reason) == ("Failed", "NonZeroExit")

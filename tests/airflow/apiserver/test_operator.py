@@ -1,4 +1,4 @@
-"""The operator on a real cluster with a real kubelet and our controller: results, logs, kills, adoption, refusals.
+"""The operator on a real cluster with a real kubelet and our controller: results, logs, kills, reattaching, refusals.
 
 PODTASK_TEST_KUBECONFIG leads to a cluster where a controller runs. A context made by hand stands for Airflow's task
 runner, and a queue of our own for its signals; the rest is what runs in production, of every Airflow version.

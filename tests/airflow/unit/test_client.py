@@ -33,14 +33,13 @@ def test_requests_go_to_the_right_place(tmp_path: Path) -> None:
     ]
     assert api.requests[0].query == {"fieldValidation": "Strict"}
     assert json.loads(api.requests[0].body) == wire.task("a")
-    assert [r.headers.get("content-type") for r in api.requests[:4]] == [
+    assert [r.headers.get("content-type") for r in api.requests[:3]] == [
         "application/json",
         None,
         "application/json-patch+json",
-        "application/merge-patch+json",
     ]
-    assert api.requests[4].query == {"labelSelector": "k=v", "limit": "500"}
-    assert api.requests[6].query["fieldSelector"] == "involvedObject.uid=uid-1"
+    assert api.requests[3].query == {"labelSelector": "k=v", "limit": "500"}
+    assert api.requests[4].query["fieldSelector"] == "involvedObject.uid=uid-1"
     assert api.connections == 1, "one connection is kept alive"
 
 

@@ -1,4 +1,4 @@
-"""The first leg's end is noticed at once, and the second begins no earlier than Airflow knows of it."""
+"""The deferral guard: the supervisor notices the end of execute at once, and execute_complete starts after that."""
 
 import os
 import select

@@ -1,4 +1,4 @@
-"""A thousand waiters are one watch, and each hears its end: through expiries, cuts, outages and refusals."""
+"""A thousand subscribers are one watch, and each hears its end: through expiries, cuts, outages and refusals."""
 
 import asyncio
 import contextvars
@@ -175,12 +175,12 @@ async def test_a_thousand_waiters_are_one_watch(world: World) -> None:
     names = [f"t-{number}" for number in range(1000)]
     for name in names:
         world.server.put(name)
-    waiters = [world.wait(name) for name in names]
+    subscribers = [world.wait(name) for name in names]
     await world.until(lambda: world.server.watching == 1)
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("podtask")]
     for name in names:
         world.server.put(name, "Succeeded", attempts=[{"podName": f"{name}-pod"}])
-    found = await asyncio.gather(*waiters)
+    found = await asyncio.gather(*subscribers)
     assert [seen.pod_name for seen in found] == [f"{name}-pod" for name in names]
     assert world.resolved == 1
     assert world.count(watch="true") == 1
@@ -198,11 +198,11 @@ async def test_the_ends_that_there_are(world: World) -> None:
         world.server.put(phase.lower(), phase, reason="R")
         assert await world.wait(phase.lower()) == informer.Snapshot(phase, None, str(world.server.version), "R")
     uid = world.server.put("running", "Running")
-    waiter = world.wait("running")
+    subscriber = world.wait("running")
     await asyncio.sleep(0.1)
-    assert not waiter.done()
+    assert not subscriber.done()
     world.server.put("running", "Running", "DELETED")
-    assert (await waiter).phase == "Deleted"
+    assert (await subscriber).phase == "Deleted"
     assert (await world.wait("running")).phase == "Deleted"
     assert uid == "uid-running"
 
@@ -216,43 +216,43 @@ async def test_another_object_of_that_name_is_not_it(world: World) -> None:
 async def test_an_end_in_the_gap_of_an_expiry_is_not_missed(world: World) -> None:
     for name in "abcd":
         world.server.put(name)
-    waiters = [world.wait(name) for name in "abc"]
+    subscribers = [world.wait(name) for name in "abc"]
     await world.until(lambda: world.server.watching == 1)
     with world.server.changed:
         # All of it happens while nobody is told.
         world.server.tasks["a"]["status"] = {"phase": "Succeeded"}
         del world.server.tasks["b"]
     world.server.cut(expire=True)
-    assert [seen.phase for seen in await asyncio.gather(*waiters[:2])] == ["Succeeded", "Deleted"]
+    assert [seen.phase for seen in await asyncio.gather(*subscribers[:2])] == ["Succeeded", "Deleted"]
     await world.until(lambda: world.server.watching == 1)
     world.server.put("c", "Failed")
-    assert (await waiters[2]).phase == "Failed"
+    assert (await subscribers[2]).phase == "Failed"
     assert world.count(limit="500") == 2
 
 
 async def test_a_cut_is_resumed_without_a_list(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(informer, "MIN_WATCH_SECONDS", 0.0)
     world.server.put("a")
-    waiter = world.wait("a")
+    subscriber = world.wait("a")
     await world.until(lambda: world.server.watching == 1)
     world.server.cut()
     await world.until(lambda: world.count(watch="true") == 2)
     world.server.put("a", "Succeeded")
-    assert (await waiter).phase == "Succeeded"
+    assert (await subscriber).phase == "Succeeded"
     assert world.count(limit="500") == 1
 
 
 async def test_an_outage_is_waited_out(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     world.server.put("a")
-    waiter = world.wait("a")
+    subscriber = world.wait("a")
     await world.until(lambda: world.server.watching == 1)
     world.server.refusal = (503, b"")
     world.server.cut()
     await world.until(lambda: "check that it is up" in caplog.text)
     world.server.put("a", "Succeeded")
     world.server.refusal = None
-    assert (await waiter).phase == "Succeeded"
+    assert (await subscriber).phase == "Succeeded"
     assert "replies again" in caplog.text
 
 
@@ -308,15 +308,15 @@ async def test_a_defect_in_its_thread_is_told_and_ends_no_thread(
 
 async def test_a_refusal_later_is_borne(world: World) -> None:
     world.server.put("a")
-    waiter = world.wait("a")
+    subscriber = world.wait("a")
     await world.until(lambda: world.server.watching == 1)
     world.server.refusal = (403, wire.status(403, "Forbidden", "cannot"))
     world.server.cut()
     await asyncio.sleep(0.3)
-    assert not waiter.done()
+    assert not subscriber.done()
     world.server.refusal = None
     world.server.put("a", "Succeeded")
-    assert (await waiter).phase == "Succeeded"
+    assert (await subscriber).phase == "Succeeded"
 
 
 async def test_a_connection_that_cannot_be_read_is_told_to_all_and_not_kept(world: World) -> None:
@@ -351,11 +351,11 @@ async def test_one_that_goes_does_not_take_the_others_along(world: World) -> Non
 async def test_a_task_whose_labels_were_taken_away_is_heard_all_the_same(world: World) -> None:
     world.server.put("a", "Running")
     world.server.hidden.add("a")
-    waiter = world.wait("a")
+    subscriber = world.wait("a")
     await asyncio.sleep(0.2)
-    assert not waiter.done()
+    assert not subscriber.done()
     world.server.tasks["a"]["status"] = {"phase": "Succeeded"}
-    assert (await waiter).phase == "Succeeded"
+    assert (await subscriber).phase == "Succeeded"
 
 
 async def test_a_task_that_no_controller_touches(world: World) -> None:
@@ -368,21 +368,21 @@ async def test_a_task_that_no_controller_touches(world: World) -> None:
 async def test_an_end_is_a_touch_also_when_the_watch_is_late(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(informer.SharedInformer, "on_listed", lambda self: None)
     world.server.put("a", "Succeeded")
-    waiter = world.wait("a", not_reconciled_seconds=0.05)
+    subscriber = world.wait("a", not_reconciled_seconds=0.05)
     await world.until(lambda: any(request.path.endswith("/a") for request in world.api.requests))
     await asyncio.sleep(0.1)
-    assert not waiter.done()
-    waiter.cancel()
+    assert not subscriber.done()
+    subscriber.cancel()
 
 
 @pytest.mark.parametrize("status", [{"observedGeneration": 1}, {"reason": "R"}, {"attempts": [{"podName": "p"}]}])
 async def test_a_touched_one_is_waited_for(world: World, status: dict[str, Any]) -> None:
     world.server.put("a", "Pending", **status)
-    waiter = world.wait("a", not_reconciled_seconds=0.05)
+    subscriber = world.wait("a", not_reconciled_seconds=0.05)
     await asyncio.sleep(0.3)
-    assert not waiter.done()
+    assert not subscriber.done()
     world.server.put("a", "Succeeded")
-    assert (await waiter).phase == "Succeeded"
+    assert (await subscriber).phase == "Succeeded"
 
 
 async def test_a_table_without_the_phase_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,14 +405,14 @@ async def test_its_threads_carry_nobodys_context(world: World, caplog: pytest.Lo
     try:
         variable.set("trigger 7")
         world.server.put("a")
-        waiter = world.wait("a")
+        subscriber = world.wait("a")
         await world.until(lambda: world.server.watching == 1)
         world.server.refusal = (503, b"")
         world.server.cut()
         await world.until(lambda: seen)
         world.server.refusal = None
         world.server.put("a", "Succeeded")
-        await waiter
+        await subscriber
     finally:
         informer.log.removeHandler(handler)
     assert set(seen) == {"nobody"}
@@ -430,7 +430,7 @@ async def test_it_stays_for_the_next_one_a_moment(world: World, monkeypatch: pyt
 async def test_the_pauses_grow(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(informer, "MAX_DELAY", 10.0)
     world.server.put("a")
-    waiter = world.wait("a")
+    subscriber = world.wait("a")
     await world.until(lambda: world.server.watching == 1)
     (shared,) = informer._informers.values()
     assert shared._reflector is not None
@@ -440,13 +440,13 @@ async def test_the_pauses_grow(world: World, monkeypatch: pytest.MonkeyPatch) ->
     await world.until(lambda: len(pauses.asked) == 6)
     for asked, longest in zip(pauses.asked, (1, 2, 4, 8, 10, 10), strict=True):
         assert longest / 2 <= asked <= longest
-    waiter.cancel()
+    subscriber.cancel()
 
 
 async def test_where_nobody_answers_the_pauses_stay_short(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(informer, "MAX_DELAY", 10.0)
     world.server.put("a")
-    waiter = world.wait("a")
+    subscriber = world.wait("a")
     await world.until(lambda: world.server.watching == 1)
     (shared,) = informer._informers.values()
     assert shared._reflector is not None
@@ -460,7 +460,7 @@ async def test_where_nobody_answers_the_pauses_stay_short(world: World, monkeypa
     await world.until(lambda: len(pauses.asked) == 6)
     for asked, longest in zip(pauses.asked, (1, 2, 3, 3, 3, 3), strict=True):
         assert longest / 2 <= asked <= longest
-    waiter.cancel()
+    subscriber.cancel()
 
 
 async def test_a_call_gives_what_it_finds_or_raises() -> None:

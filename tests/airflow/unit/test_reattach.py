@@ -130,7 +130,7 @@ def test_dag_test_never_adopts_on_conflict() -> None:
 
 def test_every_write_is_fenced_by_uid_and_waiter() -> None:
     task = left(spec={"cancelAfter": "2026-01-01T00:00:00Z"})
-    for operations, waiter in (
+    for operations, owner in (
         (reattach.reattach_to(SECOND, task), "ti-1"),
         (reattach.cancel_as_new_owner(SECOND, task), "ti-1"),
         (podtasks.cancel(task, "ti-2"), "ti-2"),
@@ -138,7 +138,7 @@ def test_every_write_is_fenced_by_uid_and_waiter() -> None:
         (podtasks.set_cancel_after(task, "ti-2", SECOND.run_start), "ti-2"),
     ):
         assert operations[0] == {"op": "test", "path": "/metadata/uid", "value": "uid-1"}
-        assert operations[1] == {"op": "test", "path": "/metadata/annotations/podtask.dev~1owner", "value": waiter}
+        assert operations[1] == {"op": "test", "path": "/metadata/annotations/podtask.dev~1owner", "value": owner}
 
 
 def test_taking_over_lifts_the_self_destruction_in_the_same_patch() -> None:

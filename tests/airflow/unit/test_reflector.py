@@ -1,4 +1,4 @@
-"""A waiter in a worker hears every change of its task, whatever happens on the way."""
+"""A reflector reports every change of its PodTask, through cut watches and outages."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""One leg in a worker, against a cluster in memory: results, deferral, and every way of being told to stop."""
+"""One run in a worker, against a cluster in memory: results, deferral, kills and shutdowns."""
 
 import json
 import threading
@@ -372,11 +372,11 @@ def test_an_orphaned_process_neither_cancels_nor_succeeds(monkeypatch: pytest.Mo
     cluster = FakeCluster(runs)
     operator = operator_for(cluster)
 
-    def adopted_by_the_next_try() -> None:
+    def reattached_by_the_next_try() -> None:
         cluster.only["metadata"]["annotations"][constants.ANNOTATION_OWNER] = "ti-2"
         operator.on_kill()
 
-    once_it_runs(cluster, adopted_by_the_next_try)
+    once_it_runs(cluster, reattached_by_the_next_try)
     with pytest.raises(exceptions.PodTaskTerminated):
         operator.execute(context())
     assert "cancel" not in cluster.only["spec"]
@@ -423,7 +423,7 @@ def test_a_forgotten_process_of_airflow_2_ends_without_a_word(monkeypatch: pytes
     assert "cancel" not in cluster.only["spec"]
 
 
-# Adoption by whole legs
+# Reattaching in a whole run
 
 
 def test_the_next_try_takes_over_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,7 @@ async def test_the_event_is_the_phase_and_where(server: Server, phase: str) -> N
 
 
 async def test_the_first_leg_has_time_to_end(server: Server) -> None:
-    """Or Airflow 3 takes its end for the second leg's, and fails a task that runs."""
+    """Otherwise Airflow 3 takes the end of execute for that of execute_complete, and fails a running task."""
     ended(server)
     not_before = time.time() + 0.5
     await events(PodTaskTrigger(**POINTER, not_before=not_before))
@@ -307,7 +307,7 @@ async def test_a_failure_ends_on_a_worker(server: Server, phase: str) -> None:
     assert server.patches == []
 
 
-@pytest.mark.parametrize("case", ["lost result", "another waiter"])
+@pytest.mark.parametrize("case", ["lost result", "another owner"])
 async def test_what_needs_words_ends_on_a_worker(server: Server, case: str) -> None:
     ended(server, xcom={"state": "Failed", "reason": "XComTooLarge"} if case == "lost result" else {})
     server.patch_code = 200 if case == "lost result" else 422

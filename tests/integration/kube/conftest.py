@@ -10,7 +10,7 @@ import pytest
 
 from cluster import Cluster, Form, down, up
 from podtask.kube.client import Resource
-from podtask.kube.connection import Connection
+from podtask.kube.config import ClusterConfig
 from podtask.kube.http import HttpClient
 from tests.kubeconfig import connect
 
@@ -26,12 +26,12 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def connection(cluster: Cluster) -> Connection:
+def connection(cluster: Cluster) -> ClusterConfig:
     return connect(cluster.kubeconfig)
 
 
 @pytest.fixture
-async def api(connection: Connection) -> AsyncIterator[HttpClient]:
+async def api(connection: ClusterConfig) -> AsyncIterator[HttpClient]:
     client = HttpClient(connection)
     yield client
     await client.close()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import uvloop
 
-from podtask.kube.connection import Connection
+from podtask.kube.config import ClusterConfig
 from podtask.runtime.main import Controller
-from podtask.runtime.settings import parse
+from podtask.runtime.options import parse
 
 
 def memory_mib(what: str) -> float:
@@ -22,7 +22,7 @@ async def follow(url: str) -> dict[str, float]:
     """Do what there is to do; gives how many tasks are held, and what is kept of memory beside that of the start."""
     controller = Controller(parse(["--leader-election=off", "--http-port=0"], {}))
     before = memory_mib("VmRSS")
-    await controller.start(Connection(server=url))
+    await controller.start(ClusterConfig(server=url))
     await asyncio.to_thread(sys.stdin.read)
     await controller.stop()
     kept = memory_mib("VmRSS") - before

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from cluster import Cluster
-from podtask.kube.events import Event, EventKind, EventRecorder, ObjectReference
 from podtask.kube.http import HttpClient
+from podtask.runtime.event_recorder import Event, EventKind, EventRecorder, ObjectReference
 from tests.harness import HANG_SECONDS
 from tests.integration.kube.things import make
 

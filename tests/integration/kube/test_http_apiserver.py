@@ -8,7 +8,7 @@ import pytest
 
 from podtask.kube import errors
 from podtask.kube.client import PODS, EventType, PatchType
-from podtask.kube.connection import Connection
+from podtask.kube.config import ClusterConfig
 from podtask.kube.http import HttpClient
 from tests.harness import HANG_SECONDS
 from tests.integration.kube.things import CONFIG_MAPS, config_map, decode, make, read_all, remove
@@ -144,7 +144,7 @@ async def test_an_unusable_page_token(api: HttpClient, namespace: str) -> None:
         await api.list_page(CONFIG_MAPS, read=bytes, namespace=namespace, continue_token="nonsense")
 
 
-async def test_nobody_is_let_in_with_a_wrong_token(connection: Connection) -> None:
+async def test_nobody_is_let_in_with_a_wrong_token(connection: ClusterConfig) -> None:
     nobody = HttpClient(replace(connection, client_cert_data=b"", client_key_data=b"", token="wrong"))
     with pytest.raises(errors.Unauthorized):
         await nobody.get(CONFIG_MAPS, "default", "a")
@@ -153,14 +153,14 @@ async def test_nobody_is_let_in_with_a_wrong_token(connection: Connection) -> No
     await nobody.close()
 
 
-async def test_who_has_no_rights_is_forbidden(connection: Connection) -> None:
+async def test_who_has_no_rights_is_forbidden(connection: ClusterConfig) -> None:
     anonymous = HttpClient(replace(connection, client_cert_data=b"", client_key_data=b""))
     with pytest.raises(errors.Forbidden, match="configmaps"):
         await anonymous.create(CONFIG_MAPS, "default", config_map("a", {}))
     await anonymous.close()
 
 
-async def test_another_authority_is_not_believed(connection: Connection) -> None:
+async def test_another_authority_is_not_believed(connection: ClusterConfig) -> None:
     stranger = HttpClient(replace(connection, ca_data=b""), jitter=lambda: 0.0)
     with pytest.raises(errors.TransportError, match="not sent"):
         async with asyncio.timeout(HANG_SECONDS):

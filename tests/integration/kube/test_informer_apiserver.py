@@ -10,7 +10,7 @@ import pytest
 from cluster import Cluster
 from podtask.kube import errors
 from podtask.kube.client import PatchType
-from podtask.kube.connection import Connection
+from podtask.kube.config import ClusterConfig
 from podtask.kube.http import HttpClient
 from tests.integration.kube.cuttable import relaying
 from tests.integration.kube.things import CONFIG_MAPS, decode, following, make, read_all, remove
@@ -77,7 +77,7 @@ async def test_neither_page_nor_position_outlives_its_revision(
 
 
 async def test_changes_during_a_gap_that_ends_with_a_410(
-    api: HttpClient, namespace: str, cluster: Cluster, connection: Connection
+    api: HttpClient, namespace: str, cluster: Cluster, connection: ClusterConfig
 ) -> None:
     address = urllib.parse.urlsplit(connection.server)
     assert address.port is not None
@@ -107,7 +107,7 @@ async def test_changes_during_a_gap_that_ends_with_a_410(
 
 
 async def test_two_thousand_objects_come_and_go_while_the_watch_is_cut(
-    api: HttpClient, namespace: str, connection: Connection
+    api: HttpClient, namespace: str, connection: ClusterConfig
 ) -> None:
     address = urllib.parse.urlsplit(connection.server)
     assert address.port is not None

@@ -2,9 +2,9 @@
 
 import pytest
 
-from podtask.core import clock
+from podtask.core import times
 
 
 @pytest.fixture(autouse=True)
 def _no_spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "spread_seconds", lambda _: 0.0)
+    monkeypatch.setattr(times, "spread_seconds", lambda _: 0.0)

@@ -3,7 +3,7 @@
 import pytest
 
 from podtask.core.backoff import delay_seconds
-from podtask.core.observed import BackoffSpec
+from podtask.core.snapshot import BackoffSpec
 
 WAITS = {
     "the first waits the initial time": (BackoffSpec(), 1, 10),

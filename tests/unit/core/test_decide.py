@@ -6,10 +6,13 @@ import msgspec
 import pytest
 
 from podtask.api import names
-from podtask.core import clock, plan
+from podtask.core import plan, times
 from podtask.core.decide import decide, decide_orphans
-from podtask.core.observed import Observed, PodEvent, PodEvents, Refusal, Relabelled
-from podtask.core.pod import OwnerReference, Written
+from podtask.core.pod import Written
+from podtask.core.settings import Settings
+from podtask.core.snapshot import PodEvent, PodEvents, Refusal, Relabelled, TaskSnapshot
+from podtask.core.wire import OwnerReference
+from podtask.kube.merge_patch import json_merge_patch
 from tests.builders import (
     KUBELETS,
     MadePod,
@@ -23,10 +26,10 @@ from tests.builders import (
     pod_name,
 )
 
-SETTINGS = plan.Settings()
+SETTINGS = Settings()
 POD, UID = pod_name(1), "pod-1"
 CREATE = plan.CreatePod(attempt=1, name=POD)
-RELEASE = plan.ReleasePod(name=POD, uid=UID)
+RELEASE = plan.RemoveFinalizer(name=POD, uid=UID)
 
 
 def delete(reason: str = "", grace: int | None = None) -> plan.DeletePod:
@@ -45,9 +48,9 @@ def relabelled(count: int, uid: str = "pod-1", seconds: float = 5) -> Relabelled
     return Relabelled(pod_uid=uid, at=at(seconds), count=count)
 
 
-def brief(step: plan.Step) -> object:
-    """A status write as (phase, reason); any other step as itself."""
-    return (str(step.status.phase), str(step.status.reason)) if isinstance(step, plan.WriteStatus) else step
+def brief(action: plan.Action) -> object:
+    """A status write as (phase, reason); any other action as itself."""
+    return (str(action.status.phase), str(action.status.reason)) if isinstance(action, plan.WriteStatus) else action
 
 
 def done(phase: str = "Succeeded", **fields: Any) -> MadeTask:
@@ -112,8 +115,8 @@ NO_MAP = PodEvents(
     events=(PodEvent(reason="FailedMount", message='configmap "m" not found', last_timestamp=at(19)),),
 )
 
-# sentence: (facts, now, want steps, want wake)
-PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
+# sentence: (facts, now, want actions, want wake)
+PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
     "another controller's task is not touched": (make_task(managed_by="kueue").observe(LIVE), 5, [], None),
     "a new task gets its Pod": (make_task().observe(), 1, [CREATE], None),
     "a Pod that starts needs nothing": (make_task().observe(make_pod()), 1, [], 20),
@@ -529,44 +532,44 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
     ),
     # Pods that are not as they should be
     "a stranger has the name": (
-        make_task().observe(foreign_pod=STRANGER, refusal=TAKEN),
+        make_task().observe(conflicting_pod=STRANGER, refusal=TAKEN),
         7,
         [("Failed", "NameConflict")],
         None,
     ),
     "another task's Pod has the name and runs": (
-        make_task().observe(foreign_pod=OTHERS, foreign_task=OTHER.build(), refusal=TAKEN),
+        make_task().observe(conflicting_pod=OTHERS, conflicting_task=OTHER.build(), refusal=TAKEN),
         7,
         [("Pending", "NameTaken")],
         8,
     ),
     "its task is over, and it goes": (
-        make_task().observe(foreign_pod=OTHERS_ENDED, foreign_task=OVER.build(), refusal=TAKEN),
+        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=OVER.build(), refusal=TAKEN),
         7,
         [("Pending", "NameTaken")],
         8,
     ),
     "its task is gone, and it goes": (
-        make_task().observe(foreign_pod=OTHERS_ENDED, refusal=TAKEN),
+        make_task().observe(conflicting_pod=OTHERS_ENDED, refusal=TAKEN),
         7,
         [("Pending", "NameTaken")],
         8,
     ),
     "another try for the name": (
-        make_task().observe(foreign_pod=OTHERS_ENDED, foreign_task=OVER.build(), refusal=TAKEN),
+        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=OVER.build(), refusal=TAKEN),
         8,
         [CREATE],
         None,
     ),
     "it is kept for ever": (
-        make_task().observe(foreign_pod=OTHERS_ENDED, foreign_task=KEEPING.build(), refusal=TAKEN),
+        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=KEEPING.build(), refusal=TAKEN),
         7,
         [("Failed", "NameConflict")],
         None,
     ),
     "the name does not come free in time": (
         make_task(deadlines={"scheduleSeconds": 5}).observe(
-            foreign_pod=OTHERS, foreign_task=OTHER.build(), refusal=TAKEN
+            conflicting_pod=OTHERS, conflicting_task=OTHER.build(), refusal=TAKEN
         ),
         7,
         [("Failed", "ScheduleDeadlineExceeded")],
@@ -646,7 +649,7 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
     "it looks for the Pod that lost them once more": (
         make_task(cancel=True).observe(relabelled=relabelled(1)),
         6,
-        [plan.ConfirmGone(name=POD, uid=UID)],
+        [plan.VerifyDeleted(name=POD, uid=UID)],
         None,
     ),
     "which is looked for once": (
@@ -717,11 +720,11 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         [
             ("Pending", "PodTerminating"),
             plan.DeletePod(name="fixed", uid="late", reason="MainContainerEnded"),
-            plan.ReleasePod(name="fixed", uid="late"),
+            plan.RemoveFinalizer(name="fixed", uid="late"),
         ],
         None,
     ),
-    "a recorded Pod is not in the cache": (running().observe(), 5, [plan.ConfirmGone(name=POD, uid=UID)], None),
+    "a recorded Pod is not in the cache": (running().observe(), 5, [plan.VerifyDeleted(name=POD, uid=UID)], None),
     "and is gone indeed": (running().observe(gone_pods=frozenset({UID})), 5, [("Pending", "Backoff")], None),
     "gone, and out of time": (
         running(deadlines={"totalSeconds": 5}).observe(gone_pods=frozenset({UID})),
@@ -784,7 +787,7 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
         100,
         [
             plan.DeletePod(name=pod_name(2), uid="pod-2", reason="MainContainerEnded"),
-            plan.ReleasePod(name=pod_name(2), uid="pod-2"),
+            plan.RemoveFinalizer(name=pod_name(2), uid="pod-2"),
         ],
         None,
     ),
@@ -808,24 +811,24 @@ PLANS: dict[str, tuple[Observed, float, list[object], float | None]] = {
 }
 
 
-@pytest.mark.parametrize(("observed", "now", "want", "wake"), PLANS.values(), ids=PLANS)
-def test_decide(observed: Observed, now: float, want: list[object], wake: float | None) -> None:
-    got = decide(observed, at(now), SETTINGS)
-    assert [brief(step) for step in got.steps] == want
+@pytest.mark.parametrize(("snapshot", "now", "want", "wake"), PLANS.values(), ids=PLANS)
+def test_decide(snapshot: TaskSnapshot, now: float, want: list[object], wake: float | None) -> None:
+    got = decide(snapshot, at(now), SETTINGS)
+    assert [brief(action) for action in got.actions] == want
     assert got.wake_at == (at(wake) if wake is not None else None)
 
 
-def status_of(observed: Observed, now: float) -> Any:
-    return next(s.status for s in decide(observed, at(now), SETTINGS).steps if isinstance(s, plan.WriteStatus))
+def status_of(snapshot: TaskSnapshot, now: float) -> Any:
+    return next(s.status for s in decide(snapshot, at(now), SETTINGS).actions if isinstance(s, plan.WriteStatus))
 
 
 def test_orphans_are_released() -> None:
-    assert decide_orphans((make_pod().build(), make_pod(2).released().build())).steps == (RELEASE,)
+    assert decide_orphans((make_pod().build(), make_pod(2).released().build())).actions == (RELEASE,)
 
 
 def test_a_failure_is_an_event_and_success_is_none() -> None:
-    assert decide(running().observe(ENDED), at(12), SETTINGS).notes == ()
-    (note,) = decide(running().observe(FAILED), at(12), SETTINGS).notes
+    assert decide(running().observe(ENDED), at(12), SETTINGS).events == ()
+    (note,) = decide(running().observe(FAILED), at(12), SETTINGS).events
     assert (note.kind, note.reason) == ("Warning", "NonZeroExit")
 
 
@@ -969,7 +972,7 @@ RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str
 
 @pytest.mark.parametrize(("xcom", "made", "facts", "want"), RESULTS.values(), ids=RESULTS)
 def test_results(xcom: dict[str, Any], made: MadePod, facts: dict[str, Any], want: tuple[str, str, str, str]) -> None:
-    from podtask.core.observed import ResultLog
+    from podtask.core.snapshot import ResultLog
 
     if "content" in facts or "error" in facts:
         facts = {"result_log": ResultLog(pod_uid=UID, **facts)}
@@ -981,31 +984,31 @@ def test_results(xcom: dict[str, Any], made: MadePod, facts: dict[str, Any], wan
 def test_a_result_is_given_up_only_by_what_the_server_has() -> None:
     """The cache may be minutes behind: the sidecar may have delivered long ago."""
     silent = ENDED.with_result().running(name="podtask-result")
-    observed = running(xcom={}).observe(silent)
-    read = decide(observed, at(500), SETTINGS)
-    assert read.steps == (plan.ReadPod(name=POD, uid=UID),)
-    older = msgspec.structs.replace(observed, live_version="99")
-    assert decide(older, at(500), SETTINGS).steps == read.steps, "what was read is newer than the cache"
-    seen = msgspec.structs.replace(observed, live_version="0")
+    snapshot = running(xcom={}).observe(silent)
+    read = decide(snapshot, at(500), SETTINGS)
+    assert read.actions == (plan.ReadPod(name=POD, uid=UID),)
+    older = msgspec.structs.replace(snapshot, live_version="99")
+    assert decide(older, at(500), SETTINGS).actions == read.actions, "what was read is newer than the cache"
+    seen = msgspec.structs.replace(snapshot, live_version="0")
     assert status_of(seen, 500).xcom.reason == "XComSidecarFailed"
 
 
 def test_a_task_does_not_expire_while_a_create_is_in_doubt() -> None:
-    over = done(ttl_seconds_after_finished=0).observe(FINISHED, create_in_doubt_until=at(40))
+    over = done(ttl_seconds_after_finished=0).observe(FINISHED, unknown_create_deadline=at(40))
     assert decide(over, at(20), SETTINGS) == plan.Plan(wake_at=at(40))
-    assert decide(over, at(40), SETTINGS).steps == (plan.DeleteTask(),)
+    assert decide(over, at(40), SETTINGS).actions == (plan.DeleteTask(),)
 
 
 def test_the_pods_of_a_task_that_goes_stay_while_a_create_is_in_doubt() -> None:
     """The name that they take keeps a late create from making a second Pod."""
-    going = make_task().deleted().observe(LIVE, create_in_doubt_until=at(60))
+    going = make_task().deleted().observe(LIVE, unknown_create_deadline=at(60))
     assert decide(going, at(6), SETTINGS) == plan.Plan(wake_at=at(60))
-    assert decide(going, at(60), SETTINGS).steps == (RELEASE,)
+    assert decide(going, at(60), SETTINGS).actions == (RELEASE,)
 
 
 def test_the_log_is_read_once() -> None:
     got = decide(running(xcom={}).observe(delivered(LOG)), at(12), SETTINGS)
-    assert got.steps == (plan.ReadResultLog(name=POD, uid=UID),)
+    assert got.actions == (plan.ReadResultLog(name=POD, uid=UID),)
 
 
 def test_a_lost_result_may_be_run_again_within_the_disruption_budget() -> None:
@@ -1020,7 +1023,7 @@ def test_a_kubelet_behind_leaves_the_sidecar_its_time() -> None:
     made = make_pod().scheduled(1000, taken=-2600).running(-2590).exit(0, -2500).with_result()
     made = made.metadata(creation_timestamp=at(0))
     got = decide(running(xcom={}).observe(made), at(1110), SETTINGS)
-    assert ([brief(step) for step in got.steps], got.wake_at) == ([("Running", "CollectingResult")], at(1190))
+    assert ([brief(action) for action in got.actions], got.wake_at) == ([("Running", "CollectingResult")], at(1190))
 
 
 def test_a_kubelet_behind_that_took_its_pod_late_leaves_the_sidecar_its_time_too() -> None:
@@ -1028,10 +1031,10 @@ def test_a_kubelet_behind_that_took_its_pod_late_leaves_the_sidecar_its_time_too
     made = make_pod().scheduled(0, taken=10).running(15).exit(0, 20).with_result().running(name="podtask-result")
     told = made.metadata(managed_fields=(Written("status", at(820), KUBELETS),))
     got = decide(running(xcom={}).observe(told), at(821), SETTINGS)
-    assert (plan.ReadPod(name=POD, uid=UID) not in got.steps, got.wake_at) == (True, at(910))
-    assert decide(running(xcom={}).observe(told), at(911), SETTINGS).steps[-1] == plan.ReadPod(name=POD, uid=UID)
+    assert (plan.ReadPod(name=POD, uid=UID) not in got.actions, got.wake_at) == (True, at(910))
+    assert decide(running(xcom={}).observe(told), at(911), SETTINGS).actions[-1] == plan.ReadPod(name=POD, uid=UID)
     got = decide(running(xcom={}).observe(made), at(821), SETTINGS)
-    assert got.steps[-1] == plan.ReadPod(name=POD, uid=UID), "without the note it would be over"
+    assert got.actions[-1] == plan.ReadPod(name=POD, uid=UID), "without the note it would be over"
 
 
 def test_a_kubelet_ahead_does_not_lengthen_a_run() -> None:
@@ -1039,7 +1042,7 @@ def test_a_kubelet_ahead_does_not_lengthen_a_run() -> None:
         make_pod().scheduled(1, taken=602).running(605).metadata(managed_fields=(Written("status", at(6), KUBELETS),))
     )
     made = running(deadlines={"runSeconds": 10})
-    assert decide(made.observe(ahead), at(16), SETTINGS).steps[0] == plan.StopPod(
+    assert decide(made.observe(ahead), at(16), SETTINGS).actions[0] == plan.StopPod(
         name=POD, uid=UID, reason="RunDeadlineExceeded"
     )
 
@@ -1243,12 +1246,12 @@ SPREAD = {
 }
 
 
-@pytest.mark.parametrize(("observed", "now", "due"), SPREAD.values(), ids=SPREAD.keys())
+@pytest.mark.parametrize(("snapshot", "now", "due"), SPREAD.values(), ids=SPREAD.keys())
 def test_what_is_due_at_a_whole_second_is_spread_over_the_next(
-    observed: Observed, now: float, due: float, monkeypatch: pytest.MonkeyPatch
+    snapshot: TaskSnapshot, now: float, due: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clock, "spread_seconds", lambda _: 0.5)
-    assert decide(observed, at(now), SETTINGS).wake_at == at(due)
+    monkeypatch.setattr(times, "spread_seconds", lambda _: 0.5)
+    assert decide(snapshot, at(now), SETTINGS).wake_at == at(due)
 
 
 def test_the_hash_on_the_pod_is_pinned() -> None:
@@ -1264,15 +1267,7 @@ def test_the_finish_time_is_on_our_clock() -> None:
 def test_back_to_pending_writes_the_phase() -> None:
     got = status_of(running(backoff_limit=1).observe(FAILED), 12)
     before = msgspec.to_builtins(running().build().status)
-    assert plan.json_merge_patch(msgspec.to_builtins(got), before)["phase"] == "Pending"
-    assert plan.json_merge_patch({"a": 1}, {"a": 1, "b": 2}) == {"b": None}
-
-
-def test_a_merge_patch_takes_away_what_is_no_more_inside_an_object() -> None:
-    """The server merges objects however deep they are; a key that only was there before would stay."""
-    before = {"xcom": {"state": "Lost", "reason": "XComLost", "same": {"a": 1}}, "list": [1]}
-    after = {"xcom": {"state": "Collected", "same": {"a": 1}}, "list": [2]}
-    assert plan.json_merge_patch(after, before) == {"xcom": {"state": "Collected", "reason": None}, "list": [2]}
+    assert json_merge_patch(msgspec.to_builtins(got), before)["phase"] == "Pending"
 
 
 def test_an_entry_of_another_pod_is_not_carried_over() -> None:
@@ -1310,47 +1305,47 @@ def test_a_pod_of_another_namespace_changes_no_plan(task: MadeTask) -> None:
 
 def test_a_pod_of_another_namespace_is_no_name_conflict() -> None:
     foreign = forged().metadata(owner_references=())
-    assert decide(make_task().observe(foreign), at(1), SETTINGS).steps == (CREATE,)
+    assert decide(make_task().observe(foreign), at(1), SETTINGS).actions == (CREATE,)
 
 
 def test_the_tasks_own_pod_counts_beside_one_of_another_namespace() -> None:
     plan_made = decide(make_task().observe(forged(), make_pod().running().exit(3)), at(20), SETTINGS)
-    assert brief(plan_made.steps[0]) == ("Failed", "NonZeroExit")
+    assert brief(plan_made.actions[0]) == ("Failed", "NonZeroExit")
 
 
 def test_a_pod_that_the_watch_lost_is_looked_for_before_the_task_goes_on_without_it() -> None:
     """No status names it yet: without this a cancelled task would end while its Pod runs on."""
-    look = plan.ConfirmGone(name=POD, uid=UID)
+    look = plan.VerifyDeleted(name=POD, uid=UID)
     for spec in ({}, {"cancel": True}):
-        assert decide(make_task(**spec).observe(lost_pod=UID), at(5), SETTINGS).steps == (look,)
+        assert decide(make_task(**spec).observe(lost_pod=UID), at(5), SETTINGS).actions == (look,)
     gone = make_task().observe(lost_pod=UID, gone_pods=frozenset({UID}))
-    assert decide(gone, at(5), SETTINGS).steps == (CREATE,)
+    assert decide(gone, at(5), SETTINGS).actions == (CREATE,)
     found = make_task(cancel=True).observe(lost_pod=UID, unlabelled_pod=make_pod().metadata(labels={}).build())
-    assert decide(found, at(5), SETTINGS).steps == (plan.RestoreLabels(attempt=1, name=POD, uid=UID),)
+    assert decide(found, at(5), SETTINGS).actions == (plan.RestoreLabels(attempt=1, name=POD, uid=UID),)
 
 
 def test_a_pod_that_the_status_does_not_name_is_read_before_it_counts() -> None:
     """Two leaders, of which one has an old Pod in its cache, would write over each other without end."""
     task = make_task().status(phase="Running", reason="Running", observed_generation=1).attempts(make_live_attempt())
     other = make_pod().running().metadata(uid="pod-new", resource_version="9")
-    assert decide(task.observe(other), at(20), SETTINGS).steps == (plan.ReadPod(name=POD, uid="pod-new"),)
-    (write,) = decide(task.observe(other, live_version="9"), at(20), SETTINGS).steps
+    assert decide(task.observe(other), at(20), SETTINGS).actions == (plan.ReadPod(name=POD, uid="pod-new"),)
+    (write,) = decide(task.observe(other, live_version="9"), at(20), SETTINGS).actions
     assert isinstance(write, plan.WriteStatus)
     assert write.status.attempts[-1].pod_uid == "pod-new"
-    assert decide(task.observe(other, make_pod().running()), at(20), SETTINGS).steps == ()
+    assert decide(task.observe(other, make_pod().running()), at(20), SETTINGS).actions == ()
 
 
 def test_the_last_attempts_pod_gets_its_labels_back_before_the_next_one_begins() -> None:
     """Who recorded the attempt died before it stopped the others in the Pod, and its labels are off since."""
     bare = make_pod().running().metadata(labels={})
     back = plan.RestoreLabels(attempt=1, name=POD, uid=UID)
-    assert decide(retrying().observe(unlabelled_pod=bare.build()), at(40), SETTINGS).steps == (back,)
+    assert decide(retrying().observe(unlabelled_pod=bare.build()), at(40), SETTINGS).actions == (back,)
     others = {
         "of no recorded attempt": bare.metadata(uid="pod-7"),
         "of another owner": bare.metadata(owner_references=()),
     }
     for stray in others.values():
         plan_made = decide(retrying().observe(unlabelled_pod=stray.build()), at(40), SETTINGS)
-        assert plan_made.steps == (plan.CreatePod(attempt=2, name=pod_name(2)),)
+        assert plan_made.actions == (plan.CreatePod(attempt=2, name=pod_name(2)),)
     seen = decide(retrying().observe(make_pod().exit(1).phase("Failed"), unlabelled_pod=bare.build()), at(40), SETTINGS)
-    assert plan.CreatePod(attempt=2, name=pod_name(2)) in seen.steps
+    assert plan.CreatePod(attempt=2, name=pod_name(2)) in seen.actions

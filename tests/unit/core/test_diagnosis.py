@@ -2,8 +2,8 @@
 
 import pytest
 
-from podtask.core.diagnosis import diagnose, is_pulling_badly, progress
-from podtask.core.observed import PodEvent, PodEvents
+from podtask.core.diagnosis import diagnose, has_pull_error, progress
+from podtask.core.snapshot import PodEvent, PodEvents
 from tests.builders import MadePod, at, make_pod
 
 PLACED = make_pod().scheduled().waiting("ContainerCreating")
@@ -51,7 +51,7 @@ def test_words() -> None:
     assert got.message == "container base: ErrImagePull: 401"
     got = diagnose(PLACED.with_result().waiting("ImagePullBackOff", name="podtask-result").build())
     assert got is not None
-    assert (got.message, got.is_echo) == ("the result sidecar: ImagePullBackOff", True)
+    assert (got.message, got.is_backoff_repeat) == ("the result sidecar: ImagePullBackOff", True)
 
 
 PROGRESS: dict[str, tuple[MadePod, str]] = {
@@ -75,8 +75,8 @@ def test_progress(made: MadePod, words: str) -> None:
 
 def test_a_bad_pull_is_seen_behind_another_problem() -> None:
     made = PLACED.with_container("b").waiting("CreateContainerError").waiting("ErrImagePull", name="b")
-    assert is_pulling_badly(made.build())
-    assert not is_pulling_badly(PLACED.running().build())
+    assert has_pull_error(made.build())
+    assert not has_pull_error(PLACED.running().build())
 
 
 NO_MAP = PodEvent(

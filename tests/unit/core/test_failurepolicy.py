@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from podtask.api.v1alpha1.values import AttemptOutcome
-from podtask.core.ending import Ending
 from podtask.core.failurepolicy import match
+from podtask.core.termination import Termination
 from tests.builders import MadePod, make_pod, make_task
 
-FAILED = Ending(AttemptOutcome.FAILED, "NonZeroExit", exit_code=42)
+FAILED = Termination(AttemptOutcome.FAILED, "NonZeroExit", exit_code=42)
 
 
 def codes(operator: str, *values: int, **more: Any) -> dict[str, Any]:
@@ -73,5 +73,5 @@ def test_match(rules: list[dict[str, Any]], made: MadePod | None, want: str | No
 
 def test_exit_code_zero_never_matches() -> None:
     policy = make_task(failure_policy={"rules": [codes("NotIn", 1) | {"action": "Fail"}]}).build().spec.failure_policy
-    killed = Ending(AttemptOutcome.FAILED, "OOMKilled", exit_code=0)
+    killed = Termination(AttemptOutcome.FAILED, "OOMKilled", exit_code=0)
     assert match(policy, None, killed, "base") is None

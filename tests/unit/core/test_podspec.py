@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podtask.api import names
-from podtask.core import identity, live, podspec
-from podtask.core.plan import Settings
+from podtask.core import identity, podspec, running_pod
+from podtask.core.settings import Settings
 from tests.builders import MadeTask, make_task
 
 SETTINGS = Settings()
@@ -126,7 +126,9 @@ def test_nulls_in_the_template_mean_absent_and_do_not_change_the_hash() -> None:
     got = build(made)
     assert "volumes" not in got["spec"]
     noted = got["metadata"]["annotations"][names.ANNOTATION_SPEC_HASH]
-    assert noted == live.spec_hash(made.build()) == identity.spec_hash(msgspec.json.decode(made.build().raw_spec))
+    assert (
+        noted == running_pod.spec_hash(made.build()) == identity.spec_hash(msgspec.json.decode(made.build().raw_spec))
+    )
 
 
 def nested(levels: int) -> Any:

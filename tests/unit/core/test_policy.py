@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from podtask.core import plan, podspec, policy
 from podtask.core.decide import decide
-from podtask.core.observed import DeadlinesSpec, Refusal, TaskSpec, XComSpec
-from podtask.core.plan import Settings
 from podtask.core.policy import Policy, PolicyError
+from podtask.core.settings import Settings
+from podtask.core.snapshot import DeadlinesSpec, Refusal, TaskSpec, XComSpec
 from tests.builders import MadeTask, at, make_live_attempt, make_pod, make_task
 
 HOSTLESS = Policy(host_access=False)
@@ -426,13 +426,13 @@ LIMITED = Settings(policy=Policy(max_running_pods=3))
 
 
 def limited(made: MadeTask, seconds: float, rules: Policy = LIMITED.policy, **facts: Any) -> plan.Plan:
-    return decide(made.observe(**{"places_taken": 3, **facts}), at(seconds), Settings(policy=rules))
+    return decide(made.observe(**{"slots_used": 3, **facts}), at(seconds), Settings(policy=rules))
 
 
 def written(found: plan.Plan) -> tuple[str, str, str]:
-    (step,) = found.steps
-    assert isinstance(step, plan.WriteStatus)
-    return (str(step.status.phase), str(step.status.reason), step.status.message)
+    (action,) = found.actions
+    assert isinstance(action, plan.WriteStatus)
+    return (str(action.status.phase), str(action.status.reason), action.status.message)
 
 
 def test_a_refusal_is_the_end_whatever_words_of_the_task_it_quotes() -> None:
@@ -441,24 +441,24 @@ def test_a_refusal_is_the_end_whatever_words_of_the_task_it_quotes() -> None:
     made = Refusal(attempt=1, code=403, reason="PolicyDenied", message=words, at=at(1))
     found = decide(make_task().observe(refusal=made), at(1), Settings())
     assert written(found) == ("Failed", "PolicyDenied", words)
-    assert found.notes == (plan.Note(kind="Warning", reason="PolicyDenied", message=words),)
+    assert found.events == (plan.Event(kind="Warning", reason="PolicyDenied", message=words),)
 
 
 def test_with_a_place_the_pod_is_created() -> None:
-    found = limited(make_task(), 1, places_taken=2)
-    assert [type(step) for step in found.steps] == [plan.CreatePod]
-    assert not found.waits_for_place
+    found = limited(make_task(), 1, slots_used=2)
+    assert [type(action) for action in found.actions] == [plan.CreatePod]
+    assert not found.waits_for_slot
 
 
 def test_without_a_place_a_task_waits_and_says_so_once_it_has_lasted() -> None:
     first = limited(make_task(), 1)
-    assert (first.steps, first.wake_at, first.waits_for_place) == ((), at(5), True)
+    assert (first.actions, first.wake_at, first.waits_for_slot) == ((), at(5), True)
     second = limited(make_task(), 5)
     phase, reason, message = written(second)
-    assert (phase, reason, second.waits_for_place) == ("Pending", "ConcurrencyLimit", True)
+    assert (phase, reason, second.waits_for_slot) == ("Pending", "ConcurrencyLimit", True)
     assert message == "the platform allows namespace default 3 running Pods of PodTasks at once"
     told = make_task().status(phase=phase, reason=reason, message=message, observed_generation=1)
-    assert limited(told, 900) == plan.Plan(waits_for_place=True), "no clock brings it back"
+    assert limited(told, 900) == plan.Plan(waits_for_slot=True), "no clock brings it back"
 
 
 def test_only_the_total_clock_runs_while_it_waits_for_a_place() -> None:
@@ -466,7 +466,7 @@ def test_only_the_total_clock_runs_while_it_waits_for_a_place() -> None:
     told = make_task(deadlines=deadlines).status(
         reason="ConcurrencyLimit", message="the platform allows namespace default 3 running Pods of PodTasks at once"
     )
-    assert limited(told, 30) == plan.Plan(wake_at=at(60), waits_for_place=True)
+    assert limited(told, 30) == plan.Plan(wake_at=at(60), waits_for_slot=True)
     assert written(limited(told, 60))[:2] == ("Failed", "TotalDeadlineExceeded")
 
 
@@ -476,33 +476,33 @@ QUOTA = Refusal(attempt=1, code=403, reason="Forbidden", message="exceeded quota
 def test_the_schedule_clock_begins_when_the_turn_has_come() -> None:
     """A quota may refuse who has waited in line for ten minutes, and that is no reason to give up at once."""
     in_line = make_task(deadlines={"scheduleSeconds": 60}).status(reason="ConcurrencyLimit", observed_generation=1)
-    (step,) = limited(in_line, 600, places_taken=2, refusal=QUOTA).steps
-    assert isinstance(step, plan.WriteStatus)
-    assert (step.status.reason, step.status.next_attempt_time) == ("QuotaExceeded", at(600))
-    told = MadeTask(msgspec.structs.replace(in_line.build(), status=step.status))
-    assert limited(told, 601, places_taken=2, refusal=QUOTA) == plan.Plan(wake_at=at(602))
-    assert written(limited(told, 660, places_taken=2, refusal=QUOTA))[:2] == ("Failed", "ScheduleDeadlineExceeded")
+    (action,) = limited(in_line, 600, slots_used=2, refusal=QUOTA).actions
+    assert isinstance(action, plan.WriteStatus)
+    assert (action.status.reason, action.status.next_attempt_time) == ("QuotaExceeded", at(600))
+    told = MadeTask(msgspec.structs.replace(in_line.build(), status=action.status))
+    assert limited(told, 601, slots_used=2, refusal=QUOTA) == plan.Plan(wake_at=at(602))
+    assert written(limited(told, 660, slots_used=2, refusal=QUOTA))[:2] == ("Failed", "ScheduleDeadlineExceeded")
 
 
 def test_an_old_refusal_neither_ends_nor_hurries_a_task_in_line() -> None:
     in_line = make_task(deadlines={"scheduleSeconds": 60}).status(
         reason="ConcurrencyLimit", message="the platform allows namespace default 3 running Pods of PodTasks at once"
     )
-    assert limited(in_line, 900, refusal=QUOTA) == plan.Plan(waits_for_place=True)
-    assert [type(step) for step in limited(in_line, 900, places_taken=2, refusal=QUOTA).steps] == [plan.CreatePod]
+    assert limited(in_line, 900, refusal=QUOTA) == plan.Plan(waits_for_slot=True)
+    assert [type(action) for action in limited(in_line, 900, slots_used=2, refusal=QUOTA).actions] == [plan.CreatePod]
 
 
 def test_the_place_of_a_create_in_doubt_is_kept_until_the_doubt_is_over() -> None:
     """Refused, cancelled, whatever came since: the create whose reply was lost may still make its Pod."""
-    doubt = {"create_in_doubt_until": at(70), "places_taken": 0, "refusal": QUOTA}
+    doubt = {"unknown_create_deadline": at(70), "slots_used": 0, "refusal": QUOTA}
     refused = limited(make_task(), 12, **doubt)
-    assert (refused.keeps_place, refused.waits_for_place) == (True, False)
+    assert (refused.reserves_slot, refused.waits_for_slot) == (True, False)
     assert limited(make_task().status(phase="Cancelled", observed_generation=1), 12, **doubt) == plan.Plan(
-        wake_at=at(70), keeps_place=True
+        wake_at=at(70), reserves_slot=True
     )
-    assert not limited(make_task(), 70, **doubt).keeps_place
-    without = decide(make_task().observe(create_in_doubt_until=at(70), refusal=QUOTA), at(12), Settings())
-    assert not without.keeps_place
+    assert not limited(make_task(), 70, **doubt).reserves_slot
+    without = decide(make_task().observe(unknown_create_deadline=at(70), refusal=QUOTA), at(12), Settings())
+    assert not without.reserves_slot
 
 
 def test_nobody_waits_for_a_refusal() -> None:
@@ -528,8 +528,8 @@ def test_a_spec_that_is_too_large_is_refused_as_soon_as_it_is_seen(made: MadeTas
 
 def test_a_spec_of_the_largest_size_is_taken() -> None:
     fits = MadeTask(msgspec.structs.replace(make_task().build(), spec_bytes=1_000))
-    (step,) = decide(fits.observe(), at(1), SMALL).steps
-    assert isinstance(step, plan.CreatePod)
+    (action,) = decide(fits.observe(), at(1), SMALL).actions
+    assert isinstance(action, plan.CreatePod)
 
 
 def test_what_is_cancelled_is_not_too_large() -> None:
@@ -539,12 +539,12 @@ def test_what_is_cancelled_is_not_too_large() -> None:
 def test_an_attempt_goes_on_where_the_ceiling_was_lowered_and_is_the_last() -> None:
     task = sized(make_task(backoffLimit=3), 1_001).attempts(make_live_attempt())
     running = task.status(phase="Running", reason="Running", observed_generation=1)
-    assert decide(running.observe(make_pod().running(since=2)), at(9), SMALL).steps == ()
+    assert decide(running.observe(make_pod().running(since=2)), at(9), SMALL).actions == ()
     failed = decide(running.observe(make_pod().exit(3)), at(9), SMALL)
-    (step, *_) = failed.steps
-    assert isinstance(step, plan.WriteStatus)
-    assert (step.status.phase, step.status.reason) == ("Pending", "Backoff")
-    again = MadeTask(msgspec.structs.replace(running.build(), status=step.status))
+    (action, *_) = failed.actions
+    assert isinstance(action, plan.WriteStatus)
+    assert (action.status.phase, action.status.reason) == ("Pending", "Backoff")
+    again = MadeTask(msgspec.structs.replace(running.build(), status=action.status))
     assert written(decide(again.observe(), at(10), SMALL))[:2] == ("Failed", "SpecTooLarge")
 
 
@@ -553,9 +553,9 @@ def test_a_default_deadline_ends_a_run_that_set_none() -> None:
     pod = make_pod().running(since=2)
     told = make_task().attempts(make_live_attempt()).status(phase="Running", reason="Running", observed_generation=1)
     assert decide(told.observe(pod), at(6), rules).wake_at == at(7)
-    (step,) = decide(told.observe(pod), at(7), rules).steps
-    assert isinstance(step, plan.StopPod)
-    assert step.reason == "RunDeadlineExceeded"
+    (action,) = decide(told.observe(pod), at(7), rules).actions
+    assert isinstance(action, plan.StopPod)
+    assert action.reason == "RunDeadlineExceeded"
 
 
 def test_a_life_that_was_made_longer_afterwards_ends_at_the_ceiling_and_an_event_says_so() -> None:
@@ -565,6 +565,6 @@ def test_a_life_that_was_made_longer_afterwards_ends_at_the_ceiling_and_an_event
     )
     edited = decide(over.observe(), at(20), rules)
     want = "ttlSecondsAfterFinished is 999, the platform's ceiling is 100"
-    assert edited.notes == (plan.Note(kind="Warning", reason="PolicyDenied", message=want),)
+    assert edited.events == (plan.Event(kind="Warning", reason="PolicyDenied", message=want),)
     assert edited.wake_at == at(110)
-    assert plan.DeleteTask() in decide(over.status(observed_generation=1).observe(), at(110), rules).steps
+    assert plan.DeleteTask() in decide(over.status(observed_generation=1).observe(), at(110), rules).actions

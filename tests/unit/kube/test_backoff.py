@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podtask.kube.backoff import Backoff, Jitter, Pace
+from podtask.kube.backoff import Backoff, Jitter, WatchBackoff
 
 
 def test_the_delay_doubles_up_to_the_cap() -> None:
@@ -25,9 +25,9 @@ def test_it_stays_within_its_bounds_for_ever(failures: int, drawn: float) -> Non
 
 def _first_try_after(seconds: float, jitter: Jitter) -> float:
     """Give the time of the first try after an outage that began at 0 and lasted so long."""
-    pace, at = Pace(jitter), 0.0
+    pace, at = WatchBackoff(jitter), 0.0
     while at < seconds:
-        at += pace.unanswered()
+        at += pace.on_transport_error()
     return at
 
 
@@ -47,32 +47,32 @@ def test_a_server_that_refuses_while_it_comes_up_is_not_punished_for_the_time_wi
     unanswered: int, refuses: float
 ) -> None:
     """It answers after a long time away, and its first answers are errors: the pauses begin small again."""
-    pace, at = Pace(lambda: 1.0), 0.0
+    pace, at = WatchBackoff(lambda: 1.0), 0.0
     for _ in range(unanswered):
-        pace.unanswered()
+        pace.on_transport_error()
     while at < refuses:
-        at += pace.refused()
+        at += pace.on_error()
     assert at <= 2 * refuses + 0.2
 
 
 def test_refusals_grow_to_half_a_minute_and_give_the_position_up() -> None:
-    pace = Pace(lambda: 1.0)
-    assert [pace.refused() for _ in range(10)][-1] == 30.0
-    assert pace.is_hopeless
+    pace = WatchBackoff(lambda: 1.0)
+    assert [pace.on_error() for _ in range(10)][-1] == 30.0
+    assert pace.must_relist
 
 
 def test_silence_gives_no_position_up() -> None:
-    pace = Pace(lambda: 1.0)
+    pace = WatchBackoff(lambda: 1.0)
     for _ in range(100):
-        pace.unanswered()
-    assert not pace.is_hopeless
+        pace.on_transport_error()
+    assert not pace.must_relist
 
 
 def test_a_word_ends_both_counts() -> None:
-    pace = Pace(lambda: 1.0)
+    pace = WatchBackoff(lambda: 1.0)
     for _ in range(10):
-        pace.refused()
-        pace.unanswered()
-    pace.heard()
-    assert not pace.is_hopeless
-    assert (pace.unanswered(), pace.refused()) == (0.2, 0.2)
+        pace.on_error()
+        pace.on_transport_error()
+    pace.reset()
+    assert not pace.must_relist
+    assert (pace.on_transport_error(), pace.on_error()) == (0.2, 0.2)

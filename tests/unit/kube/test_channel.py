@@ -11,7 +11,7 @@ from podtask.kube import channel as channel_module
 from podtask.kube import errors, pool
 from podtask.kube.channel import Channel
 from podtask.kube.client import PODS
-from podtask.kube.connection import Connection
+from podtask.kube.config import ClusterConfig
 from podtask.kube.http import HttpClient
 from podtask.kube.pool import Pool
 from tests.harness import HANG_SECONDS
@@ -248,7 +248,7 @@ async def test_an_address_that_is_none_was_not_sent_to(server: str) -> None:
 
 async def test_a_token_cannot_add_a_header() -> None:
     async with listening(OK) as (peer, _):
-        api = HttpClient(Connection(peer.url, token="a\r\nImpersonate-User: root"), time_source=JumpingClock())
+        api = HttpClient(ClusterConfig(peer.url, token="a\r\nImpersonate-User: root"), time_source=JumpingClock())
         with pytest.raises(errors.TransportError, match="not sent"):
             await api.get(PODS, "n", "p")
         await api.close()
@@ -259,7 +259,7 @@ async def test_a_write_whose_time_is_over_is_not_sent() -> None:
     """The proof that a deposed leader's last write is dead counts from when the call began."""
     clock = JumpingClock()
     async with listening(OK, OK) as (peer, _):
-        api = HttpClient(Connection(peer.url), time_source=clock, write_gate=lambda: None)
+        api = HttpClient(ClusterConfig(peer.url), time_source=clock, before_write=lambda: None)
         connect = api._pool.connect
 
         async def slowly(seconds: float) -> Channel:
@@ -279,7 +279,7 @@ async def test_a_closed_gate_leaves_the_connection_to_others() -> None:
         raise errors.NotLeader("no")
 
     async with listening(OK) as (peer, _):
-        api = HttpClient(Connection(peer.url), write_gate=closed)
+        api = HttpClient(ClusterConfig(peer.url), before_write=closed)
         with pytest.raises(errors.NotLeader):
             await api.create(PODS, "n", b"{}")
         assert await api.get(PODS, "n", "p") == b"{}"

@@ -14,7 +14,7 @@ from aiohttp import web
 from podtask import __version__
 from podtask.kube import client, errors
 from podtask.kube.client import PODS, EventType, PatchType, WatchEvent
-from podtask.kube.connection import Connection
+from podtask.kube.config import ClusterConfig
 from podtask.kube.http import HttpClient, Limits
 from tests.harness import HANG_SECONDS, sockets
 from tests.unit.kube.doubles import (
@@ -41,10 +41,10 @@ class World:
 
     def client(self, limits: Limits | None = None, **connection: str) -> HttpClient:
         made = HttpClient(
-            Connection(**{"server": self.server.url} | connection),  # type: ignore[arg-type]
+            ClusterConfig(**{"server": self.server.url} | connection),  # type: ignore[arg-type]
             limits=limits or Limits(),
             observer=lambda verb, resource, status, _seconds: self.heard.append((verb, resource, status)),
-            write_gate=self.pass_gate,
+            before_write=self.pass_gate,
             time_source=self.clock,
             jitter=lambda: 0.0,
         )

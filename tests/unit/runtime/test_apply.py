@@ -9,12 +9,13 @@ import orjson
 import pytest
 
 from podtask.core import plan
-from podtask.core.observed import TaskStatus
+from podtask.core.settings import Settings
+from podtask.core.snapshot import TaskStatus
 from podtask.kube import errors
 from podtask.kube.client import POD_EVENTS, PODS, Page, Resource
 from podtask.kube.clock import SYSTEM, Clock
-from podtask.runtime.apply import Applier, CacheBehind, Outdated
-from podtask.runtime.memory import Memories, Memory
+from podtask.runtime.apply import Applier, Requeue, StaleCache
+from podtask.runtime.task_facts import Facts, TaskFacts
 from tests.builders import UID, MadePod, at, make_pod, make_task, pod_name
 
 V = TypeVar("V")
@@ -78,12 +79,12 @@ class _Clock:
     async def sleep(self, seconds: float) -> None: ...
 
 
-def applier(api: _Api, memories: Memories, time_source: Clock = SYSTEM) -> Applier:
+def applier(api: _Api, task_facts: TaskFacts, time_source: Clock = SYSTEM) -> Applier:
     return Applier(
         api,  # type: ignore[arg-type]
         _Objects(),
-        memories,
-        plan.Settings(),
+        task_facts,
+        Settings(),
         now=lambda: at(30),
         time_source=time_source,
         jitter=lambda: 0.5,
@@ -91,9 +92,9 @@ def applier(api: _Api, memories: Memories, time_source: Clock = SYSTEM) -> Appli
 
 
 async def test_the_events_of_one_pod_are_read() -> None:
-    api, memories = _Api(Page([orjson.dumps(EVENT)], "1", "")), Memories()
-    await applier(api, memories).apply(make_task().observe(), READ)
-    read = memories.of(UID).pod_events
+    api, task_facts = _Api(Page([orjson.dumps(EVENT)], "1", "")), TaskFacts()
+    await applier(api, task_facts).apply(make_task().observe(), READ)
+    read = task_facts.get_or_create(UID).pod_events
     assert read is not None
     assert (read.pod_uid, read.again_at, read.events[0].message) == ("pod-1", at(90), "no")
     assert api.asked == [(POD_EVENTS, {"namespace": "default", "fields": "involvedObject.uid=pod-1", "limit": 100})]
@@ -103,17 +104,17 @@ async def test_the_events_of_one_pod_are_read() -> None:
     "error", [errors.Forbidden("no", code=403), errors.ServerError("later", code=500)], ids=["no right", "no answer"]
 )
 async def test_events_that_cannot_be_read_cost_the_diagnosis_only(error: errors.ApiError) -> None:
-    memories = Memories()
-    await applier(_Api(error), memories).apply(make_task().observe(), READ)
-    read = memories.of(UID).pod_events
+    task_facts = TaskFacts()
+    await applier(_Api(error), task_facts).apply(make_task().observe(), READ)
+    read = task_facts.get_or_create(UID).pod_events
     assert read is not None
     assert (read.again_at, read.events) == (at(90), ()), "remembered, so that it is not asked for again at once"
 
 
 async def test_events_are_read_one_pod_at_a_time_and_with_pauses() -> None:
     """A thousand Pods that wait must not ask for all Events of their namespace a thousand times."""
-    api, memories, time_source = _Api(Page([orjson.dumps(EVENT)], "1", "")), Memories(), _Clock()
-    one = applier(api, memories, time_source)
+    api, task_facts, time_source = _Api(Page([orjson.dumps(EVENT)], "1", "")), TaskFacts(), _Clock()
+    one = applier(api, task_facts, time_source)
     during = msgspec.structs.replace(READ, uid="pod-2")
 
     async def while_reading() -> None:
@@ -125,7 +126,7 @@ async def test_events_are_read_one_pod_at_a_time_and_with_pauses() -> None:
     api.meanwhile = _nothing
     time_source.seconds += 4.4
     await one.apply(make_task().observe(), READ)
-    turned_away = memories.of(UID).pod_events
+    turned_away = task_facts.get_or_create(UID).pod_events
     assert turned_away is not None
     assert [event.message for event in turned_away.events] == ["no"], "what was known is kept"
     assert turned_away.again_at == at(61), "half of a minute later by the draw, and a second"
@@ -145,43 +146,43 @@ async def test_events_are_read_one_pod_at_a_time_and_with_pauses() -> None:
     ],
 )
 async def test_a_create_without_an_answer_is_in_doubt(error: errors.ApiError, is_in_doubt: bool) -> None:
-    memories = Memories()
+    task_facts = TaskFacts()
     with pytest.raises(errors.ApiError):
-        await applier(_Api(error), memories).apply(make_task().observe(), CREATE)
-    want = at(30) + timedelta(seconds=plan.Settings().pod_hold_seconds) if is_in_doubt else None
-    assert memories.of(UID).in_doubt_until == want
+        await applier(_Api(error), task_facts).apply(make_task().observe(), CREATE)
+    want = at(30) + timedelta(seconds=Settings().pod_hold_seconds) if is_in_doubt else None
+    assert task_facts.get_or_create(UID).in_doubt_until == want
 
 
 @pytest.mark.parametrize(
     ("reason", "left"),
     [
-        pytest.param("Running", Memory(in_doubt_until=at(60)), id="told to run: only what may still arrive"),
+        pytest.param("Running", Facts(in_doubt_until=at(60)), id="told to run: only what may still arrive"),
         pytest.param(
             "Unschedulable",
-            Memory(in_doubt_until=at(60), gone_pods=frozenset({"pod-0"}), diagnosed_at=at(30)),
+            Facts(in_doubt_until=at(60), gone_pods=frozenset({"pod-0"}), diagnosed_at=at(30)),
             id="told to wait: all of it, and when that was",
         ),
     ],
 )
-async def test_what_is_known_of_a_task_once_its_status_is_written(reason: str, left: Memory) -> None:
+async def test_what_is_known_of_a_task_once_its_status_is_written(reason: str, left: Facts) -> None:
     """Tens of thousands may run for days; what was learnt before they did is of no use any more."""
-    memories = Memories()
-    memories.of(UID).gone_pods = frozenset({"pod-0"})
-    memories.of(UID).in_doubt_until = at(60)
+    task_facts = TaskFacts()
+    task_facts.get_or_create(UID).gone_pods = frozenset({"pod-0"})
+    task_facts.get_or_create(UID).in_doubt_until = at(60)
     task = make_task()
     phase = "Running" if reason == "Running" else "Pending"
     told = plan.WriteStatus(status=TaskStatus(phase=phase, reason=reason))
-    await applier(_Api(orjson.dumps(WRITTEN)), memories).apply(task.observe(), told)
-    assert memories.of(UID) == left
+    await applier(_Api(orjson.dumps(WRITTEN)), task_facts).apply(task.observe(), told)
+    assert task_facts.get_or_create(UID) == left
 
 
 async def test_a_task_that_runs_is_not_remembered_at_all() -> None:
     """Without anything in doubt the entry itself goes."""
-    memories = Memories()
-    memories.of(UID).diagnosed_at = at(3)
+    task_facts = TaskFacts()
+    task_facts.get_or_create(UID).diagnosed_at = at(3)
     told = plan.WriteStatus(status=TaskStatus(phase="Running", reason="Running"))
-    await applier(_Api(orjson.dumps(WRITTEN)), memories).apply(make_task().observe(), told)
-    assert memories._by_uid == {}
+    await applier(_Api(orjson.dumps(WRITTEN)), task_facts).apply(make_task().observe(), told)
+    assert task_facts._by_uid == {}
 
 
 class _Overtaken:
@@ -199,7 +200,7 @@ class _Overtaken:
 
 @pytest.mark.parametrize(
     ("pod", "problem"),
-    [(make_pod(), Outdated), (make_pod().metadata(labels={}), CacheBehind)],
+    [(make_pod(), Requeue), (make_pod().metadata(labels={}), StaleCache)],
     ids=["newer", "without our label"],
 )
 async def test_a_pod_that_was_overtaken_is_judged_again_where_the_cache_can_have_it(
@@ -207,6 +208,6 @@ async def test_a_pod_that_was_overtaken_is_judged_again_where_the_cache_can_have
 ) -> None:
     """The cache keeps its old state of a Pod without the label until the watch says that it is out of its sight."""
     api: Any = _Overtaken(pod)
-    step = plan.StopPod(name=pod_name(), uid="pod-1", reason="Cancelled")
+    action = plan.StopPod(name=pod_name(), uid="pod-1", reason="Cancelled")
     with pytest.raises(problem):
-        await applier(api, Memories()).apply(make_task().observe(make_pod()), step)
+        await applier(api, TaskFacts()).apply(make_task().observe(make_pod()), action)

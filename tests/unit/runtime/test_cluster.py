@@ -7,10 +7,11 @@ import pytest
 
 from podtask.api import names
 from podtask.core import identity
-from podtask.core.observed import Pod, Task
+from podtask.core.pod import Pod
+from podtask.core.snapshot import Task
 from podtask.runtime.cluster import Cluster
-from podtask.runtime.memory import Memories
 from podtask.runtime.queue import WorkQueue
+from podtask.runtime.task_facts import TaskFacts
 from tests.builders import UID, make_pod, make_task
 
 KEY = identity.task_key("default", UID)
@@ -124,7 +125,7 @@ async def test_the_end_of_a_pod_that_is_held_is_reported(finalizers: tuple[str, 
     world.cluster.put_pod(msgspec.structs.replace(made, metadata=meta))
     world.cluster._pod_changed(msgspec.structs.replace(made, metadata=meta), None)
     assert [found.metadata.uid for found in world.lost] == lost
-    memories = Memories()
+    task_facts = TaskFacts()
     for found in world.lost:
-        memories.note_lost(found)
-    assert memories.peek(UID).lost_pod == "".join(lost)
+        task_facts.note_lost(found)
+    assert task_facts.get(UID).lost_pod == "".join(lost)

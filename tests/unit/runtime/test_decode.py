@@ -9,9 +9,11 @@ import pytest
 
 from podtask.api import names
 from podtask.core.decide import decide
-from podtask.core.observed import Observed
-from podtask.core.plan import Settings, WriteStatus, json_merge_patch
+from podtask.core.plan import WriteStatus
 from podtask.core.pod import Written
+from podtask.core.settings import Settings
+from podtask.core.snapshot import TaskSnapshot
+from podtask.kube.merge_patch import json_merge_patch
 from podtask.runtime import decode
 from tests.builders import KUBELETS, at, make_pod
 
@@ -93,9 +95,9 @@ def test_of_a_task_that_is_over_neither_result_nor_spec_nor_any_text_is_held() -
 def test_a_later_edit_of_a_task_that_is_over_writes_the_generation_alone() -> None:
     """What the cache does not hold must not be taken off the object."""
     task = decode.decode_task(podtask({"ttlSecondsAfterFinished": 5_000_000}, OVER))
-    (step,) = decide(Observed(task=task), at(20), Settings()).steps
-    assert isinstance(step, WriteStatus)
-    patch = json_merge_patch(decode.status_to_wire(step.status), decode.status_to_wire(task.status))
+    (action,) = decide(TaskSnapshot(task=task), at(20), Settings()).actions
+    assert isinstance(action, WriteStatus)
+    patch = json_merge_patch(decode.status_to_wire(action.status), decode.status_to_wire(task.status))
     assert patch == {"observedGeneration": 2}
 
 
@@ -105,7 +107,7 @@ def test_texts_of_a_task_that_goes_on_are_held_because_they_are_written_again() 
 
 
 @pytest.mark.parametrize(
-    ("spec", "most", "is_held"),
+    ("spec", "most", "has_finalizer"),
     [
         ({"image": "i" * 976}, 1_000, True),
         ({"image": "i" * 990}, 1_000, False),
@@ -115,9 +117,11 @@ def test_texts_of_a_task_that_goes_on_are_held_because_they_are_written_again() 
     ],
     ids=["fits", "too large", "no ceiling", "another controller's", "not understood"],
 )
-def test_a_spec_is_held_where_a_pod_will_be_made_from_it(spec: dict[str, object], most: int, is_held: bool) -> None:
+def test_a_spec_is_held_where_a_pod_will_be_made_from_it(
+    spec: dict[str, object], most: int, has_finalizer: bool
+) -> None:
     task = decode.decode_task(podtask(spec, {}), most)
-    assert bool(task.raw_spec) == is_held
+    assert bool(task.raw_spec) == has_finalizer
     assert task.spec_bytes == len(json.dumps(spec))
 
 
@@ -160,12 +164,12 @@ def test_a_kubelet_is_known_by_what_it_owns(manager: str) -> None:
     meta = {"managedFields": [{**note, "fieldsType": "FieldsV1", "fieldsV1": owned, "subresource": part}]}
     seen = decode.decode_pod(json.dumps({"metadata": meta}).encode())
     held = decode.PODS_HELD.unpack(decode.PODS_HELD.pack(seen))
-    assert (seen.told_at is not None) is is_kubelet
-    assert held.told_at == seen.told_at
+    assert (seen.kubelet_status_time is not None) is is_kubelet
+    assert held.kubelet_status_time == seen.kubelet_status_time
     assert len(decode.PODS_HELD.pack(seen)) < 250
 
 
 def test_the_runtime_needs_neither_pydantic_nor_the_kubernetes_package() -> None:
-    """Of the 120 MiB that 20,000 tasks may take they would be 30 (docs/adr/0009)."""
+    """Of the 120 MiB that 20,000 tasks may take they would be 30 (docs/design/0009)."""
     blocked = "import sys; sys.modules.update(pydantic=None, kubernetes=None); import podtask.__main__"
     subprocess.run([sys.executable, "-c", blocked], check=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})

@@ -8,7 +8,7 @@ import pytest
 
 from podtask.kube import errors
 from podtask.runtime import election
-from podtask.runtime.election import DURATION_SECONDS, MARGIN_SECONDS, RENEW_SECONDS, Lost
+from podtask.runtime.election import DURATION_SECONDS, MARGIN_SECONDS, RENEW_SECONDS, LeadershipLost
 from tests.unit.runtime.lease_model import LeaseServer, Replica, live
 
 GATE_SECONDS = DURATION_SECONDS - MARGIN_SECONDS
@@ -44,7 +44,7 @@ def may_write(replica: Replica) -> bool:
 async def both(server: LeaseServer) -> tuple[Replica, Replica]:
     """A leader, and a follower that has seen it."""
     first = Replica(server, "a")
-    await first.leads()
+    await first.is_leader()
     second = Replica(server, "b")
     await asyncio.sleep(1.0)
     return first, second
@@ -83,7 +83,7 @@ async def test_a_clean_stop_hands_over_at_once(server: LeaseServer) -> None:
     first, second = await both(server)
     stopped_at = await first.stop()
     assert not may_write(first)
-    assert await second.leads() - stopped_at < 0.2
+    assert await second.is_leader() - stopped_at < 0.2
 
 
 @told
@@ -93,7 +93,7 @@ async def test_a_stop_in_the_middle_of_a_renewal_hands_over_at_once(server: Leas
     while len(server.history) == renewals:  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.001)
     stopped_at = await first.stop()  # the renewal is done, and its reply is on its way
-    assert await second.leads() - stopped_at < 0.2
+    assert await second.is_leader() - stopped_at < 0.2
 
 
 @told
@@ -101,7 +101,7 @@ async def test_a_leader_that_dies_is_followed_when_its_lease_has_run_out(server:
     first, second = await both(server)
     first.task.cancel()
     died_at = now()
-    waited = await second.leads() - died_at
+    waited = await second.is_leader() - died_at
     assert DURATION_SECONDS - RENEW_SECONDS <= waited <= DURATION_SECONDS + 0.2
 
 
@@ -111,7 +111,7 @@ async def test_the_way_to_the_server_is_open_when_the_lease_runs_out(server: Lea
     first, second = await both(server)
     first.task.cancel()
     server.asked.clear()
-    took = await second.leads()
+    took = await second.is_leader()
     (looked, verb), (reached, change) = server.asked
     assert (verb, change) == ("get", "patch")
     assert 2.0 < reached - looked <= 2.5
@@ -126,7 +126,7 @@ async def test_a_look_that_hangs_is_over_when_the_lease_is_free(server: LeaseSer
     server.hangs = True
     await asyncio.sleep(2.0)
     server.hangs = False
-    assert await second.leads() < now() + 3.0
+    assert await second.is_leader() < now() + 3.0
 
 
 @told
@@ -137,7 +137,7 @@ async def test_a_take_that_hangs_costs_its_own_time_and_a_pause(server: LeaseSer
     free, server.hangs = now(), True
     await asyncio.sleep(1.0)
     server.hangs = False
-    assert await second.leads() - free < 2.0 + 0.5 + 0.1
+    assert await second.is_leader() - free < 2.0 + 0.5 + 0.1
 
 
 @told
@@ -145,7 +145,7 @@ async def test_the_server_away_until_the_deadline(server: LeaseServer) -> None:
     first, second = await both(server)
     last = server.asked[-1][0]
     server.cut()
-    assert isinstance(await first.ended(), Lost)
+    assert isinstance(await first.ended(), LeadershipLost)
     assert not may_write(first)
     # The deadline is by the time before the last renewal that was answered was sent.
     assert now() - last <= GATE_SECONDS
@@ -153,7 +153,7 @@ async def test_the_server_away_until_the_deadline(server: LeaseServer) -> None:
     assert second.terms == []
     await asyncio.sleep(60)
     server.away = False
-    assert await second.leads() - now() < 1.1
+    assert await second.is_leader() - now() < 1.1
 
 
 @told
@@ -171,7 +171,7 @@ async def test_renewals_that_hang(server: LeaseServer) -> None:
     first, _ = await both(server)
     last = server.asked[-1][0]
     server.hangs = True
-    assert isinstance(await first.ended(), Lost)
+    assert isinstance(await first.ended(), LeadershipLost)
     assert now() == pytest.approx(last + GATE_SECONDS, abs=0.05)
 
 
@@ -183,7 +183,7 @@ async def test_the_gate_closes_before_anybody_else_leads(server: LeaseServer) ->
     while may_write(first):  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.01)
     closed_at = now()
-    assert await second.leads() - closed_at >= MARGIN_SECONDS - 0.1
+    assert await second.is_leader() - closed_at >= MARGIN_SECONDS - 0.1
 
 
 @told
@@ -201,7 +201,7 @@ async def test_a_renewal_with_its_reply_lost_extends_nothing_and_loses_nothing(s
 @told
 async def test_a_slow_renewal_counts_from_when_it_was_sent(server: LeaseServer) -> None:
     first = Replica(server, "a")
-    await first.leads()
+    await first.is_leader()
     server.latency = 0.9
     await asyncio.sleep(20)
     sent_at = [at for at, verb in server.asked if verb == "patch" and at + 1.8 <= now()][-1]
@@ -213,10 +213,10 @@ async def test_a_lease_stolen(server: LeaseServer) -> None:
     first, second = await both(server)
     server.steal("c")
     stolen_at = now()
-    assert isinstance(await first.ended(), Lost)
+    assert isinstance(await first.ended(), LeadershipLost)
     assert now() - stolen_at <= RENEW_SECONDS + 0.1
     assert not may_write(first)
-    assert await second.leads() - stolen_at >= DURATION_SECONDS
+    assert await second.is_leader() - stolen_at >= DURATION_SECONDS
     assert server.lease is not None
     await first.election.release()
     assert server.holder == "b", "what is another's is not released"
@@ -237,14 +237,14 @@ async def test_a_lease_deleted_after_its_holder_died_is_waited_out(server: Lease
     last = server.asked[-1][0]
     await asyncio.sleep(1)
     server.write(None)
-    assert await second.leads() - last >= DURATION_SECONDS
+    assert await second.is_leader() - last >= DURATION_SECONDS
 
 
 @told
 async def test_a_lease_deleted_while_another_starts_is_made_anew_by_its_holder(server: LeaseServer) -> None:
     """Who starts at that moment has not seen it held, but sees tasks under way."""
     first = Replica(server, "a")
-    await first.leads()
+    await first.is_leader()
     await asyncio.sleep(1.0)
     server.write(None)
     second = Replica(server, "b", has_work=True)
@@ -258,7 +258,7 @@ async def test_without_a_lease_and_its_holder_the_work_is_taken_up_when_it_would
 ) -> None:
     begun = now()
     replica = Replica(server, "a", has_work=True)
-    assert DURATION_SECONDS <= await replica.leads() - begun < DURATION_SECONDS + 0.1
+    assert DURATION_SECONDS <= await replica.is_leader() - begun < DURATION_SECONDS + 0.1
 
 
 @told
@@ -268,7 +268,7 @@ async def test_a_lease_deleted_and_taken_by_another_is_lost(server: LeaseServer)
     server.write(None)
     server.write(lease)
     server.steal("c")
-    assert isinstance(await first.ended(), Lost)
+    assert isinstance(await first.ended(), LeadershipLost)
 
 
 @told
@@ -287,7 +287,7 @@ async def test_a_follower_that_hears_nothing_takes_nothing(server: LeaseServer) 
 async def test_a_take_with_its_reply_lost_is_ours(server: LeaseServer) -> None:
     server.lose_replies = 1
     first = Replica(server, "a")
-    assert await first.leads() < 2
+    assert await first.is_leader() < 2
 
 
 @told
@@ -296,7 +296,7 @@ async def test_after_a_standstill_nothing_is_written(server: LeaseServer) -> Non
     first, _ = await both(server)
     first.skew += GATE_SECONDS
     assert not may_write(first)
-    assert isinstance(await first.ended(), Lost)
+    assert isinstance(await first.ended(), LeadershipLost)
 
 
 @told

@@ -11,20 +11,20 @@ import aiohttp
 import pytest
 
 from podtask.runtime import server as server_module
-from podtask.runtime.health import QUEUE_SECONDS, WATCH_SECONDS, Vitals, pages, problems
+from podtask.runtime.health import QUEUE_SECONDS, WATCH_SECONDS, HealthState, liveness_failures, pages
 from podtask.runtime.server import Server
 
-WELL = Vitals(
+WELL = HealthState(
     is_synced=True,
-    leads=True,
+    is_leader=True,
     watch_idle_seconds={"pods": 60.0, "podtasks": 70.0},
     queue_stalled_seconds=5.0,
     ended_parts=(),
 )
 
-CASES: dict[str, tuple[Vitals, list[str]]] = {
+CASES: dict[str, tuple[HealthState, list[str]]] = {
     "all is well": (WELL, []),
-    "a follower is as alive as a leader": (WELL._replace(leads=False), []),
+    "a follower is as alive as a leader": (WELL._replace(is_leader=False), []),
     "a first list that takes long is no standstill": (WELL._replace(is_synced=False), []),
     "a watch that has stopped trying": (
         WELL._replace(watch_idle_seconds={"pods": WATCH_SECONDS + 1, "podtasks": 0.0}),
@@ -39,15 +39,15 @@ CASES: dict[str, tuple[Vitals, list[str]]] = {
 
 
 @pytest.mark.parametrize(("vitals", "want"), CASES.values(), ids=CASES.keys())
-def test_what_only_a_restart_mends(vitals: Vitals, want: list[str]) -> None:
-    assert problems(vitals) == want
+def test_what_only_a_restart_mends(vitals: HealthState, want: list[str]) -> None:
+    assert liveness_failures(vitals) == want
 
 
 @dataclass
 class Probed:
     """A server whose vitals the test sets."""
 
-    vitals: Vitals = WELL
+    vitals: HealthState = WELL
     url: str = ""
     session: aiohttp.ClientSession = field(init=False)
 
@@ -75,7 +75,7 @@ async def test_the_paths_of_a_leader(probed: Probed) -> None:
 
 
 async def test_a_follower_is_ready_too(probed: Probed) -> None:
-    probed.vitals = WELL._replace(leads=False)
+    probed.vitals = WELL._replace(is_leader=False)
     assert await probed.get("/readyz") == (200, "ok: follower")
 
 

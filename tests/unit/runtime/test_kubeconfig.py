@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from podtask import __main__ as command_line
-from podtask.kube.connection import Token
+from podtask.kube.config import Token
 from podtask.runtime import handlers, kubeconfig
 from podtask.runtime.kubeconfig import KubeconfigError
 

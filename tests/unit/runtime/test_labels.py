@@ -9,15 +9,17 @@ import orjson
 import pytest
 
 from podtask.api import names
-from podtask.core import identity, plan
-from podtask.core.observed import Pod, Task, TaskStatus
+from podtask.core import identity
+from podtask.core.pod import Pod
+from podtask.core.settings import Settings
+from podtask.core.snapshot import Task, TaskStatus
 from podtask.kube import errors
 from podtask.kube.client import PODS, PatchType, Resource
-from podtask.runtime.apply import Applier, CacheBehind
-from podtask.runtime.memory import Memories
-from podtask.runtime.places import Places
+from podtask.runtime.apply import Applier, StaleCache
+from podtask.runtime.pod_slots import PodSlots
 from podtask.runtime.queue import WorkQueue
 from podtask.runtime.reconciler import Reconciler
+from podtask.runtime.task_facts import TaskFacts
 from tests.builders import UID, MadePod, MadeTask, at, make_attempt, make_live_attempt, make_pod, make_task, pod_name
 
 LIVE = make_pod().running()
@@ -47,11 +49,11 @@ class World:
         self.refusal: errors.ApiError | None = None
         self.cached: Pod | None = None
         self.ahead: Task | None = None
-        self.memories = Memories()
-        applier = Applier(self, self, self.memories, plan.Settings(), now=lambda: self.now)  # type: ignore[arg-type]
+        self.task_facts = TaskFacts()
+        applier = Applier(self, self, self.task_facts, Settings(), now=lambda: self.now)  # type: ignore[arg-type]
         self.reconciler = Reconciler(
-            cache=self, applier=applier, memories=self.memories, places=Places(None, lambda _: None),
-            queue=WorkQueue(Timers()), recorder=self, settings=plan.Settings(), now=lambda: self.now,
+            cache=self, applier=applier, task_facts=self.task_facts, slots=PodSlots(None, lambda _: None),
+            queue=WorkQueue(Timers()), recorder=self, settings=Settings(), now=lambda: self.now,
             reads_live=lambda: False,
         )  # fmt: skip
 
@@ -175,7 +177,7 @@ async def test_after_it_as_well() -> None:
     assert world.asked == ["GET", "GET task", "PATCH"]
     await world.pass_time(30)
     assert len(world.asked) == 3
-    assert world.memories.peek(UID).unlabelled_pod is None
+    assert world.task_facts.get(UID).unlabelled_pod is None
 
 
 async def test_a_leader_that_is_behind_gives_no_pod_the_number_of_an_earlier_attempt() -> None:
@@ -247,7 +249,7 @@ async def test_a_server_in_trouble_takes_no_labels_off() -> None:
     for _ in range(20):
         with pytest.raises(errors.ServerError):
             await world.look()
-    assert world.memories.peek(UID).relabelled is None
+    assert world.task_facts.get(UID).relabelled is None
     world.refusal = None
     await world.look()
     assert world.cached is not None
@@ -257,10 +259,10 @@ async def test_a_pod_that_goes_meanwhile_is_looked_for_again() -> None:
     world = World(started(backoff_limit=1), LIVE)
     world.strips = True
     await world.look()
-    assert world.memories.peek(UID).unlabelled_pod is not None
+    assert world.task_facts.get(UID).unlabelled_pod is not None
     world.stored = None
     world.now += timedelta(seconds=2)
-    with pytest.raises(CacheBehind):
+    with pytest.raises(StaleCache):
         await world.look()
     await world.look()
     assert world.asked[-2:] == ["GET", "status Backoff"]
@@ -271,7 +273,7 @@ async def test_labels_taken_off_long_after_are_another_story() -> None:
     world = World(started(), LIVE)
     for count in (1, 2, 1):
         await world.look()
-        relabelled = world.memories.peek(UID).relabelled
+        relabelled = world.task_facts.get(UID).relabelled
         assert relabelled is not None
         assert relabelled.count == count
         assert world.stored is not None

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from podtask import __version__
-from podtask.core.observed import Attempt, Metadata, Task, TaskSpec, TaskStatus, XComStatus
+from podtask.core.snapshot import Attempt, Task, TaskSpec, TaskStatus, XComStatus
+from podtask.core.wire import Metadata
 from podtask.crdgen.files import HOW
-from podtask.runtime.metrics import TABLE, Figures, Metrics, document
+from podtask.runtime.metrics import TABLE, GaugeSnapshot, Metrics, document
 
 ROOT = Path(__file__).resolve().parents[3]
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,16 +24,16 @@ class Watch:
     def __init__(self) -> None:
         self.now = 100.0
         self.metrics = Metrics(now=lambda: self.now)
-        self.metrics.leads = True
+        self.metrics.is_leader = True
 
-    def _figures(self) -> Figures:
-        return Figures(
+    def _figures(self) -> GaugeSnapshot:
+        return GaugeSnapshot(
             3,
             2,
             1,
             0.5,
             {"pods": 4.0, "podtasks": 5.0},
-            leads=True,
+            is_leader=True,
             events_dropped=6,
             requests_at_once=7,
         )
@@ -189,7 +190,7 @@ def test_marks_of_a_task_that_is_gone_are_dropped(watch: Watch) -> None:
 
 
 def test_a_follower_notes_no_ends(watch: Watch) -> None:
-    watch.metrics.leads = False
+    watch.metrics.is_leader = False
     watch.metrics.main_ended("u")
     assert not watch.metrics._ended
 
@@ -205,5 +206,5 @@ def test_everything_served_is_in_the_table(watch: Watch) -> None:
 
 def test_the_document_is_what_the_table_says() -> None:
     want = document(HOW)
-    assert (ROOT / "docs/metrics.md").read_text() == want, "make generate"
+    assert (ROOT / "docs/reference/metrics.md").read_text() == want, "make generate"
     assert all(f"| `{metric.name}` |" in want for metric in TABLE)

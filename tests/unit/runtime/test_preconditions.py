@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from podtask.kube.connection import Connection
+from podtask.kube.config import ClusterConfig
 from podtask.kube.http import HttpClient, Limits
 from podtask.runtime import preconditions
 from tests.unit.kube.doubles import Answer, ScriptedServer, refuses, says, serving
@@ -21,7 +21,7 @@ def version(major: str, minor: str) -> str:
 
 
 async def checked(server: ScriptedServer, namespace: str = "") -> None:
-    api = HttpClient(Connection(server.url), limits=Limits(read_seconds=1))
+    api = HttpClient(ClusterConfig(server.url), limits=Limits(read_seconds=1))
     try:
         await preconditions.check(api, namespace, pause_seconds=0)
     finally:
@@ -64,7 +64,7 @@ async def test_a_crd_that_never_comes_is_named_with_the_command() -> None:
 async def test_a_missing_thing_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as server:
         server.script = [said(version("1", "20"))]
-        assert not await preconditions.are_met(Connection(server.url), "")
+        assert not await preconditions.are_met(ClusterConfig(server.url), "")
     (record,) = caplog.records
     assert record.levelno == logging.CRITICAL
     assert record.exc_info is None
@@ -75,5 +75,5 @@ async def test_a_server_that_cannot_be_asked_does_not_keep_the_controller_from_s
 ) -> None:
     async with serving() as server:
         server.script = [refuses(403)]
-        assert await preconditions.are_met(Connection(server.url), "")
+        assert await preconditions.are_met(ClusterConfig(server.url), "")
     assert "could not be checked" in caplog.text

@@ -184,13 +184,13 @@ async def test_what_was_asked_before_the_worker_looked_is_not_asked_again() -> N
     queue.add("a")
     assert take(queue) == "a"
     queue.add("a")
-    queue.caught_up("a")
+    queue.discard_pending("a")
     queue.add("b")
     queue.done("a")
     assert take_all(queue) == ["b"]
     queue.add("a")
     assert take(queue) == "a"
-    queue.caught_up("a")
+    queue.discard_pending("a")
     queue.add("a", Priority.FINISHED)
     queue.done("a")
     assert take(queue) == "a"
@@ -203,7 +203,7 @@ async def test_catching_up_with_one_key_forgets_no_other() -> None:
     assert [take(queue), take(queue)] == ["a", "b"]
     for key in ("a", "b", "c"):
         queue.add(key)
-    queue.caught_up("a")
+    queue.discard_pending("a")
     queue.done("a")
     queue.done("b")
     assert take_all(queue) == ["c", "b"]
@@ -352,7 +352,7 @@ async def test_a_moment_asked_for_before_is_void_once_its_key_is_looked_at_anew(
     queue.add_after("a", 5)
     queue.add("a")
     assert take(queue) == "a"
-    queue.caught_up("a")
+    queue.discard_pending("a")
     assert queue.delayed == 0
     queue.add_after("a", 60)
     queue.done("a")
@@ -368,7 +368,7 @@ async def test_a_moment_asked_for_again_stands_behind_those_asked_for_meanwhile(
         queue.add_after(key, 5)
     queue.add("a")
     assert take(queue) == "a"
-    queue.caught_up("a")
+    queue.discard_pending("a")
     queue.add_after("a", 5)
     queue.done("a")
     timers.advance(5)
@@ -545,9 +545,9 @@ class AgainstModel(RuleBasedStateMachine):
 
     @precondition(lambda self: self.processing)
     @rule(data=st.data())
-    def caught_up(self, data: st.DataObject) -> None:
+    def discard_pending(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.processing)))
-        self.queue.caught_up(key)
+        self.queue.discard_pending(key)
         self.again.pop(key, None)
         self.delayed.pop(key, None)
 

@@ -8,12 +8,15 @@ import msgspec
 import pytest
 
 from podtask.core import identity, plan
-from podtask.core.observed import Metadata, Observed, Pod, Task, TaskStatus
 from podtask.core.plan import Plan
+from podtask.core.pod import Pod
+from podtask.core.settings import Settings
+from podtask.core.snapshot import Task, TaskSnapshot, TaskStatus
+from podtask.core.wire import Metadata
 from podtask.runtime import reconciler
-from podtask.runtime.memory import Memories
-from podtask.runtime.places import Places
+from podtask.runtime.pod_slots import PodSlots
 from podtask.runtime.queue import WorkQueue
+from podtask.runtime.task_facts import TaskFacts
 from tests.builders import UID, MadePod, make_attempt, make_pod, make_task, pod_name
 
 TASK = Task(metadata=Metadata(name="t", namespace="n", uid="u", resource_version="1"))
@@ -37,10 +40,10 @@ class World:
     def pods_of(self, key: str) -> tuple[Pod, ...]:
         return ()
 
-    def record(self, task: Task, note: plan.Note) -> None:
+    def record(self, task: Task, note: plan.Event) -> None:
         return
 
-    async def apply(self, observed: Observed, step: plan.Step) -> None:
+    async def apply(self, snapshot: TaskSnapshot, action: plan.Action) -> None:
         self.queue.add(TASK.key)
 
     def decide(self, *_: object) -> Plan:
@@ -69,12 +72,12 @@ class Passes:
 def reconciler_of(world: World, **given: Any) -> reconciler.Reconciler:
     """Make the reconciler of this world; `given` replaces what it is usually made with."""
     usual: dict[str, Any] = {
-        "memories": Memories(),
-        "places": Places(None, world.queue.add),
+        "task_facts": TaskFacts(),
+        "slots": PodSlots(None, world.queue.add),
         "now": lambda: datetime(2026, 1, 1, tzinfo=UTC),
         "reads_live": lambda: False,
     }
-    made = {"cache": world, "applier": world, "queue": world.queue, "recorder": world, "settings": plan.Settings()}
+    made = {"cache": world, "applier": world, "queue": world.queue, "recorder": world, "settings": Settings()}
     return reconciler.Reconciler(**(made | usual | given))
 
 
@@ -89,24 +92,24 @@ async def run(world: World, monkeypatch: pytest.MonkeyPatch, observer: Passes | 
     await working
 
 
-WRITE = plan.ReleasePod(name="p", uid="x")
+WRITE = plan.RemoveFinalizer(name="p", uid="x")
 
 
 async def test_a_write_of_our_own_is_followed_by_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(Plan(steps=(WRITE,)))
+    world = World(Plan(actions=(WRITE,)))
     await run(world, monkeypatch)
     assert world.judged == 2
 
 
 async def test_each_write_of_several_has_one_look_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(Plan(steps=(WRITE,)), Plan(steps=(WRITE, WRITE)))
+    world = World(Plan(actions=(WRITE,)), Plan(actions=(WRITE, WRITE)))
     await run(world, monkeypatch)
     assert world.judged == 3
 
 
 async def test_what_changes_behind_the_last_look_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plan that deletes ends the pass without another look, so what its other steps changed is still to be seen."""
-    world = World(Plan(steps=(WRITE, plan.DeletePod(name="p", uid="x"))))
+    """A plan that deletes ends the pass without another look, so what its other actions changed is still to be seen."""
+    world = World(Plan(actions=(WRITE, plan.DeletePod(name="p", uid="x"))))
     await run(world, monkeypatch)
     assert world.judged == 2
 
@@ -116,27 +119,27 @@ async def test_a_task_that_does_not_come_to_rest_is_counted_and_from_the_third_t
 ) -> None:
     """A state without an exit is not to be found by its requests alone."""
     passes = Passes()
-    world = World(*(Plan(steps=(WRITE,)) for _ in range(4 * 8)))
+    world = World(*(Plan(actions=(WRITE,)) for _ in range(4 * 8)))
     await run(world, monkeypatch, passes)
     assert (passes.outcomes, passes.unsettled_count) == (["retry"] * 4 + ["done"], 4)
     said = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert [(r.task, r.planned, r.passes) for r in said] == [("n/t", "ReleasePod", n) for n in (3, 4)]  # type: ignore[attr-defined]
+    assert [(r.task, r.planned, r.passes) for r in said] == [("n/t", "RemoveFinalizer", n) for n in (3, 4)]  # type: ignore[attr-defined]
 
 
 async def test_a_task_that_is_gone_keeps_its_place_while_its_create_is_in_doubt() -> None:
     world = World()
     world.found = None
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
-    memories, places = Memories(), Places(1, world.queue.add)
-    made = reconciler_of(world, memories=memories, places=places, now=lambda: now[0])
-    places.settle(TASK, Plan(steps=(plan.CreatePod(attempt=1, name="p"),)))
-    memories.of("u").in_doubt_until = now[0] + timedelta(seconds=60)
+    task_facts, slots = TaskFacts(), PodSlots(1, world.queue.add)
+    made = reconciler_of(world, task_facts=task_facts, slots=slots, now=lambda: now[0])
+    slots.update(TASK, Plan(actions=(plan.CreatePod(attempt=1, name="p"),)))
+    task_facts.get_or_create("u").in_doubt_until = now[0] + timedelta(seconds=60)
     other = Task(metadata=Metadata(name="o", namespace="n", uid="o", resource_version="1"))
     await made.reconcile(TASK.key)
-    assert places.taken(other) == 1
+    assert slots.used(other) == 1
     now[0] += timedelta(seconds=61)
     await made.reconcile(TASK.key)
-    assert places.taken(other) == 0
+    assert slots.used(other) == 0
 
 
 class Orphans(World):
@@ -164,7 +167,7 @@ class Orphans(World):
         self.requests.append(("read", namespace))
         return None
 
-    async def release_pod(self, namespace: str, step: plan.ReleasePod) -> None:
+    async def release_pod(self, namespace: str, action: plan.RemoveFinalizer) -> None:
         self.requests.append(("release", namespace))
 
 
@@ -190,7 +193,7 @@ class AfterTakeover(World):
     """The last attempt's Pod still runs, as a live read shows; the cache does not have it."""
 
     def __init__(self, pod: MadePod) -> None:
-        super().__init__(Plan(steps=(plan.CreatePod(attempt=2, name=pod_name(2)),)))
+        super().__init__(Plan(actions=(plan.CreatePod(attempt=2, name=pod_name(2)),)))
         self.found = make_task().attempts(make_attempt()).status(attempt_count=1).build()
         self.pod = pod.build()
 
@@ -212,8 +215,8 @@ async def test_a_live_pod_of_the_last_attempt_holds_the_next_one_off(
     """One that no watch brings is handed over to the next decision, instead of being read in a circle."""
     world = AfterTakeover(pod)
     monkeypatch.setattr(reconciler, "decide", world.decide)
-    memories = Memories()
-    made = reconciler_of(world, memories=memories, reads_live=lambda: True)
+    task_facts = TaskFacts()
+    made = reconciler_of(world, task_facts=task_facts, reads_live=lambda: True)
     await made.reconcile(TASK.key)
-    found = memories.peek(UID).unlabelled_pod
+    found = task_facts.get(UID).unlabelled_pod
     assert (world.judged, found.metadata.uid if found is not None else "") == (2, handed_over)

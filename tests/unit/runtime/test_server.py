@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from podtask.core.observed import Metadata, Task, TaskStatus
+from podtask.core.snapshot import Task, TaskStatus
+from podtask.core.wire import Metadata
 from podtask.runtime import server as server_module
-from podtask.runtime.metrics import Figures, Metrics, pages
+from podtask.runtime.metrics import GaugeSnapshot, Metrics, pages
 from podtask.runtime.server import Answer, Fresh, Page, Server
 from tests.harness import flood, sockets
 
@@ -199,10 +200,10 @@ async def test_a_flood_does_not_hold_the_main_loop(asking: int, half: int) -> No
     """Beside it the same flood runs against a closed port: what the machine's load alone does to this loop."""
     metrics, snapshots = loaded(), 0
 
-    def figures() -> Figures:
+    def figures() -> GaugeSnapshot:
         nonlocal snapshots
         snapshots += 1
-        return Figures(0, 0, 0, 0.0, {}, leads=True, events_dropped=0, requests_at_once=1)
+        return GaugeSnapshot(0, 0, 0, 0.0, {}, is_leader=True, events_dropped=0, requests_at_once=1)
 
     async def attack(port: int) -> int:
         return await flood.flood(port, "/metrics", asking, half, FLOOD_SECONDS)

@@ -8,7 +8,7 @@ import pytest
 
 from podtask import __main__ as command_line
 from podtask.kube import errors
-from podtask.kube.connection import Connection
+from podtask.kube.config import ClusterConfig
 from podtask.kube.http import HttpClient, Limits
 from podtask.runtime import handlers, uninstall
 from tests.unit.kube.doubles import Answer, ScriptedServer, refuses, says, serving
@@ -30,7 +30,7 @@ def page(*pods: dict[str, Any], token: str = "") -> str:
 
 
 async def released(server: ScriptedServer) -> int:
-    api = HttpClient(Connection(server.url), limits=Limits(write_seconds=1, read_seconds=1))
+    api = HttpClient(ClusterConfig(server.url), limits=Limits(write_seconds=1, read_seconds=1))
     try:
         return await uninstall.release_until_none(api, "", settle_seconds=0)
     finally:
@@ -112,7 +112,7 @@ async def test_a_refusal_is_no_success() -> None:
 
 
 async def lease_deleted(server: ScriptedServer, followed: str = "") -> None:
-    api = HttpClient(Connection(server.url), limits=Limits(write_seconds=1, read_seconds=1))
+    api = HttpClient(ClusterConfig(server.url), limits=Limits(write_seconds=1, read_seconds=1))
     try:
         await uninstall.delete_lease(api, "system", followed)
     finally:
@@ -158,7 +158,7 @@ def test_the_command_says_by_its_exit_code_how_it_went(
         deleted.append((lease_namespace, followed))
 
     deleted: list[tuple[str, str]] = []
-    monkeypatch.setattr(handlers, "connection", lambda: Connection("http://localhost"))
+    monkeypatch.setattr(handlers, "connection", lambda: ClusterConfig("http://localhost"))
     monkeypatch.setattr(uninstall, "release_until_none", release)
     monkeypatch.setattr(uninstall, "delete_lease", delete_lease)
     monkeypatch.setattr(uninstall.logs, "configure", lambda *_: None)

@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 from .. import secret
 from ..api_types import JsonObject
-from . import converters, validators
+from . import converters
+from . import validators as v
 
 
 class ArgumentError(ValueError):
@@ -66,7 +67,7 @@ class Argument:
 class _Described:
     """The annotation of a field of Arguments: its validator, and its row of the table unless it is BaseOperator's."""
 
-    validate: validators.Validator
+    validate: v.Validator
     kind: Kind | None = None
     field: str = ""
     note: str = ""
@@ -75,34 +76,34 @@ class _Described:
     copied: bool = False
 
 
-def _copied(validate: validators.Validator, field: str, note: str = "") -> _Described:
+def _copied(validate: v.Validator, field: str, note: str = "") -> _Described:
     return _Described(validate, Kind.MAPPED, f"spec.{field}", note, templated=True, copied=True)
 
 
-def _mapped(validate: validators.Validator, field: str, note: str, *, templated: bool = True) -> _Described:
+def _mapped(validate: v.Validator, field: str, note: str, *, templated: bool = True) -> _Described:
     return _Described(validate, Kind.MAPPED, field, note, templated)
 
 
-def _supported(validate: validators.Validator, note: str, *, templated: bool = False) -> _Described:
+def _supported(validate: v.Validator, note: str, *, templated: bool = False) -> _Described:
     return _Described(validate, Kind.SUPPORTED, "", note, templated)
 
 
 def _no_effect(note: str) -> _Described:
-    return _Described(validators.anything, Kind.NO_EFFECT, "", note)
+    return _Described(v.anything, Kind.NO_EFFECT, "", note)
 
 
 def _added(
-    validate: validators.Validator, field: str, note: str, *, templated: bool = False, copied: bool = False
+    validate: v.Validator, field: str, note: str, *, templated: bool = False, copied: bool = False
 ) -> _Described:
     kind = Kind.MAPPED if field else Kind.SUPPORTED
     return _Described(validate, kind, field, note, templated, Since.PODTASK, copied)
 
 
-def _of_base(validate: validators.Validator) -> _Described:
+def _of_base(validate: v.Validator) -> _Described:
     return _Described(validate)
 
 
-def _unsupported(sentence: str) -> validators.Validator:
+def _unsupported(sentence: str) -> v.Validator:
     def validate(value: Any) -> None:
         if value not in (None, {}, []):
             raise ValueError(sentence)
@@ -123,7 +124,7 @@ class Arguments:
     name: Annotated[
         str | None,
         _mapped(
-            validators.pod_name,
+            v.pod_name,
             "metadata.name",
             "stem of the PodTask's name, from which the names of its Pods are made; "
             "with random_name_suffix=False the name of the Pod",
@@ -132,7 +133,7 @@ class Arguments:
     random_name_suffix: Annotated[
         bool,
         _mapped(
-            validators.flag,
+            v.flag,
             "spec.template.metadata.name",
             "True: the suffix is computed from the task instance, so that a repeated request finds its object; "
             "False: the Pod has exactly this name, and another Pod with it fails the task",
@@ -142,62 +143,49 @@ class Arguments:
     namespace: Annotated[
         str | None,
         _mapped(
-            validators.dns_label,
+            v.dns_label,
             "metadata.namespace",
             "default: of the template, of the connection, of the service account, `default`",
         ),
     ] = None
     labels: Annotated[
         dict[str, str] | None,
-        _mapped(
-            validators.labels,
-            "spec.template.metadata.labels",
-            "labels of the Pod; earlier tries are not found by them",
-        ),
+        _mapped(v.labels, "spec.template.metadata.labels", "labels of the Pod; earlier tries are not found by them"),
     ] = None
     annotations: Annotated[
-        dict[str, str] | None,
-        _mapped(validators.texts_by_name, "spec.template.metadata.annotations", "annotations of the Pod"),
+        dict[str, str] | None, _mapped(v.texts_by_name, "spec.template.metadata.annotations", "annotations of the Pod")
     ] = None
-    hostname: Annotated[str | None, _copied(validators.text, "hostname")] = None
-    subdomain: Annotated[str | None, _copied(validators.text, "subdomain")] = None
+    hostname: Annotated[str | None, _copied(v.text, "hostname")] = None
+    subdomain: Annotated[str | None, _copied(v.text, "subdomain")] = None
 
     # the task's container
-    image: Annotated[str | None, _copied(validators.text, "image", "may be set in the template instead")] = None
+    image: Annotated[str | None, _copied(v.text, "image", "may be set in the template instead")] = None
     image_pull_policy: Annotated[
-        str | None, _copied(validators.one_of("Always", "IfNotPresent", "Never"), "imagePullPolicy")
+        str | None, _copied(v.one_of("Always", "IfNotPresent", "Never"), "imagePullPolicy")
     ] = None
     image_pull_secrets: Annotated[
         list[JsonObject] | None,
-        _copied(
-            validators.references, "imagePullSecrets", "objects, names, or one string of names separated by commas"
-        ),
+        _copied(v.references, "imagePullSecrets", "objects, names, or one string of names separated by commas"),
     ] = None
-    cmds: Annotated[list[str] | None, _copied(validators.words, "command", "an empty list clears the template's")] = (
-        None
-    )
-    arguments: Annotated[list[str] | None, _copied(validators.words, "args", "an empty list clears the template's")] = (
-        None
-    )
-    ports: Annotated[list[JsonObject] | None, _mapped(validators.mappings, "spec.ports", "added to the template's")] = (
-        None
-    )
+    cmds: Annotated[list[str] | None, _copied(v.words, "command", "an empty list clears the template's")] = None
+    arguments: Annotated[list[str] | None, _copied(v.words, "args", "an empty list clears the template's")] = None
+    ports: Annotated[list[JsonObject] | None, _mapped(v.mappings, "spec.ports", "added to the template's")] = None
     base_container_name: Annotated[
         str | None,
         _mapped(
-            validators.dns_label,
+            v.dns_label,
             "spec.containerName",
             "name of the container that is the task, `base` by default; "
             "the only container of a template is renamed to it",
         ),
     ] = None
     init_containers: Annotated[
-        list[JsonObject] | None, _copied(validators.mappings, "initContainers", "merged by name with the template's")
+        list[JsonObject] | None, _copied(v.mappings, "initContainers", "merged by name with the template's")
     ] = None
     termination_message_policy: Annotated[
         str | None,
         _copied(
-            validators.one_of("File", "FallbackToLogsOnError"),
+            v.one_of("File", "FallbackToLogsOnError"),
             "terminationMessagePolicy",
             "by default FallbackToLogsOnError, or the template's; KubernetesPodOperator forces File",
         ),
@@ -207,117 +195,107 @@ class Arguments:
     env_vars: Annotated[
         list[JsonObject] | None,
         _mapped(
-            validators.variables,
+            v.variables,
             "spec.env",
             "the last of a name wins, unless it extends the other; names are rendered, too; numbers become text",
         ),
     ] = None
-    env_from: Annotated[
-        list[JsonObject] | None, _mapped(validators.mappings, "spec.envFrom", "added to the template's")
-    ] = None
-    configmaps: Annotated[list[str] | None, _mapped(validators.words, "spec.envFrom", "names of ConfigMaps")] = None
+    env_from: Annotated[list[JsonObject] | None, _mapped(v.mappings, "spec.envFrom", "added to the template's")] = None
+    configmaps: Annotated[list[str] | None, _mapped(v.words, "spec.envFrom", "names of ConfigMaps")] = None
     secrets: Annotated[
         list[secret.Secret] | None,
         _mapped(
-            validators.secrets,
+            v.secrets,
             "spec.env, envFrom, volumes, volumeMounts",
             "Secret of Airflow, or podtask_airflow.secret.Secret, which can keep the case of a variable's name; "
             "for other containers use the template",
         ),
     ] = None
     pod_runtime_info_envs: Annotated[
-        list[JsonObject] | None, _mapped(validators.field_variables, "spec.env", "added after env_vars, so these win")
+        list[JsonObject] | None, _mapped(v.field_variables, "spec.env", "added after env_vars, so these win")
     ] = None
 
     # resources
     container_resources: Annotated[
         JsonObject | None,
         _copied(
-            validators.resources,
-            "resources",
-            "also in the old form with request_memory or limit_gpu; fractions become text",
+            v.resources, "resources", "also in the old form with request_memory or limit_gpu; fractions become text"
         ),
     ] = None
-    priority_class_name: Annotated[str | None, _copied(validators.text, "priorityClassName")] = None
-    runtime_class_name: Annotated[str | None, _copied(validators.text, "runtimeClassName")] = None
+    priority_class_name: Annotated[str | None, _copied(v.text, "priorityClassName")] = None
+    runtime_class_name: Annotated[str | None, _copied(v.text, "runtimeClassName")] = None
 
     # volumes
     volumes: Annotated[
-        list[JsonObject] | None, _mapped(validators.mappings, "spec.volumes", "merged by name with the template's")
+        list[JsonObject] | None, _mapped(v.mappings, "spec.volumes", "merged by name with the template's")
     ] = None
     volume_mounts: Annotated[
-        list[JsonObject] | None,
-        _mapped(validators.mappings, "spec.volumeMounts", "merged by mountPath with the template's"),
+        list[JsonObject] | None, _mapped(v.mappings, "spec.volumeMounts", "merged by mountPath with the template's")
     ] = None
 
     # scheduling and network
     node_selector: Annotated[
-        dict[str, str] | None, _copied(validators.texts_by_name, "nodeSelector", "merged by key with the template's")
+        dict[str, str] | None, _copied(v.texts_by_name, "nodeSelector", "merged by key with the template's")
     ] = None
-    affinity: Annotated[JsonObject | None, _copied(validators.mapping, "affinity", "replaces the template's")] = None
-    tolerations: Annotated[
-        list[JsonObject] | None, _copied(validators.mappings, "tolerations", "replace the template's")
-    ] = None
-    schedulername: Annotated[str | None, _copied(validators.text, "schedulerName")] = None
-    hostnetwork: Annotated[
-        bool | None, _copied(validators.flag, "hostNetwork", "an explicit False wins over the template")
-    ] = None
-    host_aliases: Annotated[
-        list[JsonObject] | None, _copied(validators.mappings, "hostAliases", "replace the template's")
-    ] = None
-    dnspolicy: Annotated[str | None, _copied(validators.text, "dnsPolicy")] = None
-    dns_config: Annotated[JsonObject | None, _copied(validators.mapping, "dnsConfig", "replaces the template's")] = None
+    affinity: Annotated[JsonObject | None, _copied(v.mapping, "affinity", "replaces the template's")] = None
+    tolerations: Annotated[list[JsonObject] | None, _copied(v.mappings, "tolerations", "replace the template's")] = None
+    schedulername: Annotated[str | None, _copied(v.text, "schedulerName")] = None
+    hostnetwork: Annotated[bool | None, _copied(v.flag, "hostNetwork", "an explicit False wins over the template")] = (
+        None
+    )
+    host_aliases: Annotated[list[JsonObject] | None, _copied(v.mappings, "hostAliases", "replace the template's")] = (
+        None
+    )
+    dnspolicy: Annotated[str | None, _copied(v.text, "dnsPolicy")] = None
+    dns_config: Annotated[JsonObject | None, _copied(v.mapping, "dnsConfig", "replaces the template's")] = None
 
     # security
-    service_account_name: Annotated[str | None, _copied(validators.text, "serviceAccountName")] = None
+    service_account_name: Annotated[str | None, _copied(v.text, "serviceAccountName")] = None
     automount_service_account_token: Annotated[
-        bool | None,
-        _copied(validators.flag, "automountServiceAccountToken", "an explicit False wins over the template"),
+        bool | None, _copied(v.flag, "automountServiceAccountToken", "an explicit False wins over the template")
     ] = None
     security_context: Annotated[
-        JsonObject | None, _copied(validators.mapping, "securityContext", "merged over the template's")
+        JsonObject | None, _copied(v.mapping, "securityContext", "merged over the template's")
     ] = None
     container_security_context: Annotated[
-        JsonObject | None, _copied(validators.mapping, "containerSecurityContext", "merged over the template's")
+        JsonObject | None, _copied(v.mapping, "containerSecurityContext", "merged over the template's")
     ] = None
     xcom_sidecar_container_security_context: Annotated[
         JsonObject | None,
-        _mapped(
-            validators.mapping, "spec.xcom.sidecar.securityContext", "overrides the connection's; needs do_xcom_push"
-        ),
+        _mapped(v.mapping, "spec.xcom.sidecar.securityContext", "overrides the connection's; needs do_xcom_push"),
     ] = None
 
     # time
     startup_timeout_seconds: Annotated[
         int | None,
         _mapped(
-            validators.seconds,
+            v.seconds,
             "spec.deadlines.startSeconds",
             "from the scheduling to the start of the container, image pulls and init containers included",
         ),
     ] = 120
     schedule_timeout_seconds: Annotated[
-        int | None, _mapped(validators.seconds, "spec.deadlines.scheduleSeconds", "None: as startup_timeout_seconds")
+        int | None, _mapped(v.seconds, "spec.deadlines.scheduleSeconds", "None: as startup_timeout_seconds")
     ] = None
     startup_check_interval_seconds: Annotated[float, _no_effect("the status is watched, not polled")] = 5
     base_container_status_polling_interval: Annotated[float, _no_effect("the status is watched, not polled")] = 1
     active_deadline_seconds: Annotated[
         int | None,
         _mapped(
-            validators.seconds,
+            v.seconds,
             "spec.deadlines.runSeconds",
             "run time of the task's container, per attempt; fails with RunDeadlineExceeded",
         ),
     ] = None
     termination_grace_period: Annotated[
-        int | None, _copied(validators.number, "terminationGracePeriodSeconds", "0 wins over the template")
+        int | None, _copied(v.number, "terminationGracePeriodSeconds", "0 wins over the template")
     ] = None
 
     # the end
     on_finish_action: Annotated[
         str,
         _mapped(
-            validators.one_of("delete_pod", "delete_succeeded_pod", "delete_active_pod", "keep_pod"),
+            v.one_of("delete_pod", "delete_succeeded_pod", "delete_active_pod", "keep_pod"),
             "spec.podRetention",
             "Delete, DeleteSucceeded, Keep, Keep; a running Pod is stopped in any case",
         ),
@@ -325,36 +303,30 @@ class Arguments:
     on_kill_action: Annotated[
         str,
         _supported(
-            validators.one_of("delete_pod", "keep_pod"),
+            v.one_of("delete_pod", "keep_pod"),
             "delete_pod: a user's kill cancels the PodTask, a shutdown of the worker does not; keep_pod: neither does",
         ),
     ] = "delete_pod"
     reattach_on_restart: Annotated[
-        bool, _supported(validators.flag, "False: a try never reattaches to the PodTask of an earlier one")
+        bool, _supported(v.flag, "False: a try never reattaches to the PodTask of an earlier one")
     ] = True
     skip_on_exit_code: Annotated[
-        list[int] | None,
-        _mapped(validators.exit_codes, "spec.failurePolicy.rules", "becomes the first rule, with action Skip"),
+        list[int] | None, _mapped(v.exit_codes, "spec.failurePolicy.rules", "becomes the first rule, with action Skip")
     ] = None
 
     # logs
-    get_logs: Annotated[bool, _supported(validators.flag, "shows the log of the task's container")] = True
+    get_logs: Annotated[bool, _supported(v.flag, "shows the log of the task's container")] = True
     container_logs: Annotated[
         bool | list[str] | None,
-        _supported(
-            validators.container_names, "further containers whose logs are shown: a name, several, or True for all"
-        ),
+        _supported(v.container_names, "further containers whose logs are shown: a name, several, or True for all"),
     ] = None
     init_container_logs: Annotated[
-        bool | list[str] | None, _supported(validators.container_names, "init containers whose logs are shown")
+        bool | list[str] | None, _supported(v.container_names, "init containers whose logs are shown")
     ] = None
     log_events_on_startup: Annotated[
-        bool,
-        _supported(validators.flag, "logs reason and message of the status when they change; no Events are read"),
+        bool, _supported(v.flag, "logs reason and message of the status when they change; no Events are read")
     ] = True
-    log_events_on_failure: Annotated[bool, _supported(validators.flag, "logs the PodTask's Events after a failure")] = (
-        False
-    )
+    log_events_on_failure: Annotated[bool, _supported(v.flag, "logs the PodTask's Events after a failure")] = False
     log_pod_spec_on_failure: Annotated[
         bool,
         _no_effect(
@@ -362,11 +334,11 @@ class Arguments:
         ),
     ] = True
     container_name_log_prefix_enabled: Annotated[
-        bool, _supported(validators.flag, "prefixes each line with the name of its container")
+        bool, _supported(v.flag, "prefixes each line with the name of its container")
     ] = True
     log_formatter: Annotated[
         Callable[[str, str], str] | None,
-        _supported(validators.anything, "called with the container and the line, returns the text to log"),
+        _supported(v.anything, "called with the container and the line, returns the text to log"),
     ] = None
     progress_callback: Annotated[
         Callable[[str], object] | None,
@@ -374,26 +346,17 @@ class Arguments:
     ] = None
     logging_interval: Annotated[
         int | None,
-        _supported(
-            validators.number,
-            "if deferred: None shows the log at the end, a number follows it in the triggerer's log",
-        ),
+        _supported(v.number, "if deferred: None shows the log at the end, a number follows it in the triggerer's log"),
     ] = None
 
     # the result
     do_xcom_push: Annotated[
-        bool,
-        _mapped(
-            validators.flag,
-            "spec.xcom",
-            "pushes /airflow/xcom/return.json, of a failed task too",
-            templated=False,
-        ),
+        bool, _mapped(v.flag, "spec.xcom", "pushes /airflow/xcom/return.json, of a failed task too", templated=False)
     ] = False
 
     # how it waits
     deferrable: Annotated[
-        bool, _supported(validators.flag, "waits in the triggerer; default: [operators] default_deferrable")
+        bool, _supported(v.flag, "waits in the triggerer; default: [operators] default_deferrable")
     ] = False
     poll_interval: Annotated[float, _no_effect("the status is watched, not polled")] = 2
     trigger_kwargs: Annotated[
@@ -403,23 +366,20 @@ class Arguments:
         ),
     ] = None
     callbacks: Annotated[
-        list[type] | None,
-        _supported(validators.callables, "one callback class or several, see the operator's page"),
+        list[type] | None, _supported(v.callables, "one callback class or several, see the operator's page")
     ] = None
 
     # the connection and the template
     kubernetes_conn_id: Annotated[
-        str | None, _supported(validators.text, "connection of type kubernetes, with its extras", templated=True)
+        str | None, _supported(v.text, "connection of type kubernetes, with its extras", templated=True)
     ] = "kubernetes_default"
-    in_cluster: Annotated[bool | None, _supported(validators.flag, "overrides the connection's")] = None
-    cluster_context: Annotated[
-        str | None, _supported(validators.text, "overrides the connection's", templated=True)
-    ] = None
-    config_file: Annotated[str | None, _supported(validators.text, "overrides the connection's", templated=True)] = None
+    in_cluster: Annotated[bool | None, _supported(v.flag, "overrides the connection's")] = None
+    cluster_context: Annotated[str | None, _supported(v.text, "overrides the connection's", templated=True)] = None
+    config_file: Annotated[str | None, _supported(v.text, "overrides the connection's", templated=True)] = None
     pod_template_file: Annotated[
         str | None,
         _mapped(
-            validators.text,
+            v.text,
             "spec.template",
             "read when the task runs; path and content are rendered, except {% raw %} … {% endraw %}; "
             "not with pod_template_dict",
@@ -427,38 +387,29 @@ class Arguments:
     ] = None
     pod_template_dict: Annotated[
         JsonObject | None,
-        _mapped(validators.mapping, "spec.template", "a model, a dict or YAML text; not with pod_template_file"),
+        _mapped(v.mapping, "spec.template", "a model, a dict or YAML text; not with pod_template_file"),
     ] = None
     full_pod_spec: Annotated[
         JsonObject | None,
-        _mapped(
-            validators.mapping,
-            "spec.template",
-            "a model, a dict or YAML text; merged by name over the file or the dict",
-        ),
+        _mapped(v.mapping, "spec.template", "a model, a dict or YAML text; merged by name over the file or the dict"),
     ] = None
 
     # of PodTaskOperator: result
     xcom_required: Annotated[
-        bool | None,
-        _added(validators.flag, "spec.xcom.required", "True: a missing or blank result file fails the task"),
+        bool | None, _added(v.flag, "spec.xcom.required", "True: a missing or blank result file fails the task")
     ] = None
     xcom_max_bytes: Annotated[
-        int | None,
-        _added(validators.number, "spec.xcom.maxBytes", "largest result in bytes; default 65536, at most 524288"),
+        int | None, _added(v.number, "spec.xcom.maxBytes", "largest result in bytes; default 65536, at most 524288")
     ] = None
-    xcom_path: Annotated[
-        str | None, _added(validators.text, "spec.xcom.path", "path of the result file", templated=True)
-    ] = None
+    xcom_path: Annotated[str | None, _added(v.text, "spec.xcom.path", "path of the result file", templated=True)] = None
     xcom_mode: Annotated[
-        str | None,
-        _added(validators.one_of("Auto", "Direct"), "spec.xcom.mode", "Direct: without a sidecar, up to 4 kB"),
+        str | None, _added(v.one_of("Auto", "Direct"), "spec.xcom.mode", "Direct: without a sidecar, up to 4 kB")
     ] = None
     # of PodTaskOperator: failure and time
     backoff_limit: Annotated[
         int | None,
         _added(
-            validators.number,
+            v.number,
             "spec.backoffLimit",
             "further attempts by the controller after a failure of the task; Airflow's retries come on top",
             copied=True,
@@ -467,32 +418,27 @@ class Arguments:
     disruption_limit: Annotated[
         int | None,
         _added(
-            validators.number,
+            v.number,
             "spec.disruptionLimit",
             "further attempts after eviction, preemption or node loss; default 3 if retries > 0, else 0",
         ),
     ] = None
     failure_policy: Annotated[
         JsonObject | None,
-        _added(
-            validators.failure_policy,
-            "spec.failurePolicy",
-            "an object with rules, or the list of rules",
-            templated=True,
-        ),
+        _added(v.failure_policy, "spec.failurePolicy", "an object with rules, or the list of rules", templated=True),
     ] = None
     deadlines: Annotated[
         dict[str, int | None] | None,
-        _added(validators.deadlines, "spec.deadlines", "by field name, overrides the timeouts above; None removes one"),
+        _added(v.deadlines, "spec.deadlines", "by field name, overrides the timeouts above; None removes one"),
     ] = None
     queue_name: Annotated[
-        str | None, _added(validators.text, "spec.queueName", "LocalQueue of Kueue", templated=True, copied=True)
+        str | None, _added(v.text, "spec.queueName", "LocalQueue of Kueue", templated=True, copied=True)
     ] = None
     # of PodTaskOperator: retention
     ttl_seconds_after_succeeded: Annotated[
         int | None,
         _added(
-            validators.number,
+            v.number,
             "spec.ttlSecondsAfterSucceeded",
             "default: [podtask] ttl_seconds_after_succeeded, a day",
             copied=True,
@@ -501,16 +447,13 @@ class Arguments:
     ttl_seconds_after_failed: Annotated[
         int | None,
         _added(
-            validators.number,
-            "spec.ttlSecondsAfterFailed",
-            "default: [podtask] ttl_seconds_after_failed, a week",
-            copied=True,
+            v.number, "spec.ttlSecondsAfterFailed", "default: [podtask] ttl_seconds_after_failed, a week", copied=True
         ),
     ] = None
     pod_ttl_seconds: Annotated[
         int | None,
         _added(
-            validators.number,
+            v.number,
             "spec.podTTLSecondsAfterFinished",
             "keeps the finished Pod until the task has read its log; default: [podtask] pod_ttl_seconds, 900; "
             "no effect if on_finish_action keeps the Pod",
@@ -520,7 +463,7 @@ class Arguments:
     spec: Annotated[
         JsonObject | None,
         _added(
-            validators.partial_spec,
+            v.partial_spec,
             "spec",
             "any part of a PodTask's spec, merged over all other arguments; None removes a field",
             templated=True,
@@ -529,22 +472,19 @@ class Arguments:
     deployment: Annotated[
         str | None,
         _added(
-            validators.text,
+            v.text,
             "",
             "id of this Airflow, if several share a namespace; default: [podtask] deployment_id",
             templated=True,
         ),
     ] = None
     end_from_trigger: Annotated[
-        bool,
-        _added(
-            validators.flag, "", "a deferred task that succeeds ends in the triggerer, without a second worker slot"
-        ),
+        bool, _added(v.flag, "", "a deferred task that succeeds ends in the triggerer, without a second worker slot")
     ] = False
     controller_timeout: Annotated[
         int | None,
         _added(
-            validators.number,
+            v.number,
             "",
             "seconds until a PodTask that is not reconciled fails; default: [podtask] controller_timeout, 300",
         ),
@@ -552,16 +492,14 @@ class Arguments:
     api_outage_tolerance: Annotated[
         int | None,
         _added(
-            validators.number,
-            "",
-            "seconds that the API server may be unavailable; default: [podtask] api_outage_tolerance, 900",
+            v.number, "", "seconds that the API server may be unavailable; default: [podtask] api_outage_tolerance, 900"
         ),
     ] = None
 
     # BaseOperator's own, which the PodTask reflects
-    task_id: Annotated[str | None, _of_base(validators.text)] = None
-    retries: Annotated[int | None, _of_base(validators.number)] = None
-    execution_timeout: Annotated[dt.timedelta | None, _of_base(validators.duration)] = None
+    task_id: Annotated[str | None, _of_base(v.text)] = None
+    retries: Annotated[int | None, _of_base(v.number)] = None
+    execution_timeout: Annotated[dt.timedelta | None, _of_base(v.duration)] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -596,8 +534,8 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "labels": lambda value: (
         {key: "" if entry is None else entry for key, entry in value.items()} if isinstance(value, dict) else value
     ),
-    "env_vars": validators.as_variables,
-    "pod_runtime_info_envs": validators.as_variables,
+    "env_vars": v.as_variables,
+    "pod_runtime_info_envs": v.as_variables,
     "secrets": lambda value: [secret.as_data(entry) for entry in value] if isinstance(value, (list, tuple)) else value,
 }
 """Conversions before Jinja renders a value."""
@@ -684,7 +622,7 @@ def _validate(name: str, value: Any) -> Any:
     return _validated(name, _DESCRIBED[name].validate, value)
 
 
-def _validated(what: str, validate: validators.Validator, value: Any) -> Any:
+def _validated(what: str, validate: v.Validator, value: Any) -> Any:
     try:
         return validate(value)
     except ValueError as error:
@@ -725,7 +663,7 @@ def _one_mount_a_path(arguments: Arguments) -> None:
         ("init_containers", arguments.init_containers or [], [], "name"),
     ):
         what = name if not added else f"{name}, with secrets," if given else "secrets"
-        _validated(what, functools.partial(validators.without_repeats, key=key), [*given, *added])
+        _validated(what, functools.partial(v.without_repeats, key=key), [*given, *added])
 
 
 _RULES = (

@@ -45,7 +45,7 @@ from .container import (
     VolumeMounts,
     Volumes,
 )
-from .values import MAX_RESULT_BYTES, Action, OnFailure, OnLost, Operator, PodRetention, ResultMode
+from .values import MAX_RESULT_BYTES, FailurePolicyAction, OnFailure, OnLost, Operator, PodRetention, ResultMode
 
 
 class Sidecar(Model):
@@ -137,7 +137,7 @@ class Rule(Model):
     """onReasons matches the reason of the attempt's end."""
     on_pod_conditions: Annotated[list[PodCondition], Field(min_length=1, max_length=16)] | None = None
     """onPodConditions matches when any of these conditions is on the Pod."""
-    action: Action
+    action: FailurePolicyAction
     """action Fail ends the task, Retry counts against backoffLimit, Ignore retries without counting, Skip ends the
     task as Skipped."""
     on_retry: OnRetry | None = None

@@ -42,7 +42,7 @@ class Operator(enum.StrEnum):
     NOT_IN = "NotIn"
 
 
-class Action(enum.StrEnum):
+class FailurePolicyAction(enum.StrEnum):
     """What a matching rule does."""
 
     FAIL = "Fail"

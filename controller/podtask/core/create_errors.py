@@ -1,0 +1,86 @@
+"""What the API server's refusal of a Pod means: wait, end the task, or stop asking.
+
+Most refusals are 403s that differ by their text alone, so this is one table, and a test on a real API server and
+admission chain holds it against what they say. A refusal that the table does not know waits: the schedule deadline
+ends it, and the message stands in the status.
+"""
+
+import enum
+import re
+from typing import NamedTuple
+
+from ..api.reasons import Reason
+from .snapshot import Refusal
+
+
+class Decision(enum.Enum):
+    """What to do after a refusal."""
+
+    WAIT = "wait"
+    FAIL = "fail"
+    STOP = "stop"
+
+
+class Classified(NamedTuple):
+    """The decision, and the reason that stands in the status."""
+
+    decision: Decision
+    reason: Reason
+
+
+class _Row(NamedTuple):
+    code: int
+    """Of the HTTP answer; 0 for any."""
+    pattern: re.Pattern[str]
+    classified: Classified
+
+
+_WAIT_CONFIG = Classified(Decision.WAIT, Reason.CONFIG_ERROR)
+_DENIED = Classified(Decision.FAIL, Reason.ADMISSION_DENIED)
+_INVALID = Classified(Decision.FAIL, Reason.INVALID_POD_TEMPLATE)
+_POLICY = Classified(Decision.FAIL, Reason.POLICY_DENIED)
+_STOPPED = Classified(Decision.STOP, Reason.CREATE_REFUSED)
+_UNKNOWN = Classified(Decision.WAIT, Reason.CREATE_REFUSED)
+
+
+def _row(code: int, pattern: str, classified: Classified) -> _Row:
+    return _Row(code, re.compile(pattern, re.IGNORECASE | re.DOTALL), classified)
+
+
+_TABLE: tuple[_Row, ...] = (
+    # The chart's own policy, made for another account than ours: no fault of the task.
+    _row(0, r"ValidatingAdmissionPolicy 'pod-marks\.[^']*\.podtask\.dev' .* denied request", _UNKNOWN),
+    # Webhooks and policies choose code and words themselves, and a webhook that names none answers 400.
+    _row(0, r"admission webhook .* denied the request", _DENIED),
+    _row(0, r"(Validating|Mutating)AdmissionPolicy .* denied request", _DENIED),
+    _row(403, r"because it is being terminated", _STOPPED),
+    _row(403, r"exceeded quota", Classified(Decision.WAIT, Reason.QUOTA_EXCEEDED)),
+    # "failed quota: q: must specify limits.memory": no waiting helps.
+    _row(403, r"failed quota", _DENIED),
+    _row(403, r"error looking up service account|serviceaccount .* not found", _WAIT_CONFIG),
+    _row(403, r"no PriorityClass with name", _WAIT_CONFIG),
+    _row(403, r"RuntimeClass .* not found", _WAIT_CONFIG),
+    _row(403, r"violates PodSecurity", _DENIED),
+    _row(403, r"(maximum|minimum) .* usage per|max limit to request ratio", _DENIED),
+    _row(403, r"the (integer|string) value of \w+ .* must not be provided", _DENIED),
+    _row(403, r"unable to validate against any security context constraint", _DENIED),
+    _row(403, r"image policy webhook backend denied", _DENIED),
+    _row(403, r"conflicts? with its namespace", _DENIED),
+    _row(404, r"namespaces? .* not found", _STOPPED),
+    # Our own words: whether it ever goes is judged before (`namesake`).
+    _row(409, r"still has the name", Classified(Decision.WAIT, Reason.NAME_TAKEN)),
+    _row(400, r".*", _INVALID),
+    _row(413, r".*", _INVALID),
+    _row(422, r".*", _INVALID),
+)
+
+
+def classify_create_error(refusal: Refusal) -> Classified:
+    """Give the first row of the table that fits, or wait."""
+    # Our own answer, which no request led to. It quotes the task, whose words must not be taken for a server's.
+    if refusal.reason == Reason.POLICY_DENIED:
+        return _POLICY
+    for row in _TABLE:
+        if row.code in {0, refusal.code} and row.pattern.search(refusal.message):
+            return row.classified
+    return _UNKNOWN
