@@ -1,12 +1,7 @@
 """`python -m bench.watch`: cost and correctness of two ways to follow PodTasks, kopf's event handler and our informer.
 
-<<<<<<< HEAD
-`python -m bench.watch` starts an API server of its own, and prints for each way: CPU per event, memory, and what it
-believes after objects were deleted while its watch was down and its position had expired. docs/design/0002 quotes it.
-=======
 It starts an API server and prints for each way: CPU per event, memory, and the number of objects that it knows after
-objects were deleted while its watch was down and its resourceVersion had expired. docs/adr/0002 quotes the figures.
->>>>>>> w-bench
+objects were deleted while its watch was down and its resourceVersion had expired. docs/design/0002 quotes the figures.
 """
 
 import asyncio

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """`python -m chartgen`: write the chart's generated files; `--check`: list which are stale, and exit 1."""
-=======
-"""`python -m chartgen`: write the chart's generated files. `--check`: list those that differ, and exit 1."""
->>>>>>> w-bench
 
 from __future__ import annotations
 
@@ -17,7 +13,6 @@ CHART = "charts/podtask"
 PAGE = "docs/reference/values.md"
 
 
-<<<<<<< HEAD
 def generated(root: Path) -> dict[str, str]:
     """Return the text of every generated file by its path in the repository `root`."""
     parsed = values.parse((root / CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -33,19 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m chartgen", description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare only; exit 1 and list what is stale")
     parser.add_argument("--root", type=Path, default=ROOT, help="the repository (default: this one)")
-=======
-def generated(chart: Path) -> dict[str, str]:
-    """Return the text of every generated file by its name in the chart."""
-    parsed = values.parse((chart / "values.yaml").read_text(encoding="utf-8"))
-    return {"values.schema.json": schema.schema(parsed), "README.md": readme.readme(parsed)}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write or compare the files; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m chartgen", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; list the files that differ, and exit 1")
-    parser.add_argument("--chart", type=Path, default=CHART, help="the chart (default: this repository's)")
->>>>>>> w-bench
     options = parser.parse_args(arguments)
     stale = {path: text for path, text in generated(options.root).items() if _current(options.root / path) != text}
     for path, text in stale.items():
