@@ -42,7 +42,7 @@ def client_of(kubeconfig: Path | str, **more: Any) -> hook.PodTaskClient:
 
 def no_connection(conn_id: str) -> Any:
     """An Airflow without connections."""
-    raise AssertionError(f"nobody should ask for {conn_id}")
+    raise AssertionError(f"connection {conn_id} is not needed")
 
 
 def task(name: str, **more: Any) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def task(name: str, **more: Any) -> dict[str, Any]:
         "apiVersion": "podtask.dev/v1alpha1",
         "kind": "PodTask",
         "metadata": metadata,
-        "spec": {"image": "example.com/x", "managedBy": "tests.example.com/nobody"},
+        "spec": {"image": "example.com/x", "managedBy": "tests.example.com/none"},
         **more,
     }
 
@@ -271,7 +271,7 @@ def fake(answer: Answer, tmp_path: Path, **more: Any) -> Iterator[tuple[FakeApi,
 
 
 class Pauses(threading.Event):
-    """Notes how long somebody wants to wait, and lets nobody wait. After `count` times it is set."""
+    """Records the requested pauses, and returns at once. After `count` times it is set."""
 
     def __init__(self, count: int) -> None:
         super().__init__()

@@ -56,7 +56,7 @@ def test_refusals(one: hook.PodTaskClient, place: str, monkeypatch: pytest.Monke
     with pytest.raises(api_errors.Conflict):
         one.create(place, wire.task("twice"))
     with pytest.raises(api_errors.NotFound, match="deleted meanwhile"):
-        one.get(place, "nobody")
+        one.get(place, "missing")
     with pytest.raises(api_errors.NotFound, match="create it, or correct the task's"):
         one.create("no-such-namespace", wire.task("a"))
     with pytest.raises(api_errors.Invalid, match=r'unknown field "spec\.imag"'):

@@ -44,14 +44,14 @@ def plugin(admin: wire.Admin, place: str, tmp_path: Path) -> Plugin:
 
 
 def test_without_rights(admin: wire.Admin, place: str, tmp_path: Path) -> None:
-    admin.account(place, "nobody", [])
-    user = {"token": admin.token(place, "nobody", "token")}
+    admin.account(place, "no-rights", [])
+    user = {"token": admin.token(place, "no-rights", "token")}
     one = wire.client_of(admin.kubeconfig(tmp_path / "k", user))
     with pytest.raises(api_errors.Forbidden) as caught:
         one.create(place, wire.task("a"))
     sentence = str(caught.value)
     assert f"may not create a PodTask in namespace {place}: give it PodTask's role for Airflow" in sentence
-    assert f'User "system:serviceaccount:{place}:nobody" cannot create' in sentence
+    assert f'User "system:serviceaccount:{place}:no-rights" cannot create' in sentence
     with pytest.raises(api_errors.Forbidden, match=r"may not read the log \(pods/log\) of pod p"):
         one.pod_log(place, "p", "base")
 

@@ -336,12 +336,12 @@ def test_a_task_that_no_controller_takes_up_is_reported(
 
     def for_another(*args: Any) -> Any:
         body = build(*args)
-        body["spec"]["managedBy"] = "podtask.dev/nobody"
+        body["spec"]["managedBy"] = "podtask.dev/other"
         return body
 
     operator.build_podtask = for_another
     waited = pytest.MonkeyPatch()
-    waited.setattr("podtask_airflow.utils.await_completion._PODTASK_CONTROLLER", "podtask.dev/nobody")
+    waited.setattr("podtask_airflow.utils.await_completion._PODTASK_CONTROLLER", "podtask.dev/other")
     try:
         with pytest.raises(exceptions.PodTaskControllerNotFound, match="controller is not running"):
             operator.execute(given)

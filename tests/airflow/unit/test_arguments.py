@@ -339,7 +339,7 @@ UNSUPPORTED: dict[str, tuple[dict[str, Any], str]] = {
         {"pod_template_file": "a", "pod_template_dict": {}},
         "pod_template_file and pod_template_dict exclude each other; keep one",
     ),
-    "a result that nobody collects": ({"xcom_required": True}, "needs do_xcom_push=True"),
+    "a result that is not collected": ({"xcom_required": True}, "needs do_xcom_push=True"),
     "an end that no trigger sees": ({"end_from_trigger": True}, "needs deferrable=True"),
     "an old and a new name that differ": (
         {"is_delete_operator_pod": True, "on_finish_action": "keep_pod"},

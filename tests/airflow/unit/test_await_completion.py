@@ -1,4 +1,4 @@
-"""The wait: what ends it, and how a kill, a shutdown and a missing controller are told apart."""
+"""The wait: what ends it, and how a kill, a shutdown and a missing controller are distinguished."""
 
 import threading
 from typing import Any

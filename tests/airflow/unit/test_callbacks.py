@@ -20,7 +20,7 @@ class CoreApi:
 
 
 class Ours(PodTaskCallback):
-    """Notes what it is told."""
+    """Records its calls."""
 
     @staticmethod
     def on_sync_client_creation(**given: Any) -> None:
@@ -73,11 +73,11 @@ class KubernetesPodOperatorCallback:
 
     @staticmethod
     def on_pod_starting(**_: Any) -> None:
-        raise AssertionError("nobody calls the base's methods")
+        raise AssertionError("the base's methods are not called")
 
     @staticmethod
     def on_pod_completion(**_: Any) -> None:
-        raise AssertionError("nobody calls the base's methods")
+        raise AssertionError("the base's methods are not called")
 
 
 class Theirs(KubernetesPodOperatorCallback):
@@ -147,7 +147,7 @@ def test_callbacks_of_the_original_provider_work_as_they_are() -> None:
 
 def test_without_callbacks_no_client_is_made() -> None:
     task = operator_for(FakeCluster(ends()))
-    task.make_core_api = lambda _: pytest.fail("nobody asked for a client")
+    task.make_core_api = lambda _: pytest.fail("no client is needed")
     task.execute(context())
 
 
@@ -190,8 +190,8 @@ def test_an_error_over_a_line_changes_nothing() -> None:
 
 
 UNSUPPORTED: dict[str, tuple[type, dict[str, Any]]] = {
-    "a start that nobody sees": (Starting, {"deferrable": True}),
-    "lines that nobody reads": (Lines, {"deferrable": True}),
+    "a start without a worker": (Starting, {"deferrable": True}),
+    "lines that are not read": (Lines, {"deferrable": True}),
     "lines without logs": (Lines, {"get_logs": False}),
     "no worker at the end": (Ours, {"deferrable": True, "end_from_trigger": True}),
 }

@@ -1,4 +1,4 @@
-"""Names and labels by which a try finds what earlier tries left, and nobody else's."""
+"""Names and labels by which a try finds the PodTasks of earlier tries, and no others."""
 
 import re
 from datetime import timedelta

@@ -219,7 +219,7 @@ async def test_an_end_in_the_gap_of_an_expiry_is_not_missed(world: World) -> Non
     subscribers = [world.wait(name) for name in "abc"]
     await world.until(lambda: world.server.watching == 1)
     with world.server.changed:
-        # All of it happens while nobody is told.
+        # No event is sent for these changes.
         world.server.tasks["a"]["status"] = {"phase": "Succeeded"}
         del world.server.tasks["b"]
     world.server.cut(expire=True)
@@ -292,13 +292,13 @@ async def test_a_defect_in_its_thread_is_told_and_ends_no_thread(
 
     def tables(self: hook.PodTaskClient, *args: Any) -> Any:
         if is_broken.is_set():
-            raise RuntimeError("nobody thought of this")
+            raise RuntimeError("an unexpected error")
         return real(self, *args)
 
     monkeypatch.setattr(hook.PodTaskClient, "tables", tables)
     uid = world.server.put("a", "Running")
     assert uid
-    with pytest.raises(api_errors.Unexpected, match="nobody thought of this"):
+    with pytest.raises(api_errors.Unexpected, match="an unexpected error"):
         await world.wait("a")
     is_broken.clear()
     assert "Traceback" in caplog.text
@@ -393,7 +393,7 @@ async def test_a_table_without_the_phase_is_refused(world: World, monkeypatch: p
 
 
 async def test_its_threads_carry_nobodys_context(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody")
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nothing")
     seen: list[str] = []
 
     class Handler(logging.Handler):
@@ -415,7 +415,7 @@ async def test_its_threads_carry_nobodys_context(world: World, caplog: pytest.Lo
         await subscriber
     finally:
         informer.log.removeHandler(handler)
-    assert set(seen) == {"nobody"}
+    assert set(seen) == {"nothing"}
 
 
 async def test_it_stays_for_the_next_one_a_moment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What the check finds in sources that nobody runs."""
+"""What the check finds in sources, which are not executed."""
 
 import subprocess
 import sys

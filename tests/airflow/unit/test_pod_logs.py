@@ -31,7 +31,7 @@ def stamped(offset_ns: int, text: bytes) -> tuple[int, bytes]:
 
 
 class Node:
-    """A kubelet: logs by container, sinceTime by the second, streams that end as they are told to."""
+    """A kubelet: logs by container, sinceTime by the second, streams that end as a test says."""
 
     def __init__(self, **lines: list[tuple[int, bytes]]) -> None:
         self.lines = lines
@@ -278,7 +278,7 @@ def test_nothing_is_raised_when_showing_fails(tmp_path: Path, caplog: pytest.Log
 
 
 def test_lines_come_in_the_context_of_who_asked(tmp_path: Path) -> None:
-    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody")
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nothing")
     node = Node(base=[stamped(1, b"hello\n")], side=[stamped(1, b"hello\n")])
     node.is_over = True
     found: list[str] = []

@@ -38,11 +38,11 @@ CASES: dict[str, tuple[Any, list[dict[str, Any]], type, list[int]]] = {
     "one is pending": (SECOND, [left("Pending")], Reattach, [1]),
     "one is suspended": (SECOND, [left("Suspended")], Reattach, [1]),
     "one without a status": (SECOND, [{**left(), "status": None}], Reattach, [1]),
-    "one succeeded while nobody waited": (SECOND, [left("Succeeded")], UseResult, [1]),
-    "one was skipped while nobody waited": (SECOND, [left("Skipped")], UseResult, [1]),
+    "one succeeded while no try waited": (SECOND, [left("Succeeded")], UseResult, [1]),
+    "one was skipped while no try waited": (SECOND, [left("Skipped")], UseResult, [1]),
     "one failed": (SECOND, [left("Failed")], Create, []),
     "one was cancelled": (SECOND, [left("Cancelled")], Create, []),
-    "it will be cancelled unless somebody takes it": (
+    "it will be cancelled unless a try reattaches": (
         SECOND,
         [left(spec={"cancelAfter": "2026-01-01T00:00:00Z"})],
         Reattach,
@@ -114,7 +114,7 @@ def test_history_is_told() -> None:
 CONFLICTS: dict[str, tuple[dict[str, Any], type]] = {
     "ours: the answer to the first request was lost": (left(by=OWN), Reattach),
     "ours, and already over": (left("Succeeded", by=OWN), UseResult),
-    "somebody else's": (left(annotations={constants.ANNOTATION_TI: "x", constants.ANNOTATION_OWNER: "x"}), NameTaken),
+    "another try's": (left(annotations={constants.ANNOTATION_TI: "x", constants.ANNOTATION_OWNER: "x"}), NameTaken),
     "ours, and going": (left(by=OWN, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}), NameTaken),
 }
 

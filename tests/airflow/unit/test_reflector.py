@@ -29,7 +29,7 @@ NAMED: Any = {"metadata": {"namespace": "ns", "name": "a", "uid": "u"}}
 
 
 class Server:
-    """One object, and watches that say what they are told to."""
+    """One object, and watches with scripted events."""
 
     def __init__(self) -> None:
         self.object: dict[str, Any] | None = at(1)
@@ -154,7 +154,7 @@ def test_trouble_is_told_and_its_end_too(tmp_path: Path) -> None:
         first = queue.get(timeout=wire.HANG_SECONDS)
         assert isinstance(first.error, api_errors.Forbidden)
         assert before <= first.since <= time.monotonic()
-        # The object has not changed, and is told all the same: that is the trouble's end, until the watch fails again.
+        # The object has not changed and is put anyway: that ends the error, until the watch fails again.
         assert versions(queue, 3) == ["1", reflector.WatchError, "1"]
         assert is_empty(queue)
 

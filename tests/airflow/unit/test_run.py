@@ -203,7 +203,7 @@ def test_a_triggerer_in_trouble_leaves_the_wait_to_the_worker() -> None:
     threading.Timer(0.1, lambda: ends(xcom=XCOM)(cluster, cluster.only)).start()
     result = operator_for(cluster, deferrable=True, do_xcom_push=True).execute_complete(context(), event)
     assert result == {"a": None, "b": 2}
-    assert "cancelAfter" not in cluster.only["spec"], "somebody waits now"
+    assert "cancelAfter" not in cluster.only["spec"], "a try waits now"
 
 
 def pointer(cluster: FakeCluster) -> dict[str, Any]:

@@ -78,11 +78,11 @@ class PodTaskRun:
 
     def execute(self) -> Any:
         """Create the PodTask or reattach to one, then wait for its end or defer."""
-        return self._guarded(self._execute)
+        return self._handle_errors(self._execute)
 
     def execute_complete(self, event: Mapping[str, Any]) -> Any:
         """Fetch the log, release the PodTask, and return the result or raise. `event` is the trigger's."""
-        return self._guarded(functools.partial(self._execute_complete, event))
+        return self._handle_errors(functools.partial(self._execute_complete, event))
 
     def kill(self) -> None:
         """Request a stop; safe in a signal handler."""
@@ -280,7 +280,7 @@ class PodTaskRun:
 
     # Kill, shutdown, timeout and errors
 
-    def _guarded(self, work: Callable[[], Any]) -> Any:
+    def _handle_errors(self, work: Callable[[], Any]) -> Any:
         try:
             return work()
         except version_compat.AirflowTaskTimeout:
