@@ -113,7 +113,7 @@ def play(
         "AIRFLOW_CONN_KUBERNETES_DEFAULT": connection(cluster.kubeconfig, xcom_sidecar_container_image=PYTHON),
         "PODTASK_TEST_OPERATOR": operator,
         "AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY": "64",
-        # The scheduler is not killed here; where it is slow, it must not take itself for dead and its tasks for orphans.
+        # The scheduler is not killed here; if it is slow, it must not take itself for dead and its tasks for orphans.
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "600",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
         # The triggerer is killed again and again: its triggers move sooner than elsewhere in the tests.

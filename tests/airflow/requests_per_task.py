@@ -1,6 +1,6 @@
 """How many requests one task costs the API server: ours against the original, the same DAGs on the same cluster.
 
-Each Airflow has a user of its own, and the API server's audit log says what that user asked for: exact, whichever other client
+Each Airflow has a user of its own, and the API server's audit log says what it requested, whichever other client
 is busy. Beside it stands what the server's own metrics counted in the same time, for everybody, as a cross-check.
 Both Airflows are up together and take turns. By the way it says how long one short task takes, from its start to its
 end in Airflow.
