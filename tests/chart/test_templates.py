@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from chartgen.__main__ import generated
+from podtask.api import metrics
 from podtask.api.reasons import Reason
 from podtask.api.v1alpha1.rules_change import MUTABLE, SCHEDULING
-from podtask.runtime import election, metrics, options
+from podtask.runtime import election, options
 from tests.chart.rendered import CHART, CI, NAMESPACE, Object, attempt, flags, helm, of_kind, only, render
 from tests.harness.controller import ROOT
 
@@ -171,7 +172,7 @@ def test_a_default_over_its_ceiling_is_refused(what: str) -> None:
 def test_the_hold_of_a_finished_pod_has_the_controllers_least() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     hold = schema["properties"]["controller"]["properties"]["podHoldSeconds"]
-    assert hold["minimum"] == options.LEAST_HOLD_SECONDS
+    assert hold["minimum"] == options.MIN_HOLD_SECONDS
     assert attempt("template", "x", str(CHART), *flags("controller.podHoldSeconds=39")).returncode != 0
 
 

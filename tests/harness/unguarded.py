@@ -16,12 +16,12 @@ def without_gate() -> None:
         await term  # type: ignore[misc]
 
     election.Election.check = lambda self: None  # type: ignore[method-assign]
-    election.Election._keep = keep  # type: ignore[assignment]
+    election.Election._renew_loop = keep  # type: ignore[assignment]
 
 
 def without_hold() -> None:
     """`--pod-hold-seconds` may be as short as a test likes: with one controller nothing can be late by 40 s."""
-    options.LEAST_HOLD_SECONDS = 0
+    options.MIN_HOLD_SECONDS = 0
 
 
 GUARDS: dict[str, Callable[[], None]] = {"gate": without_gate, "hold": without_hold}

@@ -18,7 +18,7 @@ from typing import Any
 
 from podtask.kube.client import WatchEvent
 from podtask.kube.lease import LeaseClient
-from podtask.runtime.election import DURATION_SECONDS, Election, Lost
+from podtask.runtime.election import DURATION_SECONDS, Election, LeadershipLost
 from tests.unit.runtime.lease_model import LeaseServer
 
 from .client import ModelClient
@@ -158,15 +158,15 @@ class Replica(Controller):
         await self.cluster.wait_synced()
         try:
             await self._election.run(self._lead)
-        except Lost:
+        except LeadershipLost:
             await self._pause.over()
             asyncio.get_running_loop().call_soon(self._end)
 
     async def _lead(self) -> None:
         self._led_at = asyncio.get_running_loop().time()
         self.queue.open()
-        self.cluster.rebuild()
-        self.cluster.wake_all()
+        self.cluster.rebuild_slots()
+        self.cluster.enqueue_all()
         async with asyncio.TaskGroup() as group:
             for _ in range(_WORKERS):
                 group.create_task(self.reconciler.work())

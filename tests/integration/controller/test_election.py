@@ -103,14 +103,14 @@ def test_the_standby_takes_over_and_no_task_is_left_or_runs_twice(
         Kubelet(kubeconfig, namespace.name, always(0)) as kubelet,
         Controller(kubeconfig, *flags(namespace)) as first,
     ):
-        first.wait_said("leading")
+        first.wait_said("Lease acquired, leading")
         with Controller(kubeconfig, *flags(namespace)) as second, Stream(namespace, kubelet) as stream:
             namespace.create("before", image="i")
             namespace.wait_finished("before")
-            assert not second.has_said("leading")
+            assert not second.has_said("Lease acquired, leading")
             begun = time.monotonic()
             first.send(number)
-            takeover = second.wait_said("leading") - begun
+            takeover = second.wait_said("Lease acquired, leading") - begun
             namespace.create("after", image="i")
             namespace.wait_finished("after")
             stream.__exit__()
@@ -167,12 +167,12 @@ def _run_with_a_deposed_leader(
         FaultProxy(kubeconfig, rule=fault.judge) as proxy,
         Controller(proxy.kubeconfig(directory / "kubeconfig"), *common, without=guards) as first,
     ):
-        first.wait_said("leading")
+        first.wait_said("Lease acquired, leading")
         with Controller(kubeconfig, *common, without="hold") as second:
             namespace.create("task", image="i")
             assert fault.held.wait(HANG_SECONDS)
             first.send(signal.SIGSTOP)
-            second.wait_said("leading")
+            second.wait_said("Lease acquired, leading")
             assert namespace.wait_finished("task")["phase"] == "Succeeded"
             (uid, name) = next(iter(kubelet.created.items()))
             if not hold_seconds:

@@ -17,7 +17,7 @@ from tests.integration.controller.kubelet import Kubelet, always
 pytestmark = pytest.mark.apiserver
 
 UID, ATTEMPT = "podtask.dev/task-uid", "podtask.dev/attempt"
-PUT_BACK = "a Pod has lost our labels; put back"
+RESTORED = "Pod has lost our labels, restoring them"
 STOP_REASON, STOP_TIME = "podtask.dev/stop-reason", "podtask.dev/stop-time"
 OFF: dict[str, Object] = {
     "the task's uid": {"labels": {UID: None}},
@@ -100,7 +100,7 @@ def test_labels_taken_off_before_the_first_status_are_put_back(
     assert (status["phase"], status["attemptCount"]) == ("Succeeded", 1)
     assert set(kubelet.created) >= {pod["metadata"]["uid"]}
     assert status["attempts"][0]["podUID"] == pod["metadata"]["uid"]
-    assert len(warnings(controller, PUT_BACK)) == 1
+    assert len(warnings(controller, RESTORED)) == 1
 
 
 @pytest.mark.parametrize("off", OFF.values(), ids=OFF)
@@ -171,7 +171,7 @@ def stripping(namespace: Namespace, kubeconfig: Path) -> Iterator[None]:
 
 def cancel_while_stripped(namespace: Namespace, controller: Controller, kubeconfig: Path) -> None:
     with stripping(namespace, kubeconfig):
-        controller.wait_said(PUT_BACK)
+        controller.wait_said(RESTORED)
         namespace.patch("etl", cancel=True)
         status = namespace.wait_finished("etl")
     assert (status["phase"], status["attemptCount"]) == ("Cancelled", 1)
@@ -179,7 +179,7 @@ def cancel_while_stripped(namespace: Namespace, controller: Controller, kubeconf
     for pod in namespace.pods():
         assert "deletionTimestamp" in pod["metadata"], "its containers would run on"
         assert "finalizers" not in pod["metadata"]
-    assert len(warnings(controller, PUT_BACK)) <= 6
+    assert len(warnings(controller, RESTORED)) <= 6
 
 
 def test_cancel_ends_a_started_task_whose_pod_does_not_keep_its_labels(

@@ -76,13 +76,13 @@ def test_a_flood_takes_neither_the_lease_nor_the_memory(
         f"--metrics-port={ports['/metrics']}",
     )
     with Kubelet(kubeconfig, namespace.name, always(0)), Controller(kubeconfig, *flags) as controller:
-        controller.wait_said("leading")
+        controller.wait_said("Lease acquired, leading")
         asyncio.run(flood.flood(ports[path], path, 10, 10, 1.0))  # what is loaded once is no growth
         before = resident_mib(controller.pid)
         with Renewals(namespace) as renewals:
             answers = asyncio.run(flood.flood(ports[path], path, asking, half, SECONDS))
         after = resident_mib(controller.pid)
-        assert not controller.has_said("a part of the controller failed")
+        assert not controller.has_said("component of the controller failed")
         assert namespace.run("task", image="i")["phase"] == "Succeeded", "it leads, and works"
     print(f"\n{answers} answers; renewed every {min(renewals.gaps):.1f} to {max(renewals.gaps):.1f} s; ", end="")
     print(f"{before:.1f} MiB before, {after:.1f} after")

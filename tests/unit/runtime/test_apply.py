@@ -149,16 +149,16 @@ async def test_a_create_without_an_answer_is_in_doubt(error: errors.ApiError, is
     with pytest.raises(errors.ApiError):
         await applier(_Api(error), task_facts).apply(make_task().observe(), CREATE)
     want = at(30) + timedelta(seconds=plan.Settings().pod_hold_seconds) if is_in_doubt else None
-    assert task_facts.get_or_create(UID).in_doubt_until == want
+    assert task_facts.get_or_create(UID).unknown_create_deadline == want
 
 
 @pytest.mark.parametrize(
     ("reason", "left"),
     [
-        pytest.param("Running", Facts(in_doubt_until=at(60)), id="told to run: only what may still arrive"),
+        pytest.param("Running", Facts(unknown_create_deadline=at(60)), id="told to run: only what may still arrive"),
         pytest.param(
             "Unschedulable",
-            Facts(in_doubt_until=at(60), gone_pods=frozenset({"pod-0"}), diagnosed_at=at(30)),
+            Facts(unknown_create_deadline=at(60), gone_pods=frozenset({"pod-0"}), diagnosed_at=at(30)),
             id="told to wait: all of it, and when that was",
         ),
     ],
@@ -167,7 +167,7 @@ async def test_what_is_known_of_a_task_once_its_status_is_written(reason: str, l
     """Tens of thousands may run for days; what was learnt before they did is of no use any more."""
     task_facts = TaskFacts()
     task_facts.get_or_create(UID).gone_pods = frozenset({"pod-0"})
-    task_facts.get_or_create(UID).in_doubt_until = at(60)
+    task_facts.get_or_create(UID).unknown_create_deadline = at(60)
     task = make_task()
     phase = "Running" if reason == "Running" else "Pending"
     told = plan.WriteStatus(status=TaskStatus(phase=phase, reason=reason))

@@ -42,7 +42,7 @@ class World:
             namespace="",
             relist_seconds=60,
             running_pods_limit=limit,
-            observer=self.ends,
+            metrics=self.ends,
             on_lost=self.lost.append,
         )
         self.cluster.put_task(make_task().build())
@@ -100,8 +100,8 @@ async def test_a_pod_that_names_a_task_of_another_namespace_wakes_and_reports_no
     assert world.ends.uids == []
     assert world.cluster.pods_of(KEY) == ()
     assert world.cluster.task(FORGED_KEY) is None
-    assert world.cluster.is_elsewhere(FORGED_KEY)
-    assert not world.cluster.is_elsewhere(KEY)
+    assert world.cluster.is_in_other_namespace(FORGED_KEY)
+    assert not world.cluster.is_in_other_namespace(KEY)
 
 
 async def test_a_pod_whose_task_is_not_there_wakes_for_its_release() -> None:
@@ -112,7 +112,7 @@ async def test_a_pod_whose_task_is_not_there_wakes_for_its_release() -> None:
     world.cluster.put_pod(msgspec.structs.replace(orphan, metadata=meta))
     key = identity.task_key("elsewhere", "gone")
     assert await world.woken() == [key]
-    assert not world.cluster.is_elsewhere(key)
+    assert not world.cluster.is_in_other_namespace(key)
 
 
 @pytest.mark.parametrize(("finalizers", "lost"), [((names.FINALIZER,), ["pod-1"]), ((), [])], ids=["held", "released"])

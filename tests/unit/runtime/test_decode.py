@@ -34,7 +34,7 @@ def test_a_spec_that_is_nested_too_deep_is_a_problem_and_no_error(levels: int) -
 
 
 def test_a_spec_as_deep_as_allowed_is_whole() -> None:
-    found = decode.decode_task(task(decode.MOST_LEVELS - 3))
+    found = decode.decode_task(task(decode.MAX_DEPTH - 3))
     assert found.problem == ""
     assert found.raw_spec
 
@@ -78,9 +78,9 @@ def podtask(spec: dict[str, object], status: dict[str, object], **metadata: obje
 def test_of_a_task_that_is_over_neither_result_nor_spec_nor_any_text_is_held() -> None:
     rules = [{"action": "Fail", "onExitCodes": {"operator": "In", "values": list(range(200))}}] * 20
     raw = podtask({"image": "i" * 5_000, "ttlSecondsAfterFinished": 5, "failurePolicy": {"rules": rules}}, OVER)
-    held = decode.TASKS_HELD.pack(decode.decode_task(raw))
+    held = decode.TASK_CODEC.pack(decode.decode_task(raw))
     assert len(held) < 1_000
-    task = decode.TASKS_HELD.unpack(memoryview(held))
+    task = decode.TASK_CODEC.unpack(memoryview(held))
     assert task.spec.ttl_seconds_after_finished == 5
     assert task.status.xcom is not None
     assert (task.status.xcom.size_bytes, task.status.xcom.sha256) == (500_000, "a" * 64)
@@ -130,7 +130,7 @@ def test_what_others_note_about_a_task_is_not_held() -> None:
         podtask({}, {}, annotations=noted, labels={"a": "b"}, finalizers=[TEXT], ownerReferences=[owner])
     )
     assert list(task.metadata.annotations) == [names.ANNOTATION_ACKNOWLEDGED]
-    assert len(decode.TASKS_HELD.pack(task)) < 400
+    assert len(decode.TASK_CODEC.pack(task)) < 400
 
 
 def test_labels_and_notes_of_others_are_not_held() -> None:
@@ -139,7 +139,7 @@ def test_labels_and_notes_of_others_are_not_held() -> None:
         annotations={names.ANNOTATION_TASK: "t", "airflow/logs": "b"},
         managed_fields=(Written("status", at(3), KUBELETS), Written("status", at(2))),
     )
-    held = decode.PODS_HELD.unpack(decode.PODS_HELD.pack(made.build()))
+    held = decode.POD_CODEC.unpack(decode.POD_CODEC.pack(made.build()))
     assert held.metadata.labels == {names.LABEL_ATTEMPT: "1"}
     assert held.metadata.annotations == {names.ANNOTATION_TASK: "t"}
     assert held.metadata.managed_fields == (Written("status", at(3), KUBELETS),)
@@ -161,10 +161,10 @@ def test_a_kubelet_is_known_by_what_it_owns(manager: str) -> None:
     note = {"manager": manager, "operation": "Update", "apiVersion": "v1", "time": "2026-01-02T03:04:05Z"}
     meta = {"managedFields": [{**note, "fieldsType": "FieldsV1", "fieldsV1": owned, "subresource": part}]}
     seen = decode.decode_pod(json.dumps({"metadata": meta}).encode())
-    held = decode.PODS_HELD.unpack(decode.PODS_HELD.pack(seen))
+    held = decode.POD_CODEC.unpack(decode.POD_CODEC.pack(seen))
     assert (seen.kubelet_status_time is not None) is is_kubelet
     assert held.kubelet_status_time == seen.kubelet_status_time
-    assert len(decode.PODS_HELD.pack(seen)) < 250
+    assert len(decode.POD_CODEC.pack(seen)) < 250
 
 
 def test_the_runtime_needs_neither_pydantic_nor_the_kubernetes_package() -> None:

@@ -133,7 +133,7 @@ async def test_a_look_that_hangs_is_over_when_the_lease_is_free(server: LeaseSer
 async def test_a_take_that_hangs_costs_its_own_time_and_a_pause(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
-    await asyncio.sleep(second.election._free_at - second.election._now() - 0.01)
+    await asyncio.sleep(second.election._available_at - second.election._now() - 0.01)
     free, server.hangs = now(), True
     await asyncio.sleep(1.0)
     server.hangs = False
@@ -179,7 +179,7 @@ async def test_renewals_that_hang(server: LeaseServer) -> None:
 async def test_the_gate_closes_before_anybody_else_leads(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()  # nobody renews; only the gate is looked at
-    first.election._closes_at = server.asked[-1][0] + GATE_SECONDS
+    first.election._valid_until = server.asked[-1][0] + GATE_SECONDS
     while may_write(first):  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.01)
     closed_at = now()
@@ -190,10 +190,10 @@ async def test_the_gate_closes_before_anybody_else_leads(server: LeaseServer) ->
 async def test_a_renewal_with_its_reply_lost_extends_nothing_and_loses_nothing(server: LeaseServer) -> None:
     first, second = await both(server)
     server.lose_replies = 1
-    before = first.election._closes_at
+    before = first.election._valid_until
     while server.lose_replies:  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.01)
-    assert first.election._closes_at == before
+    assert first.election._valid_until == before
     await asyncio.sleep(60)
     assert (len(first.terms[0]), second.terms) == (1, [])
 
@@ -205,7 +205,7 @@ async def test_a_slow_renewal_counts_from_when_it_was_sent(server: LeaseServer) 
     server.latency = 0.9
     await asyncio.sleep(20)
     sent_at = [at for at, verb in server.asked if verb == "patch" and at + 1.8 <= now()][-1]
-    assert first.election._closes_at == sent_at + GATE_SECONDS
+    assert first.election._valid_until == sent_at + GATE_SECONDS
 
 
 @told
@@ -336,10 +336,10 @@ def test_controllers_of_different_namespaces_do_not_exclude_each_other() -> None
 def test_the_lease_is_in_our_own_namespace(tmp_path: Path) -> None:
     file = tmp_path / "namespace"
     file.write_text("podtask-system\n")
-    assert election.own_namespace("", file) == "podtask-system"
-    assert election.own_namespace("asked", file) == "asked"
+    assert election.lease_namespace("", file) == "podtask-system"
+    assert election.lease_namespace("asked", file) == "asked"
     with pytest.raises(OSError, match="No such file"):
-        election.own_namespace("", tmp_path / "none")
+        election.lease_namespace("", tmp_path / "none")
 
 
 def test_a_write_that_has_passed_the_gate_is_out_before_anybody_else_leads() -> None:

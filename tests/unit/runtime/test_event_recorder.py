@@ -167,7 +167,7 @@ async def test_what_the_server_refuses_is_dropped_and_counted() -> None:
 
 
 async def test_memory_of_repeats_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("podtask.runtime.event_recorder._MOST_REMEMBERED", 3)
+    monkeypatch.setattr("podtask.runtime.event_recorder._MAX_RECENT", 3)
     recorder = make(FakeApi(), JumpingClock(), capacity=100)
     for number in range(50):
         recorder.record(replace(EVENT, note=str(number)))

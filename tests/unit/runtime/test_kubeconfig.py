@@ -58,18 +58,22 @@ def test_of_several_files_the_first_word_counts_and_missing_ones_are_no_fault(tm
 
 
 REFUSED = [
-    ({"proxy-url": "http://proxy"}, {}, "`proxy-url` is not supported: connections are made without a proxy"),
-    ({"tls-server-name": "name"}, {}, "`tls-server-name` is not supported: put a name"),
+    ({"proxy-url": "http://proxy"}, {}, "`proxy-url` is not supported: proxies are not supported"),
+    ({"tls-server-name": "name"}, {}, "`tls-server-name` is not supported: set `server`"),
     ({}, {"as": "admin"}, "`as` is not supported"),
     ({}, {"as-groups": ["admins"]}, "`as-groups` is not supported"),
     ({}, {"username": "a", "password": "b"}, "`username` is not supported"),
     ({}, {"auth-provider": {"name": "gcp"}}, "`auth-provider` is not supported: use `exec`"),
     ({}, {"exec": {"command": "no-such-plugin", "apiVersion": "client.authentication.k8s.io/v1"}}, "no-such-plugin"),
-    ({}, {"exec": {"command": "true", "apiVersion": "client.authentication.k8s.io/v1alpha1"}}, "none of the versions"),
+    (
+        {},
+        {"exec": {"command": "true", "apiVersion": "client.authentication.k8s.io/v1alpha1"}},
+        "must have an apiVersion of",
+    ),
     (
         {},
         {"exec": {"command": "true", "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Always"}},
-        "asks a person",
+        "is interactive",
     ),
     ({"certificate-authority-data": "%%"}, {}, "`certificate-authority-data` is not base64"),
     ({"server": ""}, {}, "no server"),
@@ -88,10 +92,10 @@ def test_what_cannot_be_done_is_refused_by_name(
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ([], "is no kubeconfig"),
+        ([], "is not a kubeconfig"),
         ({}, "no current-context"),
-        ({"current-context": "x"}, "no context of the name 'x'"),
-        (config({}) | {"users": None}, "no user of the name 'u'"),
+        ({"current-context": "x"}, "no context named 'x'"),
+        (config({}) | {"users": None}, "no user named 'u'"),
     ],
 )
 def test_a_kubeconfig_with_holes(document: object, words: str, tmp_path: Path) -> None:
@@ -143,7 +147,7 @@ def test_an_unchecked_certificate_is_said(
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     environment = write(tmp_path / "k", config({"token": "t"}, **{"insecure-skip-tls-verify": True}))
     monkeypatch.setenv("KUBECONFIG", environment["KUBECONFIG"])
-    assert handlers.connection().insecure
+    assert handlers.cluster_config().insecure
     assert "certificate is not checked" in caplog.text
 
 

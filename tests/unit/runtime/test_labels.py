@@ -73,7 +73,7 @@ class World:
     def task(self, key: str) -> Task | None:
         return self.stored_task
 
-    def is_elsewhere(self, key: str) -> bool:
+    def is_in_other_namespace(self, key: str) -> bool:
         return False
 
     def pods_of(self, key: str) -> tuple[Pod, ...]:

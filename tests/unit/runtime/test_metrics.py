@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from podtask import __version__
+from podtask.api.metrics import TABLE
 from podtask.core.snapshot import Attempt, Metadata, Task, TaskSpec, TaskStatus, XComStatus
+from podtask.crdgen import docs
 from podtask.crdgen.files import HOW
-from podtask.runtime.metrics import TABLE, GaugeSnapshot, Metrics, document
+from podtask.runtime.metrics import GaugeSnapshot, Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -25,7 +27,7 @@ class Watch:
         self.metrics = Metrics(now=lambda: self.now)
         self.metrics.is_leader = True
 
-    def _figures(self) -> GaugeSnapshot:
+    def _gauges(self) -> GaugeSnapshot:
         return GaugeSnapshot(
             3,
             2,
@@ -38,7 +40,7 @@ class Watch:
         )
 
     def text(self) -> str:
-        return self.metrics.text(self.metrics.snapshot(self._figures())).decode()
+        return self.metrics.text(self.metrics.collector(self._gauges())).decode()
 
     def values(self) -> dict[str, float]:
         found = {}
@@ -127,7 +129,7 @@ def test_reconciles(watch: Watch, outcome: str) -> None:
 
 
 def test_passes_without_rest(watch: Watch) -> None:
-    watch.metrics.unsettled()
+    watch.metrics.too_many_iterations()
     assert watch.values()["podtask_unsettled_total"] == 1
 
 
@@ -179,19 +181,19 @@ def test_waiting_for_others_is_no_time_of_ours_and_nothing_is_kept(watch: Watch,
     watch.metrics.task_changed(task(), change)
     watch.metrics.pod_created("u")
     assert stage(watch, "create") == (0, 0)
-    assert not watch.metrics._appeared
+    assert not watch.metrics._first_seen_at
 
 
 def test_marks_of_a_task_that_is_gone_are_dropped(watch: Watch) -> None:
     watch.metrics.main_ended("u")
     watch.metrics.task_changed(task(), None)
-    assert not watch.metrics._ended
+    assert not watch.metrics._main_ended_at
 
 
 def test_a_follower_notes_no_ends(watch: Watch) -> None:
     watch.metrics.is_leader = False
     watch.metrics.main_ended("u")
-    assert not watch.metrics._ended
+    assert not watch.metrics._main_ended_at
 
 
 def test_everything_served_is_in_the_table(watch: Watch) -> None:
@@ -204,6 +206,6 @@ def test_everything_served_is_in_the_table(watch: Watch) -> None:
 
 
 def test_the_document_is_what_the_table_says() -> None:
-    want = document(HOW)
+    want = docs.metrics(TABLE, HOW)
     assert (ROOT / "docs/metrics.md").read_text() == want, "make generate"
     assert all(f"| `{metric.name}` |" in want for metric in TABLE)

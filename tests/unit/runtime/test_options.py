@@ -57,16 +57,16 @@ def test_an_empty_value_means_no_rule() -> None:
     [
         (["--workers=0"], "argument --workers: 0 is less than 1"),
         (["--workers=-3"], "argument --workers: -3 is less than 1"),
-        (["--workers=many"], "argument --workers: 'many' is no whole number"),
+        (["--workers=many"], "argument --workers: 'many' is not an integer"),
         (["--pod-hold-seconds=39"], "argument --pod-hold-seconds: 39 is less than 40"),
         (["--live-read-seconds=-1"], "argument --live-read-seconds: -1 is less than 0"),
         (["--relist-seconds=0"], "argument --relist-seconds: 0 is less than 1"),
         (["--http-port=65536"], "argument --http-port: 65536 is more than 65535"),
         (["--metrics-port=-1"], "argument --metrics-port: -1 is less than 0"),
-        (["--log-level=LOUD"], "argument --log-level: 'LOUD' is none of DEBUG, INFO, WARNING, ERROR"),
-        (["--log-format=xml"], "argument --log-format: 'xml' is none of json, plain"),
-        (["--leader-election=maybe"], "argument --leader-election: 'maybe' is none of on, off, auto"),
-        (["--sidecar-pull-policy=always"], "argument --sidecar-pull-policy: 'always' is none of"),
+        (["--log-level=LOUD"], "argument --log-level: 'LOUD' is not one of DEBUG, INFO, WARNING, ERROR"),
+        (["--log-format=xml"], "argument --log-format: 'xml' is not one of json, plain"),
+        (["--leader-election=maybe"], "argument --leader-election: 'maybe' is not one of on, off, auto"),
+        (["--sidecar-pull-policy=always"], "argument --sidecar-pull-policy: 'always' is not one of"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
         (["--policy-host-access=no"], "--policy-host-access"),
         (["--policy-max-running-pods=0"], "--policy-max-running-pods"),
@@ -81,7 +81,7 @@ def test_an_empty_value_means_no_rule() -> None:
         *(
             (
                 [f"--policy-default-{what}-seconds=2", f"--policy-max-{what}-seconds=1"],
-                f"--policy-default-{what}-seconds 2 is over --policy-max-{what}-seconds 1",
+                f"--policy-default-{what}-seconds 2 is greater than --policy-max-{what}-seconds 1",
             )
             for what in ("run", "total", "ttl")
         ),
@@ -106,5 +106,5 @@ def test_a_variable_is_held_to_the_same(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_pod_is_held_for_longer_than_a_deposed_leaders_last_write_takes() -> None:
-    assert options.LEAST_HOLD_SECONDS == 40, "as the chart's schema says"
+    assert options.MIN_HOLD_SECONDS == 40, "as the chart's schema says"
     assert options.parse(["--pod-hold-seconds=40"], {}).pod_hold_seconds == 40

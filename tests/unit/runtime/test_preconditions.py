@@ -43,7 +43,9 @@ async def test_a_server_that_is_new_enough_or_says_nothing_will_do(major: str, m
 async def test_a_server_that_is_too_old_is_named(major: str, minor: str) -> None:
     async with serving() as server:
         server.script = [said(version(major, minor))]
-        with pytest.raises(preconditions.Unmet, match=rf"Kubernetes v{major}\.\S+ is too old: PodTask needs 1\.29"):
+        with pytest.raises(
+            preconditions.PreconditionError, match=rf"Kubernetes v{major}\.\S+ is too old: PodTask needs 1\.29"
+        ):
             await checked(server)
 
 
@@ -57,7 +59,7 @@ async def test_a_crd_that_comes_late_is_waited_for() -> None:
 async def test_a_crd_that_never_comes_is_named_with_the_command() -> None:
     async with serving() as server:
         server.script = [said(version("1", "34")), *[refuses(404)] * preconditions.CRD_ATTEMPTS]
-        with pytest.raises(preconditions.Unmet, match=r"crds.enabled=true.*kubectl apply --server-side"):
+        with pytest.raises(preconditions.PreconditionError, match=r"crds.enabled=true.*kubectl apply --server-side"):
             await checked(server)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from podtask.kube.backoff import Backoff
-from podtask.runtime.queue import Closed, Priority, WorkQueue
+from podtask.runtime.queue import Priority, ShutDown, WorkQueue
 from tests.harness import HANG_SECONDS
 
 
@@ -102,7 +102,7 @@ def test_what_has_waited_too_long_has_turns_of_its_own() -> None:
     got = [take(queue) for _ in range(12)]
     assert got.index("result") <= 1, "somebody waits for it"
     assert got.index("deadline") < got.index("tidy")
-    assert sum(str(key).startswith("new") for key in got) == 9, "one in three at most"
+    assert sum(str(key).startswith("new") for key in got) == 9, "one in three at max_processing"
 
 
 def test_a_load_that_never_ends_is_tidied_up_after() -> None:
@@ -146,7 +146,7 @@ def test_a_load_that_never_ends_keeps_nothing_from_its_turn(urgent: tuple[Priori
         assert key is not None
         queue.done(key)
         served.append(key)
-    assert "deadline" in served[100:120], "15 s, and then at most three turns"
+    assert "deadline" in served[100:120], "15 s, and then at max_processing three turns"
     assert all(any(key.startswith(priority.name) for key in served) for priority in urgent)
 
 
@@ -252,8 +252,8 @@ async def test_a_cancelled_getter_is_forgotten() -> None:
 
 
 async def test_no_more_than_the_most_are_worked_on_and_the_urgent_of_the_rest_come_first() -> None:
-    most = 2
-    queue: WorkQueue[str] = WorkQueue(FakeTimers(), most=lambda: most)
+    max_processing = 2
+    queue: WorkQueue[str] = WorkQueue(FakeTimers(), max_processing=lambda: max_processing)
     for key in "abcd":
         queue.add(key)
     getting = [asyncio.create_task(queue.get()) for _ in range(5)]
@@ -263,11 +263,11 @@ async def test_no_more_than_the_most_are_worked_on_and_the_urgent_of_the_rest_co
     queue.done("a")
     await asyncio.sleep(0)
     assert [task.result() for task in getting if task.done()][2:] == ["e"]
-    most = 1
+    max_processing = 1
     queue.done("b")
     await asyncio.sleep(0)
     assert queue.processing == 1, "those under way finish, none begins"
-    most = 3
+    max_processing = 3
     queue.done("e")
     async with asyncio.timeout(HANG_SECONDS):
         assert sorted(await asyncio.gather(*getting)) == ["a", "b", "c", "d", "e"], "all that there is room for now"
@@ -278,17 +278,17 @@ async def test_no_more_than_the_most_are_worked_on_and_the_urgent_of_the_rest_co
 def test_whatever_the_most_does_every_key_has_its_turn(limits: list[int], workers: int) -> None:
     async def run() -> None:
         turn = itertools.cycle(limits)
-        most = next(turn)
-        queue: WorkQueue[int] = WorkQueue(FakeTimers(), most=lambda: most)
+        max_processing = next(turn)
+        queue: WorkQueue[int] = WorkQueue(FakeTimers(), max_processing=lambda: max_processing)
         done: set[int] = set()
 
         async def work() -> None:
-            nonlocal most
+            nonlocal max_processing
             while len(done) < 20:
                 key = await queue.get()
-                assert queue.processing <= most
+                assert queue.processing <= max_processing
                 await asyncio.sleep(0)
-                most = next(turn)
+                max_processing = next(turn)
                 done.add(key)
                 queue.done(key)
 
@@ -398,29 +398,29 @@ async def test_a_delay_that_ends_while_processed_is_remembered() -> None:
 
 def test_retries_come_later_and_later() -> None:
     queue, timers = make_queue()
-    assert [queue.retry("a") for _ in range(1)] == [1.0]
+    assert [queue.add_rate_limited("a") for _ in range(1)] == [1.0]
     timers.advance(1)
     assert take_all(queue) == ["a"]
-    assert [queue.retry("b") for _ in range(6)] == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
-    assert queue.failures("b") == 6
+    assert [queue.add_rate_limited("b") for _ in range(6)] == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert queue.num_requeues("b") == 6
     queue.forget("b")
     queue.forget("never seen")
-    assert queue.failures("b") == 0
-    assert queue.retry("b") == 1.0
+    assert queue.num_requeues("b") == 0
+    assert queue.add_rate_limited("b") == 1.0
 
 
 def test_the_oldest_age() -> None:
     queue, timers = make_queue()
-    assert queue.oldest_age() == 0
+    assert queue.oldest_seconds() == 0
     queue.add("a", Priority.RESYNC)
     timers.advance(3)
     queue.add("b", Priority.FINISHED)
     timers.advance(1)
-    assert queue.oldest_age() == 4
+    assert queue.oldest_seconds() == 4
     assert take(queue) == "b"
-    assert queue.oldest_age() == 4
+    assert queue.oldest_seconds() == 4
     assert take(queue) == "a"
-    assert queue.oldest_age() == 0
+    assert queue.oldest_seconds() == 0
 
 
 async def test_close_sends_workers_home_and_waits_for_what_they_have() -> None:
@@ -430,8 +430,8 @@ async def test_close_sends_workers_home_and_waits_for_what_they_have() -> None:
     queue.add_after("c", 1)
     assert await queue.get() == "a"
     draining = asyncio.create_task(queue.drained())
-    queue.close()
-    with pytest.raises(Closed):
+    queue.shut_down()
+    with pytest.raises(ShutDown):
         await queue.get()
     queue.add("d")
     queue.add_after("e", 1)
@@ -447,9 +447,9 @@ async def test_close_wakes_those_who_wait() -> None:
     queue, _ = make_queue()
     getting = [asyncio.create_task(queue.get()) for _ in range(3)]
     await asyncio.sleep(0)
-    queue.close()
+    queue.shut_down()
     got = await asyncio.gather(*getting, return_exceptions=True)
-    assert [type(one) for one in got] == [Closed] * 3
+    assert [type(one) for one in got] == [ShutDown] * 3
     await queue.drained()
 
 
@@ -464,7 +464,7 @@ async def test_on_a_real_loop() -> None:
     queue.add_after(1, 0.01)
     async with asyncio.timeout(HANG_SECONDS):
         assert await queue.get() == 1
-    queue.close()
+    queue.shut_down()
 
 
 KEYS = st.sampled_from("abcd")
@@ -530,7 +530,7 @@ class AgainstModel(RuleBasedStateMachine):
         self.passed_over = self.passed_over + 1 if priority > min(self.ready)[0] else 0
         if self.passed_over:
             assert self.timers.now - joined >= 15, "passed over the urgent, and has not waited for long"
-            assert self.passed_over <= 2, "the most urgent have their turn"
+            assert self.passed_over <= 2, "the max_processing urgent have their turn"
         self.ready.remove(taken)
         self.processing.add(got)
 

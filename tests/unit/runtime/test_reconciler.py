@@ -31,7 +31,7 @@ class World:
     def task(self, key: str) -> Task | None:
         return self.found
 
-    def is_elsewhere(self, key: str) -> bool:
+    def is_in_other_namespace(self, key: str) -> bool:
         return False
 
     def pods_of(self, key: str) -> tuple[Pod, ...]:
@@ -53,13 +53,13 @@ class Passes:
 
     def __init__(self) -> None:
         self.outcomes: list[str] = []
-        self.unsettled_count = 0
+        self.count_of_too_many = 0
 
     def reconciled(self, outcome: str, seconds: float) -> None:
         self.outcomes.append(outcome)
 
-    def unsettled(self) -> None:
-        self.unsettled_count += 1
+    def too_many_iterations(self) -> None:
+        self.count_of_too_many += 1
 
     def pod_created(self, uid: str) -> None: ...
 
@@ -80,12 +80,12 @@ def reconciler_of(world: World, **given: Any) -> reconciler.Reconciler:
 
 async def run(world: World, monkeypatch: pytest.MonkeyPatch, observer: Passes | None = None) -> None:
     monkeypatch.setattr(reconciler, "decide", world.decide)
-    made = reconciler_of(world, observer=observer)
+    made = reconciler_of(world, metrics=observer)
     world.queue.add(TASK.key)
     working = asyncio.create_task(made.work())
     while len(world.queue) or world.queue.processing or not world.judged:  # noqa: ASYNC110 - turns of the loop
         await asyncio.sleep(0)
-    world.queue.close()
+    world.queue.shut_down()
     await working
 
 
@@ -118,7 +118,7 @@ async def test_a_task_that_does_not_come_to_rest_is_counted_and_from_the_third_t
     passes = Passes()
     world = World(*(Plan(actions=(WRITE,)) for _ in range(4 * 8)))
     await run(world, monkeypatch, passes)
-    assert (passes.outcomes, passes.unsettled_count) == (["retry"] * 4 + ["done"], 4)
+    assert (passes.outcomes, passes.count_of_too_many) == (["retry"] * 4 + ["done"], 4)
     said = [record for record in caplog.records if record.levelname == "WARNING"]
     assert [(r.task, r.planned, r.passes) for r in said] == [("n/t", "RemoveFinalizer", n) for n in (3, 4)]  # type: ignore[attr-defined]
 
@@ -130,7 +130,7 @@ async def test_a_task_that_is_gone_keeps_its_place_while_its_create_is_in_doubt(
     task_facts, slots = TaskFacts(), PodSlots(1, world.queue.add)
     made = reconciler_of(world, task_facts=task_facts, slots=slots, now=lambda: now[0])
     slots.update(TASK, Plan(actions=(plan.CreatePod(attempt=1, name="p"),)))
-    task_facts.get_or_create("u").in_doubt_until = now[0] + timedelta(seconds=60)
+    task_facts.get_or_create("u").unknown_create_deadline = now[0] + timedelta(seconds=60)
     other = Task(metadata=Metadata(name="o", namespace="n", uid="o", resource_version="1"))
     await made.reconcile(TASK.key)
     assert slots.used(other) == 1
@@ -151,7 +151,7 @@ class Orphans(World):
     def task(self, key: str) -> Task | None:
         return TASK if key == TASK.key else None
 
-    def is_elsewhere(self, key: str) -> bool:
+    def is_in_other_namespace(self, key: str) -> bool:
         return self.elsewhere
 
     def pods_of(self, key: str) -> tuple[Pod, ...]:

@@ -11,8 +11,8 @@ import pytest
 
 from podtask.core.snapshot import Metadata, Task, TaskStatus
 from podtask.runtime import server as server_module
-from podtask.runtime.metrics import GaugeSnapshot, Metrics, pages
-from podtask.runtime.server import Answer, Fresh, Page, Server
+from podtask.runtime.metrics import GaugeSnapshot, Metrics, endpoints
+from podtask.runtime.server import Cached, Endpoint, Response, Server
 from tests.harness import flood, sockets
 
 HOST = "127.0.0.1"
@@ -21,12 +21,12 @@ LATE_SECONDS = 0.5
 """The claim. The Lease is lost 7 s after its last renewal."""
 
 
-async def hello() -> Answer:
-    return Answer(200, b"hello")
+async def hello() -> Response:
+    return Response(200, b"hello")
 
 
 @asynccontextmanager
-async def serving(**page: Page) -> AsyncIterator[int]:
+async def serving(**page: Endpoint) -> AsyncIterator[int]:
     server = Server()
     port = server.listen(HOST, 0, {f"/{name}": one for name, one in page.items()})
     server.start()
@@ -83,13 +83,13 @@ async def test_addresses(address: str) -> None:
 
 
 async def test_a_half_sent_request_is_closed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "CONNECTION_SECONDS", 0.3)
+    monkeypatch.setattr(server_module, "CONNECTION_TIMEOUT_SECONDS", 0.3)
     async with serving(hello=hello) as port, asyncio.timeout(10), saying(port, HALF) as reader:
         assert not await reader.read()
 
 
 async def test_too_many_connections_close_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "CONNECTIONS", 3)
+    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 3)
     async with serving(hello=hello) as port, asyncio.timeout(10), contextlib.AsyncExitStack() as stack:
         half = [await stack.enter_async_context(saying(port, HALF)) for _ in range(4)]
         assert not await half[0].read(), "the oldest went for the fourth"
@@ -128,10 +128,10 @@ async def test_one_answer_serves_all_who_ask_within_a_second(monkeypatch: pytest
         await asyncio.sleep(0)
         return made
 
-    fresh = Fresh(make)
+    fresh = Cached(make)
     assert await asyncio.gather(fresh(), fresh(), fresh()) == [1, 1, 1]
     assert await fresh() == 1
-    monkeypatch.setattr(server_module, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(server_module, "CACHE_SECONDS", 0.0)
     assert await fresh() == 2
 
 
@@ -142,7 +142,7 @@ async def test_who_gives_up_waiting_takes_the_answer_from_nobody() -> None:
         await release.wait()
         return 1
 
-    fresh = Fresh(make)
+    fresh = Cached(make)
     first, second = asyncio.ensure_future(fresh()), asyncio.ensure_future(fresh())
     await asyncio.sleep(0)
     first.cancel()
@@ -208,7 +208,7 @@ async def test_a_flood_does_not_hold_the_main_loop(asking: int, half: int) -> No
         return await flood.flood(port, "/metrics", asking, half, FLOOD_SECONDS)
 
     beside, _ = await worst_while(lambda: attack(sockets.free_port()))
-    page = pages(asyncio.get_running_loop(), metrics, figures)["/metrics"]
+    page = endpoints(asyncio.get_running_loop(), metrics, figures)["/metrics"]
     async with serving(metrics=page) as port, asyncio.timeout(60):
         worst, answers = await worst_while(lambda: attack(port))
         assert b"podtask_leader 1.0" in await get(port, "/metrics"), "it answers as before"
