@@ -50,7 +50,7 @@ def api_server_restarted(stand: Stand, seconds: float) -> str:
 
 
 def _wait_answer(stand: Stand) -> None:
-    """Return once the API server says that it is ready; the node may come later."""
+    """Wait until the API server says that it is ready; the node may come later."""
     deadline = time.monotonic() + HANG_SECONDS
     while True:
         try:

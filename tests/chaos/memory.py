@@ -47,7 +47,7 @@ class Growth(NamedTuple):
 
     @property
     def is_clean(self) -> bool:
-        """Whether memory came back."""
+        """Return whether memory came back."""
         kept = self.after.blocks - self.before.blocks
         return kept < STRAY_BLOCKS + BLOCKS_A_TASK * self.tasks and self.after.mib - self.before.mib < MIB
 

@@ -37,7 +37,7 @@ class Kind:
     spec: dict[str, Any] = field(default_factory=dict)
 
     def manifest(self, name: str, runs: Path) -> dict[str, Any]:
-        """Give a PodTask."""
+        """Return a PodTask."""
         spec = {
             "image": IMAGE,
             "command": ["sh", "-c", f"{_NOTE}; {self.script}"],
@@ -78,7 +78,7 @@ class Verdict:
     """When each task was created, and how long it waited for its Pod."""
 
     def longest_start_since(self, moment: datetime) -> float:
-        """Give the longest wait for a Pod of those that were created after a moment."""
+        """Return the longest wait for a Pod of those that were created after a moment."""
         return max((seconds for created, seconds in self.starts if created >= moment), default=0.0)
 
 
@@ -164,7 +164,7 @@ def _has_ended(task: dict[str, Any]) -> bool:
 
 
 def _delays(task: dict[str, Any]) -> tuple[float, float]:
-    """Give both waits for the controller. Whole seconds: those are the API's times."""
+    """Return both waits for the controller. Whole seconds: those are the API's times."""
     status = task["status"]
     attempts = status.get("attempts", [])
     if not attempts:

@@ -14,7 +14,7 @@ class Right(NamedTuple):
 
 
 def used(log: Path, since: int, account: str, namespace: str) -> dict[Right, set[int]]:
-    """Give each right that a service account made use of after a place in the log, with the answers that it got."""
+    """Return each right that a service account made use of after a place in the log, with the answers that it got."""
     user = f"system:serviceaccount:{namespace}:{account}"
     found: dict[Right, set[int]] = {}
     for line in log.read_bytes()[since:].splitlines():
@@ -29,7 +29,7 @@ def used(log: Path, since: int, account: str, namespace: str) -> dict[Right, set
 
 
 def granted(rules: list[dict[str, Any]]) -> set[Right]:
-    """Give each right that the rules of a role grant."""
+    """Return each right that the rules of a role grant."""
     return {
         Right(group, resource, verb)
         for rule in rules

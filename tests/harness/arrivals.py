@@ -31,18 +31,18 @@ class Arrivals:
         self._broken: BaseException | None = None
 
     async def post(self, path: str, body: Object) -> float:
-        """Create an object; gives the time at which the request was sent."""
+        """Create an object; return the time at which the request was sent."""
         begun = time.monotonic()
         async with self._session.post(self._server + path, json=body) as reply:
             assert reply.status == 201, await reply.text()
         return begun
 
     async def first(self, fact: Callable[[Object], bool], seconds: float = HANG_SECONDS) -> float:
-        """Wait for the first object for which `fact` holds; gives the time of its arrival."""
+        """Wait for the first object for which `fact` holds; return the time of its arrival."""
         return (await self.first_seen(fact, seconds))[0]
 
     async def first_seen(self, fact: Callable[[Object], bool], seconds: float = HANG_SECONDS) -> tuple[float, Object]:
-        """Wait for the first object for which `fact` holds; gives the time of its arrival, and the object."""
+        """Wait for the first object for which `fact` holds; return the time of its arrival, and the object."""
         async with asyncio.timeout(seconds), self._news:
             while self._broken is None:
                 for at, found in self._seen:

@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(*flags: str, without: str = "") -> list[str]:
-    """Give the command line of a controller, `without` some of its guards (`unguarded.py`)."""
+    """Return the command line of a controller, `without` some of its guards (`unguarded.py`)."""
     module = ["tests.harness.unguarded", without] if without else ["podtask"]
     ports = ("--http-port=0", "--metrics-port=0")
     return [sys.executable, "-X", "dev", "-m", *module, "--log-format=json", *ports, *flags]
 
 
 def environment(kubeconfig: Path) -> dict[str, str]:
-    """Give the environment of a controller outside of its cluster."""
+    """Return the environment of a controller outside of its cluster."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("KUBERNETES_", "PODTASK_"))}
     return {
         **kept,
@@ -84,13 +84,13 @@ class Controller:
         assert self._ready.wait(HANG_SECONDS), "".join(self.lines[-40:])
 
     def wait_said(self, message: str, seconds: float = HANG_SECONDS) -> float:
-        """Wait until the log has this message; gives the time (of time.monotonic) at which it was first read."""
+        """Wait until the log has this message; return the time (of time.monotonic) at which it was first read."""
         with self._news:
             assert self._news.wait_for(lambda: message in self._said, seconds), "".join(self.lines[-40:])
             return self._said[message]
 
     def has_said(self, message: str) -> bool:
-        """Whether the log has this message."""
+        """Return whether the log has this message."""
         return message in self._said
 
     def send(self, number: signal.Signals) -> None:
@@ -98,7 +98,7 @@ class Controller:
         os.kill(self.pid, number)
 
     def wait_ended(self, seconds: float = HANG_SECONDS) -> int:
-        """Wait for the end of the process; gives the exit code."""
+        """Wait for the end of the process; return the exit code."""
         assert self._process is not None
         return self._process.wait(seconds)
 
@@ -107,7 +107,7 @@ class Controller:
         self._end(signal.SIGKILL)
 
     def terminate(self) -> int:
-        """Ask it to stop; gives the exit code."""
+        """Ask it to stop; return the exit code."""
         return self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int:

@@ -12,7 +12,7 @@ ESTABLISHED = "--for=condition=Established"
 
 
 def api_server(name: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """Give the light cluster of this name with our CRD, brought up once for all workers of a run."""
+    """Return the light cluster of this name with our CRD, brought up once for all workers of a run."""
     directory = shared.shared_directory(pytestconfig, tmp_path_factory)
     with shared.exclusively(directory, name) as note:
         found = up(name, Form.LIGHT)

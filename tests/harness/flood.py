@@ -18,7 +18,7 @@ _HOST = "127.0.0.1"
 
 
 async def flood(port: int, path: str, asking: int, half: int, seconds: float) -> int:
-    """Run one beside this process, from loopback to loopback; gives how many answers came."""
+    """Run one beside this process, from loopback to loopback; return how many answers came."""
     command = (sys.executable, "-m", "tests.harness.flood", *map(str, (port, path, asking, half, seconds)))
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=asyncio.subprocess.PIPE

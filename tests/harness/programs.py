@@ -29,5 +29,5 @@ def python(script: str, **more: Any) -> Fields:
 
 
 def container(name: str, script: str, **more: Any) -> Fields:
-    """Give a further container that runs a shell script."""
+    """Return a further container that runs a shell script."""
     return {"name": name, "image": PYTHON, "command": ["sh", "-c", script], **more}

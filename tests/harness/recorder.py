@@ -27,7 +27,7 @@ class Recorder:
         ]
 
     def until(self, fact: Callable[["Recorder"], bool], seconds: float = HANG_SECONDS) -> None:
-        """Return once `fact` holds for what was seen."""
+        """Wait until `fact` holds for what was seen."""
         with self._news:
             assert self._news.wait_for(lambda: fact(self), seconds), self.story()
 

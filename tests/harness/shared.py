@@ -13,7 +13,7 @@ import pytest
 
 
 def shared_directory(config: pytest.Config, factory: pytest.TempPathFactory) -> Path:
-    """Give the directory that all workers of this run see."""
+    """Return the directory that all workers of this run see."""
     base = factory.getbasetemp()
     return base.parent if hasattr(config, "workerinput") else base
 

@@ -18,7 +18,7 @@ class Ended:
     is_started: bool = True
     is_placed: bool = True
     counts: bool = True
-    """Whether it counts against a budget, where its outcome is one that can."""
+    """Return whether it counts against a budget, where its outcome is one that can."""
 
 
 SUCCESS = Ended("Succeeded", "Completed", 0)

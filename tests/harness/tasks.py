@@ -45,7 +45,7 @@ class Namespace:
         self.api_client.close()
 
     def wait_deleted(self, seconds: float = HANG_SECONDS) -> None:
-        """Return once the namespace is gone with all that was in it."""
+        """Wait until the namespace is gone with all that was in it."""
         self._until_gone(self.core.list_namespace, self.name, seconds, field_selector=f"metadata.name={self.name}")
 
     def wait_service_account(self) -> None:
@@ -109,7 +109,7 @@ class Namespace:
         return self.wait_finished(name, seconds)
 
     def wait_gone(self, name: str, seconds: float = HANG_SECONDS) -> None:
-        """Return once there is no PodTask of this name."""
+        """Wait until there is no PodTask of this name."""
         self._until_gone(self.custom.list_namespaced_custom_object, name, seconds, **self._here, **TASKS)
 
     # ---- Pods ----
@@ -125,7 +125,7 @@ class Namespace:
         return self._until(self.core.list_namespaced_pod, fact, seconds, **self._here)
 
     def wait_pod_gone(self, name: str, seconds: float = HANG_SECONDS) -> None:
-        """Return once there is no Pod of this name."""
+        """Wait until there is no Pod of this name."""
         self._until_gone(self.core.list_namespaced_pod, name, seconds, **self._here)
 
     def log(self, pod: str, container: str = "base") -> str:

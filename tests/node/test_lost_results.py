@@ -7,7 +7,7 @@ from tests.harness.tasks import Namespace
 STUBBORN_SIDECAR = container("stubborn", "trap '' TERM; sleep 600", restartPolicy="Always")
 
 
-def test_a_pod_that_is_deleted_by_force_takes_its_result_along(namespace: Namespace) -> None:
+def test_a_force_deleted_pod_loses_its_result(namespace: Namespace) -> None:
     fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=60, initContainers=[STUBBORN_SIDECAR], xcom={})
     namespace.create("forced", **fields, backoffLimit=3)
     told = namespace.wait("forced", lambda t: t["status"].get("reason") == "CollectingResult")["status"]
@@ -33,7 +33,7 @@ for pid in running("--max-" + "bytes"): os.kill(pid, 9)
 """Kills the result's sidecar once the task has ended, and goes."""
 
 
-def test_a_sidecar_that_is_killed_is_told(namespace: Namespace) -> None:
+def test_a_killed_sidecar_is_reported(namespace: Namespace) -> None:
     killer = {"name": "killer", "image": PYTHON, "command": ["python3", "-c", KILLER]}
     template = {"spec": {"shareProcessNamespace": True, "containers": [killer]}}
     fields = python("import time; time.sleep(2)  # the-task", template=template)

@@ -58,7 +58,7 @@ def run_and_cut_off(cluster: Cluster, place: Namespace, name: str, **more: Any) 
     return pod
 
 
-def test_a_node_that_is_gone_costs_a_disruption_and_the_task_goes_on(own_cluster: Cluster, place: Namespace) -> None:
+def test_a_deleted_node_is_a_disruption_and_the_task_continues(own_cluster: Cluster, place: Namespace) -> None:
     run_and_cut_off(own_cluster, place, "bereft", disruptionLimit=1)
     own_cluster.kubectl("delete", "node", NODE)
     # The collector of Pods waits for a minute before it takes a node for gone.
@@ -72,7 +72,7 @@ def test_a_node_that_is_gone_costs_a_disruption_and_the_task_goes_on(own_cluster
     )
 
 
-def test_a_node_that_does_not_answer_is_waited_for(own_cluster: Cluster, place: Namespace) -> None:
+def test_an_unreachable_node_is_waited_for(own_cluster: Cluster, place: Namespace) -> None:
     pod = run_and_cut_off(own_cluster, place, "unheard")
     place.core.delete_namespaced_pod(pod, place.name)
     told = place.wait("unheard", is_told("NodeUnreachable"))["status"]
@@ -91,7 +91,7 @@ def test_a_node_that_does_not_answer_is_waited_for(own_cluster: Cluster, place: 
     )
 
 
-def test_a_pod_that_may_run_twice_is_given_up_after_its_time(own_cluster: Cluster, place: Namespace) -> None:
+def test_a_pod_on_an_unreachable_node_is_force_deleted_after_its_time(own_cluster: Cluster, place: Namespace) -> None:
     pod = run_and_cut_off(own_cluster, place, "impatient", forceDeletePodAfterSeconds=5)
     place.core.delete_namespaced_pod(pod, place.name)
     told = place.wait("impatient", lambda t: t["status"].get("attemptCount") == 1)["status"]
@@ -105,7 +105,9 @@ def test_a_pod_that_may_run_twice_is_given_up_after_its_time(own_cluster: Cluste
     check(place.wait_finished("impatient"), "Succeeded", "Completed", Ended("Disrupted", "NodeLost"), SUCCESS)
 
 
-def test_a_namespace_goes_with_tasks_that_run_wait_and_are_over(own_cluster: Cluster, place: Namespace) -> None:
+def test_a_namespace_with_running_waiting_and_finished_tasks_can_be_deleted(
+    own_cluster: Cluster, place: Namespace
+) -> None:
     place.create("runs", **FIRST_WAITS, xcom={})
     place.create("waits", **shell("true"), nodeSelector={"disk": "golden"})
     place.run("over", **shell("true"), podRetention="Keep")

@@ -46,7 +46,7 @@ def wait_quota(namespace: Namespace, pods: int) -> None:
         pytest.param({"image": ABSENT, "imagePullPolicy": "Never"}, "ErrImageNeverPull", id="one never to be pulled"),
     ],
 )
-def test_an_image_that_can_never_come_ends_the_task_at_once(namespace: Namespace, fields: Fields, word: str) -> None:
+def test_an_invalid_image_ends_the_task_at_once(namespace: Namespace, fields: Fields, word: str) -> None:
     status = namespace.run("unpulled", command=["true"], **fields, backoffLimit=3)
     check(status, "Failed", "ImagePullFailed", Ended("Stopped", "ImagePullFailed", is_started=False))
     assert word in status["message"], "the kubelet's words"
@@ -64,7 +64,7 @@ def test_an_image_that_can_never_come_ends_the_task_at_once(namespace: Namespace
         ),
     ],
 )
-def test_an_image_that_does_not_come_is_told_and_ended_by_its_deadline(
+def test_an_image_that_cannot_be_pulled_is_reported_and_ended_by_its_deadline(
     namespace: Namespace, fields: Fields, who: str
 ) -> None:
     namespace.create("unpulled", **fields, deadlines={"imagePullSeconds": 20})
@@ -80,7 +80,7 @@ def test_an_image_that_does_not_come_is_told_and_ended_by_its_deadline(
 # ---- what the Pod refers to ----
 
 
-def test_a_missing_secret_is_told_and_its_coming_starts_the_task(namespace: Namespace) -> None:
+def test_a_missing_secret_is_reported_and_its_creation_starts_the_task(namespace: Namespace) -> None:
     namespace.create("secretive", **shell("test $TOKEN = s3cret", env=SECRET_ENV), backoffLimit=0)
     told = namespace.wait("secretive", is_told("ConfigError"))["status"]
     assert told["phase"] == "Pending"
@@ -91,7 +91,7 @@ def test_a_missing_secret_is_told_and_its_coming_starts_the_task(namespace: Name
     check(namespace.wait_finished("secretive"), "Succeeded", "Completed", SUCCESS)
 
 
-def test_a_root_image_that_may_not_be_root_is_told(namespace: Namespace) -> None:
+def test_a_root_image_with_run_as_non_root_is_reported(namespace: Namespace) -> None:
     fields = shell("true", securityContext={"runAsNonRoot": True}, deadlines={"startSeconds": 20})
     namespace.create("rootless", **fields)
     told = namespace.wait("rootless", is_told("ConfigError"))["status"]
@@ -101,7 +101,7 @@ def test_a_root_image_that_may_not_be_root_is_told(namespace: Namespace) -> None
     assert "runAsNonRoot" in status["message"]
 
 
-def test_a_missing_volume_is_told_and_its_coming_starts_the_task(namespace: Namespace) -> None:
+def test_a_missing_volume_is_reported_and_its_creation_starts_the_task(namespace: Namespace) -> None:
     """The kubelet tells it in an Event only, never in the Pod's status."""
     namespace.create("mapless", **shell("test -e /settings/a"), **MISSING_MAP)
     told = namespace.wait("mapless", is_told("ConfigError"))["status"]
@@ -118,9 +118,7 @@ def test_a_missing_volume_is_ended_by_the_start_deadline(namespace: Namespace) -
     assert 'configmap "nowhere" not found' in status["message"]
 
 
-def test_a_sandbox_that_cannot_be_made_is_told_and_ended_by_the_start_deadline(
-    namespace: Namespace, cluster: Cluster
-) -> None:
+def test_a_failing_sandbox_is_reported_and_ended_by_the_start_deadline(namespace: Namespace, cluster: Cluster) -> None:
     """As with a network that has no address left: the runtime's words stand in Events only."""
     handler = f"{namespace.name}-nowhere"
     body = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": handler}, "handler": "nowhere"}
@@ -136,7 +134,7 @@ def test_a_sandbox_that_cannot_be_made_is_told_and_ended_by_the_start_deadline(
     assert "nowhere" in status["message"], "the runtime's words"
 
 
-def test_an_init_container_without_end_is_ended_by_the_start_deadline(namespace: Namespace) -> None:
+def test_an_endless_init_container_is_ended_by_the_start_deadline(namespace: Namespace) -> None:
     inits = [container("endless", "trap 'exit 0' TERM; sleep 600 & wait")]
     status = namespace.run("prepared", **shell("true"), initContainers=inits, deadlines={"startSeconds": 10}, xcom={})
     check(status, "Failed", "StartDeadlineExceeded", Ended("Failed", "StartDeadlineExceeded", is_started=False))
@@ -150,7 +148,7 @@ def test_an_init_container_without_end_is_ended_by_the_start_deadline(namespace:
         pytest.param({"priorityClassName": "nothing"}, "PriorityClass", id="priority class"),
     ],
 )
-def test_what_admission_looks_up_and_misses_is_waited_for(namespace: Namespace, fields: Fields, words: str) -> None:
+def test_an_object_that_admission_needs_is_waited_for(namespace: Namespace, fields: Fields, words: str) -> None:
     namespace.create("missing", **shell("true"), **fields, deadlines={"scheduleSeconds": 15})
     told = namespace.wait("missing", is_told("ConfigError"))["status"]
     assert words in told["message"]
@@ -169,7 +167,7 @@ def test_what_admission_looks_up_and_misses_is_waited_for(namespace: Namespace, 
         pytest.param({"resources": {"requests": {"cpu": "1000"}}}, "Insufficient cpu", id="more than any node has"),
     ],
 )
-def test_a_task_without_a_place_is_told_and_ended_by_its_deadline(
+def test_an_unschedulable_task_is_reported_and_ended_by_its_deadline(
     namespace: Namespace, fields: Fields, words: str
 ) -> None:
     namespace.create("homeless", **shell("true"), **fields, deadlines={"scheduleSeconds": 15})
@@ -182,7 +180,7 @@ def test_a_task_without_a_place_is_told_and_ended_by_its_deadline(
     assert words in status["message"], "the scheduler's words"
 
 
-def test_a_task_held_by_a_gate_is_told_and_its_schedule_clock_stands(namespace: Namespace) -> None:
+def test_a_scheduling_gate_is_reported_and_pauses_the_schedule_deadline(namespace: Namespace) -> None:
     template = {"spec": {"schedulingGates": [{"name": "podtask.test/hold"}]}}
     limits = {"scheduleSeconds": 15}
     namespace.create("gated", **shell("true"), template=template, deadlines=limits)
@@ -201,7 +199,7 @@ def test_a_task_held_by_a_gate_is_told_and_its_schedule_clock_stands(namespace: 
 # ---- quota ----
 
 
-def test_a_used_up_quota_is_waited_for(namespace: Namespace) -> None:
+def test_an_exhausted_quota_is_waited_for(namespace: Namespace) -> None:
     add_quota(namespace, 0)
     namespace.create("queued", **shell("true"))
     told = namespace.wait("queued", is_told("QuotaExceeded"))["status"]
@@ -211,7 +209,7 @@ def test_a_used_up_quota_is_waited_for(namespace: Namespace) -> None:
     check(namespace.wait_finished("queued"), "Succeeded", "Completed", SUCCESS)
 
 
-def test_a_used_up_quota_is_waited_for_until_the_schedule_deadline(namespace: Namespace) -> None:
+def test_an_exhausted_quota_is_waited_for_until_the_schedule_deadline(namespace: Namespace) -> None:
     add_quota(namespace, 0)
     status = namespace.run("queued", **shell("true"), deadlines={"scheduleSeconds": 10}, backoffLimit=3)
     check(status, "Failed", "ScheduleDeadlineExceeded")
@@ -230,7 +228,7 @@ def test_a_task_that_waits_for_a_quota_can_be_cancelled(namespace: Namespace) ->
 # ---- refusals for good ----
 
 
-def test_a_pod_against_the_namespaces_level_is_denied(make_namespace: Callable[..., Namespace]) -> None:
+def test_a_pod_that_violates_pod_security_is_denied(make_namespace: Callable[..., Namespace]) -> None:
     namespace = make_namespace({"pod-security.kubernetes.io/enforce": "restricted"})
     status = namespace.run("rootful", **shell("true"), backoffLimit=3, deadlines={"scheduleSeconds": 60})
     check(status, "Failed", "AdmissionDenied")
@@ -255,9 +253,7 @@ PORTS = [{"containerPort": 80, "name": "web"}, {"containerPort": 81, "name": "we
         pytest.param({"volumeMounts": [{"name": "none", "mountPath": "/x"}]}, "none", id="a mount without a volume"),
     ],
 )
-def test_a_template_that_is_no_pod_is_named_and_never_tried_again(
-    namespace: Namespace, fields: Fields, word: str
-) -> None:
+def test_an_invalid_template_is_reported_and_not_retried(namespace: Namespace, fields: Fields, word: str) -> None:
     status = namespace.run("misspelt", **shell("true"), **fields, backoffLimit=3)
     check(status, "Failed", "InvalidPodTemplate")
     assert word in status["message"]

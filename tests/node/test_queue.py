@@ -41,7 +41,7 @@ def take_back(namespace: Namespace, pod: str) -> None:
     namespace.core.delete_namespaced_pod(pod, namespace.name)
 
 
-def test_a_queued_task_waits_runs_is_evicted_and_queued_again_without_cost(namespace: Namespace) -> None:
+def test_a_gated_task_waits_runs_is_evicted_and_gated_again_without_being_counted(namespace: Namespace) -> None:
     fields = shell(f'test "$ATTEMPT" != 1 && exit 0; {POLITE}', env=ATTEMPT, template=GATED, queueName="nightly")
     namespace.create(
         "queued",
@@ -64,7 +64,7 @@ def test_a_queued_task_waits_runs_is_evicted_and_queued_again_without_cost(names
     assert "WorkloadEvictedDueToPreempted" in status["attempts"][0]["message"]
 
 
-def test_a_task_that_is_evicted_before_it_ran_is_queued_again(namespace: Namespace) -> None:
+def test_a_task_that_is_evicted_before_it_ran_is_gated_again(namespace: Namespace) -> None:
     fields = shell("true", template=GATED, queueName="nightly", backoff={"initialSeconds": 1}, disruptionLimit=0)
     namespace.create("queued", **fields)
     take_back(namespace, held_pod(namespace, 1))

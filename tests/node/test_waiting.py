@@ -27,7 +27,7 @@ def is_running(task: Object) -> bool:
 # ---- Pods that end slowly ----
 
 
-def test_a_stop_that_takes_its_time_is_told_with_its_cause(namespace: Namespace) -> None:
+def test_a_slow_stop_is_reported_with_its_cause(namespace: Namespace) -> None:
     fields = shell(STUBBORN, terminationGracePeriodSeconds=15, deadlines={"runSeconds": 7})
     namespace.create("slow", **fields)
     told = namespace.wait("slow", is_told("Stopping"))["status"]
@@ -39,7 +39,7 @@ def test_a_stop_that_takes_its_time_is_told_with_its_cause(namespace: Namespace)
     assert status["message"] == "container base ran longer than deadlines.runSeconds (7 s)"
 
 
-def test_a_result_that_is_late_is_told(namespace: Namespace) -> None:
+def test_a_late_result_is_reported(namespace: Namespace) -> None:
     """A native sidecar that will not stop holds it up: the kubelet reports when all have ended."""
     stubborn = container("stubborn", "trap '' TERM; sleep 600", restartPolicy="Always")
     fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=20, initContainers=[stubborn], xcom={})
@@ -75,7 +75,7 @@ def test_tasks_that_share_a_pod_name_take_turns(namespace: Namespace) -> None:
     assert status["attempts"][0]["podUID"] != first["attempts"][0]["podUID"]
 
 
-def test_a_pod_of_that_name_that_is_kept_for_good_is_a_conflict(namespace: Namespace) -> None:
+def test_a_permanently_kept_pod_of_that_name_is_a_conflict(namespace: Namespace) -> None:
     namespace.run("monday", **shell("true"), **EXACT, podRetention="Keep")
     status = namespace.run("tuesday", **shell("true"), **EXACT)
     check(status, "Failed", "NameConflict")
@@ -85,7 +85,7 @@ def test_a_pod_of_that_name_that_is_kept_for_good_is_a_conflict(namespace: Names
 # ---- things that pass ----
 
 
-def test_a_cure_is_told(namespace: Namespace) -> None:
+def test_a_repaired_problem_is_reported(namespace: Namespace) -> None:
     """The Secret comes, and the init container takes a while."""
     env = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "later", "key": "token"}}}]
     inits = [container("waits", "sleep 20", env=env)]
@@ -98,7 +98,7 @@ def test_a_cure_is_told(namespace: Namespace) -> None:
     check(namespace.wait_finished("cured"), "Succeeded", "Completed", SUCCESS)
 
 
-def test_a_webhook_that_does_not_answer_is_waited_for(namespace: Namespace) -> None:
+def test_an_unreachable_webhook_is_waited_for(namespace: Namespace) -> None:
     hooks = kubernetes.client.AdmissionregistrationV1Api(namespace.api_client)
     body = {
         "metadata": {"name": namespace.name},
@@ -130,7 +130,7 @@ def test_a_webhook_that_does_not_answer_is_waited_for(namespace: Namespace) -> N
 
 @pytest.fixture
 def slot(cluster: Cluster, namespace: Namespace) -> str:
-    """Give the name of a resource of which the node has one piece: who takes it disturbs no other test."""
+    """Return the name of a resource of which the node has one piece: who takes it disturbs no other test."""
     name = f"podtask.test/{namespace.name}"
     cluster.kubectl(
         "patch", "node", "node1", "--subresource=status", "-p", json.dumps({"status": {"capacity": {name: "1"}}})
@@ -138,7 +138,7 @@ def slot(cluster: Cluster, namespace: Namespace) -> str:
     return name
 
 
-def test_a_pod_that_the_node_refuses_is_tried_again_without_cost(namespace: Namespace) -> None:
+def test_a_pod_that_the_kubelet_rejects_is_retried_without_being_counted(namespace: Namespace) -> None:
     """Placed past the scheduler, it asks for more than the node has."""
     fields = shell("true", template={"spec": {"nodeName": "node1"}}, resources={"requests": {"cpu": "1000"}})
     namespace.create("refused", **fields, backoff={"initialSeconds": 1, "factor": 1}, disruptionLimit=0)
@@ -150,7 +150,7 @@ def test_a_pod_that_the_node_refuses_is_tried_again_without_cost(namespace: Name
     assert namespace.wait_finished("refused")["phase"] == "Cancelled"
 
 
-def test_a_pod_of_higher_priority_is_a_disruption(namespace: Namespace, slot: str) -> None:
+def test_preemption_is_a_disruption(namespace: Namespace, slot: str) -> None:
     scheduling = kubernetes.client.SchedulingV1Api(namespace.api_client)
     scheduling.create_priority_class({"metadata": {"name": namespace.name}, "value": 1000})
     try:
@@ -172,7 +172,7 @@ def test_a_pod_of_higher_priority_is_a_disruption(namespace: Namespace, slot: st
 # ---- the spec ----
 
 
-def test_a_spec_that_changes_past_the_rules_ends_the_task(namespace: Namespace) -> None:
+def test_a_spec_change_that_the_rules_cannot_see_ends_the_task(namespace: Namespace) -> None:
     """One unknown field swapped for another: the API server's rules cannot see it, the hash of the spec can."""
     fields = shell("exit 1", template={"spec": {"shareProcessNamespace": True}}, backoffLimit=1)
     namespace.create("swapped", **fields, backoff={"initialSeconds": 15})
@@ -182,7 +182,7 @@ def test_a_spec_that_changes_past_the_rules_ends_the_task(namespace: Namespace) 
     check(status, "Failed", "SpecChanged", Ended("Failed", "NonZeroExit", 1))
 
 
-def test_an_image_that_is_absent_can_be_given_up_by_hand(namespace: Namespace) -> None:
+def test_a_task_with_a_missing_image_can_be_cancelled(namespace: Namespace) -> None:
     namespace.create("unpulled", image=ABSENT)
     namespace.wait("unpulled", is_told("ImagePullFailed"))
     namespace.patch("unpulled", cancel=True)

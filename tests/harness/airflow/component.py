@@ -33,7 +33,7 @@ class Component:
 
     @property
     def is_running(self) -> bool:
-        """Whether its first process lives."""
+        """Return whether its first process lives."""
         return self._note.exists() and processes.is_alive(self.pid)
 
     def start(self) -> None:

@@ -146,7 +146,7 @@ class Airflow:
         self._postgresql.stop()
 
     def wait_healthy(self, seconds: float = HANG_SECONDS) -> None:
-        """Return when every component says that it is well."""
+        """Wait until every component says that it is well."""
         deadline = time.monotonic() + seconds
         while not self._is_healthy():
             for component in self.components.values():
@@ -155,7 +155,7 @@ class Airflow:
             time.sleep(POLL_SECONDS)
 
     def wait_dags(self, seconds: float = HANG_SECONDS) -> None:
-        """Return when every DAG file was read, and not only some of them."""
+        """Wait until every DAG file was read, and not only some of them."""
         wanted = {dag_id for dag_ids in self._dags.values() for dag_id in dag_ids}
         deadline = time.monotonic() + seconds
         while wanted - self.api.dag_ids():
@@ -193,7 +193,7 @@ class Airflow:
         self.api.until(lambda: {"heartbeat": self._heartbeat(name)}, lambda h: h["heartbeat"] != before)
 
     def wait_trigger_moved(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """Return once a deferred task's trigger is another triggerer's, for which the first must be lost."""
+        """Wait until a deferred task's trigger is another triggerer's, for which the first must be lost."""
 
         def triggerer() -> Object:
             return {"job": self.api.task(dag_id, run_id, task_id)["triggerer_job"]["id"]}

@@ -25,7 +25,7 @@ def marked(value: str) -> Iterator[int]:
 
 
 def end(value: str) -> list[int]:
-    """Kill whatever still carries the mark; gives what it was."""
+    """Kill whatever still carries the mark; return what it was."""
     found = []
     while left := [pid for pid in marked(value) if not _is_zombie(pid)]:
         for pid in left:
@@ -36,7 +36,7 @@ def end(value: str) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process that still runs."""
+    """Return whether there is such a process that still runs."""
     return Path(f"/proc/{pid}").exists() and not _is_zombie(pid)
 
 

@@ -66,7 +66,7 @@ class Rest:
     # ---- runs ----
 
     def trigger(self, dag_id: str, run_id: str | None = None, **conf: Any) -> str:
-        """Start a run; gives its id."""
+        """Start a run; return its id."""
         body: Object = {"conf": conf} | ({"dag_run_id": run_id} if run_id else {})
         if self._version == 2:
             body["logical_date"] = None
@@ -133,7 +133,7 @@ class Rest:
         return value if self._version == 2 else _literal(value)
 
     def wait_xcom(self, dag_id: str, run_id: str, task_id: str, key: str) -> None:
-        """Return once a task has pushed a value under this key."""
+        """Wait until a task has pushed a value under this key."""
         path = f"{_task_path(dag_id, run_id, task_id, -1)}/xcomEntries"
         self.until(lambda: self._get(path), lambda found: any(one["key"] == key for one in found["xcom_entries"]))
 

@@ -25,7 +25,7 @@ MOST_WAITING = 20
 
 
 def flags(namespace: Namespace, *more: str) -> tuple[str, ...]:
-    """Give the flags of a replica that works on one namespace, and shares the work there."""
+    """Return the flags of a replica that works on one namespace, and shares the work there."""
     where = (f"--namespace={namespace.name}", f"--leader-election-namespace={namespace.name}")
     return (*where, "--leader-election=on", *more)
 
@@ -42,7 +42,7 @@ class Stream:
         self.begun: dict[str, float] = {}
 
     def __enter__(self) -> "Stream":
-        """Return once its first task is there: a quick handover would otherwise be over before that."""
+        """Wait until its first task is there: a quick handover would otherwise be over before that."""
         self._thread.start()
         assert self._flows.wait(HANG_SECONDS)
         return self
@@ -91,7 +91,7 @@ class Holders:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_standby_takes_over_and_no_task_is_left_or_runs_twice(
+def test_the_standby_takes_over_and_each_task_runs_once(
     number: signal.Signals, namespace: Namespace, kubeconfig: Path
 ) -> None:
     """Who is stopped releases the Lease, so that the standby need not wait for its end; who is killed cannot.
@@ -130,7 +130,7 @@ def test_the_standby_takes_over_and_no_task_is_left_or_runs_twice(
 
 
 def _longest_wait(namespace: Namespace) -> float:
-    """Give the longest time from a task's creation to its Pod's, by the API server's clock."""
+    """Return the longest time from a task's creation to its Pod's, by the API server's clock."""
     tasks = namespace.custom.list_namespaced_custom_object("podtask.dev", "v1alpha1", namespace.name, "podtasks")
     begun = {task["metadata"]["uid"]: task["metadata"]["creationTimestamp"] for task in tasks["items"]}
     waits = [
@@ -159,7 +159,7 @@ class Holding:
 def _run_with_a_deposed_leader(
     fault: Holding, namespace: Namespace, kubeconfig: Path, directory: Path, hold_seconds: int, guard: str = ""
 ) -> int:
-    """Stop the leader in its tracks, let the standby finish its task, wake the leader; gives the number of Pods."""
+    """Stop the leader in its tracks, let the standby finish its task, wake the leader; return the number of Pods."""
     guards = ",".join(filter(None, ("hold", guard)))
     common = flags(namespace, f"--pod-hold-seconds={hold_seconds}")
     with (
@@ -202,7 +202,7 @@ def _creates_the_pod() -> Holding:
 
 
 @pytest.mark.parametrize(("guard", "pods"), [("", 1), ("gate", 2)])
-def test_a_leader_that_comes_to_itself_sends_nothing(
+def test_a_leader_that_resumes_sends_no_write(
     guard: str, pods: int, make_namespace: Callable[[], Namespace], kubeconfig: Path, tmp_path: Path
 ) -> None:
     """The first Pod is gone by then, so that nothing else stands in the way of a second one.
@@ -220,7 +220,7 @@ def test_a_leader_that_comes_to_itself_sends_nothing(
 
 
 @pytest.mark.parametrize(("hold_seconds", "pods"), [(60, 1), (0, 2)])
-def test_a_create_that_arrives_late_finds_its_pod_still_there(
+def test_a_late_create_conflicts_with_its_finished_pod(
     hold_seconds: int, pods: int, namespace: Namespace, kubeconfig: Path, tmp_path: Path
 ) -> None:
     """No gate can hold back what is on its way. Without the hold there is a second Pod."""

@@ -61,7 +61,7 @@ def held(namespace: Namespace, kubeconfig: Path) -> Iterator[Held]:
 
 
 def edit(namespace: Namespace, pod: Object, metadata: Object) -> Object:
-    """Change a Pod's metadata as `kubectl label`, `annotate` and `edit` do; gives the Pod as it is then."""
+    """Change a Pod's metadata as `kubectl label`, `annotate` and `edit` do; return the Pod as it is then."""
     name = pod["metadata"]["name"]
     api = client.ApiClient(namespace.api_client.configuration)
     api.set_default_header("Content-Type", "application/merge-patch+json")
@@ -87,7 +87,7 @@ def warnings(controller: Controller, words: str) -> list[Object]:
 
 
 @pytest.mark.parametrize("off", OFF.values(), ids=OFF)
-def test_labels_taken_off_before_the_first_status_are_put_back(
+def test_labels_removed_before_the_first_status_are_restored(
     namespace: Namespace, controller: Controller, kubeconfig: Path, off: Object
 ) -> None:
     namespace.create("etl", image="i")
@@ -104,7 +104,7 @@ def test_labels_taken_off_before_the_first_status_are_put_back(
 
 
 @pytest.mark.parametrize("off", OFF.values(), ids=OFF)
-def test_labels_taken_off_after_the_first_status_are_put_back(
+def test_labels_removed_after_the_first_status_are_restored(
     namespace: Namespace, controller: Controller, held: Held, off: Object
 ) -> None:
     namespace.create("etl", image="i")
@@ -116,7 +116,7 @@ def test_labels_taken_off_after_the_first_status_are_put_back(
     assert (status["phase"], status["attemptCount"]) == ("Succeeded", 1)
 
 
-def test_labels_taken_off_while_no_controller_works(namespace: Namespace, kubeconfig: Path) -> None:
+def test_labels_removed_while_no_controller_runs_are_restored(namespace: Namespace, kubeconfig: Path) -> None:
     """The next one creates the Pod, finds that it is there, and is its own."""
     namespace.create("etl", image="i")
     with Controller(kubeconfig, f"--namespace={namespace.name}"):
@@ -190,13 +190,15 @@ def test_cancel_ends_a_started_task_whose_pod_does_not_keep_its_labels(
     cancel_while_stripped(namespace, controller, kubeconfig)
 
 
-def test_cancel_ends_one_that_has_no_status_yet(namespace: Namespace, controller: Controller, kubeconfig: Path) -> None:
+def test_cancel_ends_a_task_without_a_status_whose_pod_does_not_keep_its_labels(
+    namespace: Namespace, controller: Controller, kubeconfig: Path
+) -> None:
     namespace.create("etl", image="i")
     own_pod(namespace)
     cancel_while_stripped(namespace, controller, kubeconfig)
 
 
-def test_a_pod_that_was_taken_from_its_task_ends_the_task_and_lives_on(
+def test_a_pod_without_its_owner_reference_ends_the_task_and_keeps_running(
     namespace: Namespace, controller: Controller, held: Held
 ) -> None:
     namespace.create("etl", image="i")
@@ -213,7 +215,7 @@ def noted(ago: timedelta) -> str:
 
 
 @pytest.mark.parametrize("has_time", [True, False], ids=["noted", "not noted by an older controller"])
-def test_a_stop_that_the_kubelet_does_not_obey_is_followed_by_a_delete(
+def test_a_stop_that_the_kubelet_ignores_is_followed_by_a_delete(
     namespace: Namespace, controller: Controller, held: Held, has_time: bool
 ) -> None:
     """The minute passes by the time on the Pod; the kubelet obeys the DELETE, and the verdict is still the stop's."""

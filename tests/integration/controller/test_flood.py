@@ -63,7 +63,7 @@ class Renewals:
     [("/metrics", 400, 0), ("/metrics", 0, 2000), ("/healthz", 400, 0)],
     ids=["metrics", "half-sent", "probes"],
 )
-def test_a_flood_takes_neither_the_lease_nor_the_memory(
+def test_a_flood_of_requests_costs_neither_the_lease_nor_memory(
     path: str, asking: int, half: int, namespace: Namespace, kubeconfig: Path
 ) -> None:
     ports = {"/healthz": sockets.free_port(), "/metrics": sockets.free_port()}

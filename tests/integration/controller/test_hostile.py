@@ -51,16 +51,14 @@ def submit(namespace: Namespace, name: str, spec: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [LONGEST_NAME, "0", "a.b-c.0", "x" * 63, "podtask-result", "xn--bcher-kva"])
-def test_any_name_that_kubernetes_takes_is_run(namespace: Namespace, controller: Controller, name: str) -> None:
+def test_a_task_of_any_valid_name_runs(namespace: Namespace, controller: Controller, name: str) -> None:
     assert namespace.run(name, image="i")["phase"] == "Succeeded"
     (pod,) = namespace.pods()
     assert len(pod["metadata"]["name"]) <= 63
 
 
 @pytest.mark.parametrize("name", ["../pods", "a/b", "a b", "%2e%2e", "A", "", "a" * 254, "a\n", "a?b", "a#b", "ü"])
-def test_a_name_that_would_lead_elsewhere_in_a_url_is_refused_by_the_api_server(
-    namespace: Namespace, name: str
-) -> None:
+def test_a_name_with_url_characters_is_refused_by_the_api_server(namespace: Namespace, name: str) -> None:
     with pytest.raises(client.ApiException) as refused:
         namespace.create(name, image="i")
     assert refused.value.status in {400, 422}
@@ -68,7 +66,7 @@ def test_a_name_that_would_lead_elsewhere_in_a_url_is_refused_by_the_api_server(
 
 
 @pytest.mark.parametrize("kind", ["labels", "annotations"])
-def test_marks_of_ours_in_a_template_are_refused(namespace: Namespace, kind: str) -> None:
+def test_our_labels_in_a_template_are_refused(namespace: Namespace, kind: str) -> None:
     """Else a Pod of one task could be passed off as another's."""
     for key, value in OWN_LABELS.items():
         assert not submit(
@@ -101,7 +99,7 @@ def megabytes() -> list[Any]:
 
 
 @pytest.mark.parametrize("spec", megabytes())
-def test_a_megabyte_is_refused_or_ends_in_a_status_of_its_own_size(
+def test_a_large_object_is_refused_or_ends_with_a_small_status(
     namespace: Namespace, controller: Controller, spec: dict[str, Any]
 ) -> None:
     if submit(namespace, "large", json.dumps(spec)):
@@ -137,7 +135,7 @@ IMPOSTORS = {
 
 
 @pytest.mark.parametrize(("labels", "is_owned"), IMPOSTORS.values(), ids=IMPOSTORS)
-def test_a_pod_that_carries_our_labels_and_is_not_ours_decides_nothing(
+def test_a_pod_with_our_labels_that_the_task_does_not_own_is_ignored(
     namespace: Namespace, controller: Controller, labels: dict[str, str], is_owned: bool
 ) -> None:
     """It ends well before the task's own Pod is made; the task's own Pod is the one that counts."""

@@ -43,7 +43,7 @@ def by_plugin(api_server: Cluster, namespace: Namespace, tmp_path: Path) -> Path
     return file
 
 
-def test_a_controller_and_the_release_of_finalizers_by_a_plugins_token(by_plugin: Path, namespace: Namespace) -> None:
+def test_controller_and_release_finalizers_work_with_an_exec_plugin(by_plugin: Path, namespace: Namespace) -> None:
     with Controller(by_plugin, f"--namespace={namespace.name}") as controller:
         namespace.create("task", image="i")
         namespace.wait_pod(lambda _, pod: "podtask.dev/outcome" in pod["metadata"].get("finalizers", []))

@@ -31,7 +31,7 @@ MEMORY_MIB = 64
 
 
 def largest(node: Json, budget: int, name: str = "a") -> Json:
-    """Give the largest value that a schema accepts within so many bytes; `name` keeps the entries of a list apart."""
+    """Return the largest value that a schema accepts within so many bytes; `name` keeps the entries of a list apart."""
     if "type" not in node:
         return "1Gi"
     if "enum" in node:
@@ -66,7 +66,7 @@ def _fields(node: Json, budget: int, name: str) -> Json:
 
 
 def poisons() -> dict[str, Json]:
-    """Give a spec for each field, with that field at its largest, and the least of everything else."""
+    """Return a spec for each field, with that field at its largest, and the least of everything else."""
     crd = yaml.safe_load((ROOT / "crds/podtask.dev_podtasks.yaml").read_text())
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     least = {"image": "i", "backoffLimit": ATTEMPTS - 1, "backoff": {"initialSeconds": 1, "maxSeconds": 1}}
@@ -86,7 +86,9 @@ def _tasks(namespace: Namespace) -> dict[str, Json]:
     return {item["metadata"]["name"]: item for item in json.loads(listed.data)["items"]}
 
 
-def test_fields_at_their_largest_end_in_a_reason_and_stop_nobody(namespace: Namespace, kubeconfig: Path) -> None:
+def test_fields_of_maximum_size_end_with_a_reason_and_stop_no_other_task(
+    namespace: Namespace, kubeconfig: Path
+) -> None:
     with (
         Kubelet(kubeconfig, namespace.name, _fails),
         Controller(
@@ -156,7 +158,7 @@ _FOR_EVER = {"backoff", "backofflimit", "containername"}
 
 
 def _would_never_end(name: str, status: Json) -> bool:
-    """Whether it is suspended, waits for a class that nobody makes, or is tried again and again."""
+    """Return whether it is suspended, waits for a class that nobody makes, or is tried again and again."""
     if status.get("phase") == "Suspended" or status.get("reason") == "ConfigError":
         return True
     return name in _FOR_EVER and status.get("attemptCount", 0) > 0

@@ -26,7 +26,7 @@ def _get(port: int, path: str) -> str:
         return text
 
 
-def test_probes_and_metrics_of_a_controller_at_work(namespace: Namespace, kubeconfig: Path) -> None:
+def test_probes_and_metrics_of_a_working_controller(namespace: Namespace, kubeconfig: Path) -> None:
     port, metrics_port = sockets.free_port(), sockets.free_port()
     ports = (f"--http-port={port}", f"--metrics-port={metrics_port}")
     flags = (f"--namespace={namespace.name}", "--http-address=127.0.0.1", *ports)

@@ -134,18 +134,18 @@ class Replica:
         self.task = loop.create_task(self.election.run(self._lead), name=name)
 
     async def is_leader(self) -> float:
-        """Wait until it works; gives the time."""
+        """Wait until it works; return the time."""
         while not self.terms:
             await self.news.wait()
         return self.terms[0][0]
 
     async def ended(self) -> BaseException | None:
-        """Wait until it has given up; gives what ended it."""
+        """Wait until it has given up; return what ended it."""
         await asyncio.wait([self.task])
         return None if self.task.cancelled() else self.task.exception()
 
     async def stop(self) -> float:
-        """End it as a clean stop does; gives the time at which that began."""
+        """End it as a clean stop does; return the time at which that began."""
         at = asyncio.get_running_loop().time()
         self.task.cancel()
         await asyncio.wait([self.task])

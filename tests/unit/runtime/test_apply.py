@@ -102,7 +102,7 @@ async def test_the_events_of_one_pod_are_read() -> None:
 @pytest.mark.parametrize(
     "error", [errors.Forbidden("no", code=403), errors.ServerError("later", code=500)], ids=["no right", "no answer"]
 )
-async def test_events_that_cannot_be_read_cost_the_diagnosis_only(error: errors.ApiError) -> None:
+async def test_only_the_diagnosis_is_missing_if_events_cannot_be_read(error: errors.ApiError) -> None:
     task_facts = TaskFacts()
     await applier(_Api(error), task_facts).apply(make_task().observe(), READ)
     read = task_facts.get_or_create(UID).pod_events
@@ -144,7 +144,7 @@ async def test_events_are_read_one_pod_at_a_time_and_with_pauses() -> None:
         pytest.param(errors.TooManyRequests("later", code=429), False, id="one that was turned away"),
     ],
 )
-async def test_a_create_without_an_answer_is_in_doubt(error: errors.ApiError, is_in_doubt: bool) -> None:
+async def test_a_create_without_a_reply_has_an_unknown_outcome(error: errors.ApiError, is_in_doubt: bool) -> None:
     task_facts = TaskFacts()
     with pytest.raises(errors.ApiError):
         await applier(_Api(error), task_facts).apply(make_task().observe(), CREATE)
@@ -163,7 +163,7 @@ async def test_a_create_without_an_answer_is_in_doubt(error: errors.ApiError, is
         ),
     ],
 )
-async def test_what_is_known_of_a_task_once_its_status_is_written(reason: str, left: Facts) -> None:
+async def test_facts_after_a_status_write(reason: str, left: Facts) -> None:
     """Tens of thousands may run for days; what was learnt before they did is of no use any more."""
     task_facts = TaskFacts()
     task_facts.get_or_create(UID).gone_pods = frozenset({"pod-0"})
@@ -175,7 +175,7 @@ async def test_what_is_known_of_a_task_once_its_status_is_written(reason: str, l
     assert task_facts.get_or_create(UID) == left
 
 
-async def test_a_task_that_runs_is_not_remembered_at_all() -> None:
+async def test_facts_about_a_running_task_are_dropped() -> None:
     """Without anything in doubt the entry itself goes."""
     task_facts = TaskFacts()
     task_facts.get_or_create(UID).diagnosed_at = at(3)
@@ -202,9 +202,7 @@ class _Overtaken:
     [(make_pod(), Requeue), (make_pod().metadata(labels={}), StaleCache)],
     ids=["newer", "without our label"],
 )
-async def test_a_pod_that_was_overtaken_is_judged_again_where_the_cache_can_have_it(
-    pod: MadePod, problem: type[Exception]
-) -> None:
+async def test_a_patch_conflict_raises_requeue_or_stale_cache(pod: MadePod, problem: type[Exception]) -> None:
     """The cache keeps its old state of a Pod without the label until the watch says that it is out of its sight."""
     api: Any = _Overtaken(pod)
     action = plan.StopPod(name=pod_name(), uid="pod-1", reason="Cancelled")

@@ -57,7 +57,7 @@ class World:
         return found
 
 
-async def test_a_task_that_was_begun_and_is_not_over_is_work() -> None:
+async def test_has_work_counts_tasks_that_have_begun_and_not_finished() -> None:
     world = World()
     assert not world.cluster.has_work(), "not begun"
     for version, phase, want in (("2", "Running", True), ("3", "Failed", False)):
@@ -66,7 +66,7 @@ async def test_a_task_that_was_begun_and_is_not_over_is_work() -> None:
         assert world.cluster.has_work() is want
 
 
-async def test_a_pod_whose_label_changes_wakes_the_task_that_had_it() -> None:
+async def test_a_changed_label_queues_the_previous_task() -> None:
     world = World()
     world.cluster.put_pod(pod())
     await world.woken()
@@ -83,7 +83,7 @@ def pod(namespace: str = "default", uid: str = "pod-1") -> Pod:
     return msgspec.structs.replace(made, metadata=meta)
 
 
-async def test_a_pod_wakes_the_task_of_its_namespace() -> None:
+async def test_a_pod_queues_the_task_of_its_namespace() -> None:
     world = World()
     assert await world.woken() == [KEY]
     world.cluster.put_pod(pod())
@@ -92,7 +92,7 @@ async def test_a_pod_wakes_the_task_of_its_namespace() -> None:
     assert [p.metadata.uid for p in world.cluster.pods_of(KEY)] == ["pod-1"]
 
 
-async def test_a_pod_that_names_a_task_of_another_namespace_wakes_and_reports_nothing() -> None:
+async def test_a_pod_with_the_uid_of_another_namespaces_task_is_ignored() -> None:
     world = World()
     await world.woken()
     world.cluster.put_pod(pod("attacker", "pod-2"))
@@ -104,7 +104,7 @@ async def test_a_pod_that_names_a_task_of_another_namespace_wakes_and_reports_no
     assert not world.cluster.is_in_other_namespace(KEY)
 
 
-async def test_a_pod_whose_task_is_not_there_wakes_for_its_release() -> None:
+async def test_a_pod_without_its_task_is_queued_for_release() -> None:
     world = World()
     await world.woken()
     orphan = pod("elsewhere", "pod-3")
@@ -116,7 +116,9 @@ async def test_a_pod_whose_task_is_not_there_wakes_for_its_release() -> None:
 
 
 @pytest.mark.parametrize(("finalizers", "lost"), [((names.FINALIZER,), ["pod-1"]), ((), [])], ids=["held", "released"])
-async def test_the_end_of_a_pod_that_is_held_is_reported(finalizers: tuple[str, ...], lost: list[str]) -> None:
+async def test_the_deletion_of_a_pod_with_our_finalizer_is_reported(
+    finalizers: tuple[str, ...], lost: list[str]
+) -> None:
     """A Pod cannot be gone while our finalizer is on it, so it may only be out of the watch's sight."""
     world = World()
     made = pod()

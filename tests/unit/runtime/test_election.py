@@ -51,7 +51,7 @@ async def both(server: LeaseServer) -> tuple[Replica, Replica]:
 
 
 @told
-async def test_the_first_one_leads_at_once_and_the_second_never(server: LeaseServer) -> None:
+async def test_the_first_replica_leads_and_the_second_does_not(server: LeaseServer) -> None:
     first, second = await both(server)
     assert first.terms[0][0] < 0.1
     await asyncio.sleep(600)
@@ -62,14 +62,14 @@ async def test_the_first_one_leads_at_once_and_the_second_never(server: LeaseSer
 
 
 @told
-async def test_of_two_at_the_same_moment_one_leads(server: LeaseServer) -> None:
+async def test_one_of_two_simultaneous_replicas_leads(server: LeaseServer) -> None:
     replicas = [Replica(server, name) for name in "ab"]
     await asyncio.sleep(60)
     assert sorted(len(replica.terms) for replica in replicas) == [0, 1]
 
 
 @told
-async def test_it_is_renewed_every_two_seconds_and_watched_rather_than_asked(server: LeaseServer) -> None:
+async def test_the_lease_is_renewed_every_two_seconds_and_followers_watch_it(server: LeaseServer) -> None:
     await both(server)
     server.asked.clear()
     await asyncio.sleep(100)
@@ -97,7 +97,7 @@ async def test_a_stop_in_the_middle_of_a_renewal_hands_over_at_once(server: Leas
 
 
 @told
-async def test_a_leader_that_dies_is_followed_when_its_lease_has_run_out(server: LeaseServer) -> None:
+async def test_a_follower_takes_over_when_the_lease_of_a_killed_leader_expires(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
     died_at = now()
@@ -106,7 +106,7 @@ async def test_a_leader_that_dies_is_followed_when_its_lease_has_run_out(server:
 
 
 @told
-async def test_the_way_to_the_server_is_open_when_the_lease_runs_out(server: LeaseServer) -> None:
+async def test_a_follower_has_an_open_connection_when_the_lease_expires(server: LeaseServer) -> None:
     """On a busy machine a first connection takes seconds, which nobody has then."""
     first, second = await both(server)
     first.task.cancel()
@@ -119,7 +119,7 @@ async def test_the_way_to_the_server_is_open_when_the_lease_runs_out(server: Lea
 
 
 @told
-async def test_a_look_that_hangs_is_over_when_the_lease_is_free(server: LeaseServer) -> None:
+async def test_a_hanging_read_times_out_before_the_lease_expires(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
     await asyncio.sleep(DURATION_SECONDS - RENEW_SECONDS - 1.6)
@@ -130,7 +130,7 @@ async def test_a_look_that_hangs_is_over_when_the_lease_is_free(server: LeaseSer
 
 
 @told
-async def test_a_take_that_hangs_costs_its_own_time_and_a_pause(server: LeaseServer) -> None:
+async def test_a_hanging_acquire_is_retried_after_its_timeout(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
     await asyncio.sleep(second.election._available_at - second.election._now() - 0.01)
@@ -141,7 +141,7 @@ async def test_a_take_that_hangs_costs_its_own_time_and_a_pause(server: LeaseSer
 
 
 @told
-async def test_the_server_away_until_the_deadline(server: LeaseServer) -> None:
+async def test_leadership_is_lost_if_the_server_is_unreachable_until_the_deadline(server: LeaseServer) -> None:
     first, second = await both(server)
     last = server.asked[-1][0]
     server.cut()
@@ -157,7 +157,7 @@ async def test_the_server_away_until_the_deadline(server: LeaseServer) -> None:
 
 
 @told
-async def test_the_server_away_for_less_than_that(server: LeaseServer) -> None:
+async def test_leadership_is_kept_if_the_server_is_unreachable_for_less(server: LeaseServer) -> None:
     first, second = await both(server)
     server.cut()
     await asyncio.sleep(4)
@@ -167,7 +167,7 @@ async def test_the_server_away_for_less_than_that(server: LeaseServer) -> None:
 
 
 @told
-async def test_renewals_that_hang(server: LeaseServer) -> None:
+async def test_leadership_is_lost_if_renewals_hang(server: LeaseServer) -> None:
     first, _ = await both(server)
     last = server.asked[-1][0]
     server.hangs = True
@@ -176,7 +176,7 @@ async def test_renewals_that_hang(server: LeaseServer) -> None:
 
 
 @told
-async def test_the_gate_closes_before_anybody_else_leads(server: LeaseServer) -> None:
+async def test_writes_are_refused_before_another_replica_leads(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()  # nobody renews; only the gate is looked at
     first.election._valid_until = server.asked[-1][0] + GATE_SECONDS
@@ -187,7 +187,7 @@ async def test_the_gate_closes_before_anybody_else_leads(server: LeaseServer) ->
 
 
 @told
-async def test_a_renewal_with_its_reply_lost_extends_nothing_and_loses_nothing(server: LeaseServer) -> None:
+async def test_a_renewal_without_a_reply_neither_extends_nor_loses_the_lease(server: LeaseServer) -> None:
     first, second = await both(server)
     server.lose_replies = 1
     before = first.election._valid_until
@@ -209,7 +209,7 @@ async def test_a_slow_renewal_counts_from_when_it_was_sent(server: LeaseServer) 
 
 
 @told
-async def test_a_lease_stolen(server: LeaseServer) -> None:
+async def test_a_lease_taken_by_another_holder_is_lost(server: LeaseServer) -> None:
     first, second = await both(server)
     server.steal("c")
     stolen_at = now()
@@ -223,7 +223,7 @@ async def test_a_lease_stolen(server: LeaseServer) -> None:
 
 
 @told
-async def test_a_lease_deleted_is_made_anew_by_its_holder(server: LeaseServer) -> None:
+async def test_a_deleted_lease_is_created_again_by_its_holder(server: LeaseServer) -> None:
     first, second = await both(server)
     server.write(None)
     await asyncio.sleep(60)
@@ -231,7 +231,7 @@ async def test_a_lease_deleted_is_made_anew_by_its_holder(server: LeaseServer) -
 
 
 @told
-async def test_a_lease_deleted_after_its_holder_died_is_waited_out(server: LeaseServer) -> None:
+async def test_a_lease_deleted_after_its_holder_was_killed_is_waited_for(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
     last = server.asked[-1][0]
@@ -241,7 +241,7 @@ async def test_a_lease_deleted_after_its_holder_died_is_waited_out(server: Lease
 
 
 @told
-async def test_a_lease_deleted_while_another_starts_is_made_anew_by_its_holder(server: LeaseServer) -> None:
+async def test_a_lease_deleted_while_a_replica_starts_is_created_again_by_its_holder(server: LeaseServer) -> None:
     """Who starts at that moment has not seen it held, but sees tasks under way."""
     first = Replica(server, "a")
     await first.is_leader()
@@ -253,7 +253,7 @@ async def test_a_lease_deleted_while_another_starts_is_made_anew_by_its_holder(s
 
 
 @told
-async def test_without_a_lease_and_its_holder_the_work_is_taken_up_when_it_would_have_run_out(
+async def test_a_replica_that_finds_no_lease_leads_after_its_duration(
     server: LeaseServer,
 ) -> None:
     begun = now()
@@ -262,7 +262,7 @@ async def test_without_a_lease_and_its_holder_the_work_is_taken_up_when_it_would
 
 
 @told
-async def test_a_lease_deleted_and_taken_by_another_is_lost(server: LeaseServer) -> None:
+async def test_a_lease_deleted_and_acquired_by_another_is_lost(server: LeaseServer) -> None:
     first, _ = await both(server)
     lease = server.lease
     server.write(None)
@@ -272,7 +272,7 @@ async def test_a_lease_deleted_and_taken_by_another_is_lost(server: LeaseServer)
 
 
 @told
-async def test_a_follower_that_hears_nothing_takes_nothing(server: LeaseServer) -> None:
+async def test_a_follower_with_a_silent_watch_does_not_acquire_the_lease(server: LeaseServer) -> None:
     first, second = await both(server)
     server.mute_watches = True
     server.asked.clear()
@@ -284,14 +284,14 @@ async def test_a_follower_that_hears_nothing_takes_nothing(server: LeaseServer) 
 
 
 @told
-async def test_a_take_with_its_reply_lost_is_ours(server: LeaseServer) -> None:
+async def test_an_acquire_without_a_reply_is_recognised(server: LeaseServer) -> None:
     server.lose_replies = 1
     first = Replica(server, "a")
     assert await first.is_leader() < 2
 
 
 @told
-async def test_after_a_standstill_nothing_is_written(server: LeaseServer) -> None:
+async def test_a_suspended_leader_writes_nothing_after_it_resumes(server: LeaseServer) -> None:
     """SIGSTOP, or a suspended machine: the clock went on, and no callback of ours ran before the write is tried."""
     first, _ = await both(server)
     first.skew += GATE_SECONDS
@@ -300,7 +300,7 @@ async def test_after_a_standstill_nothing_is_written(server: LeaseServer) -> Non
 
 
 @told
-async def test_what_ends_the_work_ends_the_election(server: LeaseServer) -> None:
+async def test_an_error_of_the_workers_ends_the_election(server: LeaseServer) -> None:
     async def fail() -> None:
         raise ValueError("a defect")
 
@@ -313,7 +313,7 @@ async def test_what_ends_the_work_ends_the_election(server: LeaseServer) -> None
 
 
 @told
-async def test_release_where_the_server_is_away(server: LeaseServer) -> None:
+async def test_a_release_does_not_fail_if_the_server_is_unreachable(server: LeaseServer) -> None:
     first, _ = await both(server)
     first.task.cancel()
     server.cut()
@@ -321,7 +321,7 @@ async def test_release_where_the_server_is_away(server: LeaseServer) -> None:
     assert server.holder == "a"
 
 
-def test_a_process_is_never_taken_for_the_one_before_it() -> None:
+def test_two_processes_of_a_pod_have_different_identities() -> None:
     names = {election.identity({"POD_NAME": "podtask-0"}) for _ in range(100)}
     assert len(names) == 100
     assert all(name.startswith("podtask-0_") for name in names)
@@ -342,6 +342,6 @@ def test_the_lease_is_in_our_own_namespace(tmp_path: Path) -> None:
         election.lease_namespace("", tmp_path / "none")
 
 
-def test_a_write_that_has_passed_the_gate_is_out_before_anybody_else_leads() -> None:
+def test_a_write_that_passed_the_check_is_sent_before_another_replica_leads() -> None:
     assert election.CONNECT_SECONDS < MARGIN_SECONDS
     assert 2 * election.REQUEST_SECONDS + election.RENEW_SECONDS + 0.5 < GATE_SECONDS, "time for a second try"

@@ -87,7 +87,7 @@ def test_the_manifest() -> None:
     }
 
 
-def test_the_time_is_told_in_utc() -> None:
+def test_the_event_time_is_in_utc() -> None:
     there = AT.astimezone(timezone(timedelta(hours=5)))
     assert manifest(EVENT, there, controller="c", instance="i")["eventTime"] == "2026-01-02T03:04:05.000006Z"
 
@@ -102,7 +102,7 @@ def test_names_differ_by_note_and_by_time() -> None:
 
 
 @given(st.text(), st.text(), st.text(min_size=1, max_size=253, alphabet="a.-"))
-def test_everything_is_within_the_limits_of_the_server(note: str, word: str, name: str) -> None:
+def test_every_field_is_within_the_servers_limits(note: str, word: str, name: str) -> None:
     event = replace(EVENT, note=note * 9, reason=word * 9, action=word * 9, regarding=replace(TASK, name=name))
     got = manifest(event, AT, controller="c", instance=word * 9)
     assert len(cast("dict[str, str]", got["metadata"])["name"]) <= 253
@@ -112,7 +112,7 @@ def test_everything_is_within_the_limits_of_the_server(note: str, word: str, nam
 
 
 @pytest.mark.parametrize("size", [1022, 1023, 1024, 1025, 5000])
-def test_the_cut_spares_characters(size: int) -> None:
+def test_a_text_is_not_cut_within_a_character(size: int) -> None:
     note = "ä" * (size // 2) + "x" * (size % 2)
     got = cast("str", manifest(replace(EVENT, note=note), AT, controller="c", instance="i")["note"])
     assert got == note if size <= 1024 else got == "ä" * 510 + "…"
@@ -139,7 +139,7 @@ async def test_a_repeat_is_dropped_for_ten_minutes() -> None:
     assert recorder.dropped == 0
 
 
-async def test_what_is_too_much_is_dropped_and_counted() -> None:
+async def test_events_beyond_the_capacity_are_dropped_and_counted() -> None:
     api = FakeApi()
     recorder = make(api, JumpingClock(), capacity=2)
     async with running(recorder):
@@ -154,7 +154,7 @@ async def test_what_is_too_much_is_dropped_and_counted() -> None:
         assert api.notes[-1] == "4", "what was dropped is not taken for a repeat"
 
 
-async def test_what_the_server_refuses_is_dropped_and_counted() -> None:
+async def test_refused_events_are_dropped_and_counted() -> None:
     api = FakeApi(faults=[errors.Forbidden("terminating"), errors.ReplyLost("lost")])
     api.open.set()
     recorder = make(api, JumpingClock())

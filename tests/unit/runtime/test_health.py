@@ -39,7 +39,7 @@ CASES: dict[str, tuple[HealthState, list[str]]] = {
 
 
 @pytest.mark.parametrize(("state", "want"), CASES.values(), ids=CASES.keys())
-def test_what_only_a_restart_mends(state: HealthState, want: list[str]) -> None:
+def test_liveness_failures(state: HealthState, want: list[str]) -> None:
     assert liveness_failures(state) == want
 
 
@@ -68,7 +68,7 @@ async def probed() -> AsyncIterator[Probed]:
     await server.close()
 
 
-async def test_the_paths_of_a_leader(probed: Probed) -> None:
+async def test_the_probes_of_a_leader(probed: Probed) -> None:
     assert await probed.get("/healthz") == (200, "ok")
     assert await probed.get("/readyz") == (200, "ok: leader")
     assert (await probed.get("/metrics"))[0] == 404, "on a port of its own"
@@ -79,19 +79,19 @@ async def test_a_follower_is_ready_too(probed: Probed) -> None:
     assert await probed.get("/readyz") == (200, "ok: follower")
 
 
-async def test_before_the_first_lists_it_lives_and_is_not_ready(probed: Probed) -> None:
+async def test_before_the_first_lists_it_is_alive_and_not_ready(probed: Probed) -> None:
     probed.state = WELL._replace(is_synced=False)
     assert (await probed.get("/readyz"))[0] == 503
     assert (await probed.get("/healthz"))[0] == 200
 
 
-async def test_a_standstill_is_named(probed: Probed, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_liveness_failure_is_named(probed: Probed, caplog: pytest.LogCaptureFixture) -> None:
     probed.state = WELL._replace(queue_stalled_seconds=1000.0)
     assert await probed.get("/healthz") == (503, "no task was taken from the queue for 1000 s")
     assert "liveness probe fails" in caplog.text
 
 
-async def test_a_main_loop_that_stands_still_is_named(probed: Probed, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_blocked_main_loop_is_named(probed: Probed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "CALL_TIMEOUT_SECONDS", 0.2)
     asking = asyncio.to_thread(_get, int(probed.url.rpartition(":")[2]))
     answer = asyncio.ensure_future(asking)

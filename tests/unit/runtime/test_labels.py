@@ -159,7 +159,7 @@ def started(**spec: Any) -> MadeTask:
     )
 
 
-async def test_before_the_first_status_the_labels_are_put_back() -> None:
+async def test_labels_are_restored_before_the_first_status() -> None:
     world = World(make_task(), LIVE)
     await world.look()
     assert world.asked == ["POST", "GET", "GET task", "PATCH", "status Running"]
@@ -169,7 +169,7 @@ async def test_before_the_first_status_the_labels_are_put_back() -> None:
     assert len(world.asked) == 5
 
 
-async def test_after_it_as_well() -> None:
+async def test_labels_are_restored_after_the_first_status() -> None:
     world = World(started(), LIVE)
     await world.look()
     assert world.asked == ["GET", "GET task", "PATCH"]
@@ -178,7 +178,7 @@ async def test_after_it_as_well() -> None:
     assert world.task_facts.get(UID).unlabelled_pod is None
 
 
-async def test_a_leader_that_is_behind_gives_no_pod_the_number_of_an_earlier_attempt() -> None:
+async def test_a_stale_leader_does_not_label_a_pod_with_an_earlier_attempt() -> None:
     """Under the user's own name every attempt's Pod is named alike, so only the newest status tells its number."""
     exact = {"template": {"metadata": {"name": pod_name()}, "spec": {"containers": [{"name": "base", "image": "i"}]}}}
     world = World(make_task(**exact), make_pod(2, name=pod_name()).running())
@@ -206,7 +206,7 @@ def hostile(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("task", [make_task(), started()], ids=["before the first status", "after it"])
-async def test_labels_that_do_not_stay_on_end_the_task_in_few_requests(hostile: Any, task: MadeTask) -> None:
+async def test_a_task_whose_labels_are_always_removed_ends_with_few_requests(hostile: Any, task: MadeTask) -> None:
     world = hostile(task)
     await world.look()
     await world.pass_time(61)
@@ -228,7 +228,9 @@ async def test_labels_that_do_not_stay_on_end_the_task_in_few_requests(hostile: 
     ],
 )
 @pytest.mark.parametrize("begun", [False, True], ids=["before the first status", "after it"])
-async def test_what_ends_a_task_waits_for_no_labels(spec: dict[str, Any], phase: str, reason: str, begun: bool) -> None:
+async def test_cancel_and_deadlines_do_not_wait_for_labels(
+    spec: dict[str, Any], phase: str, reason: str, begun: bool
+) -> None:
     task = started() if begun else make_task()
     world = World(task, LIVE)
     world.strips = True
@@ -240,7 +242,7 @@ async def test_what_ends_a_task_waits_for_no_labels(spec: dict[str, Any], phase:
     assert world.asked[-3:] == ["DELETE", f"status {reason}", "release"]
 
 
-async def test_a_server_in_trouble_takes_no_labels_off() -> None:
+async def test_an_unreachable_server_does_not_count_as_removed_labels() -> None:
     """An outage is no reason to give a Pod up."""
     world = World(started(), LIVE)
     world.refusal = errors.ServerError("etcd is away", code=500)
@@ -253,7 +255,7 @@ async def test_a_server_in_trouble_takes_no_labels_off() -> None:
     assert world.cached is not None
 
 
-async def test_a_pod_that_goes_meanwhile_is_looked_for_again() -> None:
+async def test_a_pod_that_is_deleted_meanwhile_is_verified_again() -> None:
     world = World(started(backoff_limit=1), LIVE)
     world.strips = True
     await world.look()
@@ -267,7 +269,7 @@ async def test_a_pod_that_goes_meanwhile_is_looked_for_again() -> None:
     assert world.status.attempts[-1].reason == "PodDeleted"
 
 
-async def test_labels_taken_off_long_after_are_another_story() -> None:
+async def test_the_count_restarts_for_labels_removed_much_later() -> None:
     world = World(started(), LIVE)
     for count in (1, 2, 1):
         await world.look()

@@ -7,7 +7,7 @@ from podtask.core.policy import Policy
 from podtask.runtime import options
 
 
-def test_without_a_word_there_is_no_policy_but_for_what_one_task_may_take_of_memory() -> None:
+def test_the_default_policy_only_limits_the_size_of_a_spec() -> None:
     assert options.parse([], {}).for_core().policy == Policy(max_spec_bytes=524_288)
 
 
@@ -29,7 +29,7 @@ def test_every_rule_can_be_set() -> None:
     assert options.parse(flags, {}).for_core().policy == want
 
 
-def test_the_sidecars_own_settings() -> None:
+def test_the_settings_of_the_sidecar() -> None:
     default = options.parse([], {}).for_core()
     assert default.sidecar_requests == plan.Settings().sidecar_requests == {"cpu": "5m", "memory": "16Mi"}
     assert default.sidecar_limits == plan.Settings().sidecar_limits == {"cpu": "100m", "memory": "64Mi"}
@@ -87,7 +87,7 @@ def test_an_empty_value_means_no_rule() -> None:
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused_at_the_start(
+def test_invalid_flags_are_refused_at_the_start(
     flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -99,12 +99,12 @@ def test_what_makes_no_sense_is_refused_at_the_start(
     assert said.count("\n") == 1, "one sentence"
 
 
-def test_a_variable_is_held_to_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_variables_are_refused_too(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         options.parse([], {"PODTASK_WORKERS": "0"})
     assert "--workers: 0 is less than 1" in capsys.readouterr().err
 
 
-def test_a_pod_is_held_for_longer_than_a_deposed_leaders_last_write_takes() -> None:
+def test_the_minimum_hold_is_longer_than_a_former_leaders_last_write() -> None:
     assert options.MIN_HOLD_SECONDS == 40, "as the chart's schema says"
     assert options.parse(["--pod-hold-seconds=40"], {}).pod_hold_seconds == 40

@@ -82,14 +82,14 @@ def take_all(queue: WorkQueue[str]) -> list[str]:
     return got
 
 
-def test_the_urgent_go_first_and_equals_in_the_order_of_asking() -> None:
+def test_keys_are_taken_by_priority_and_then_fifo() -> None:
     queue, _ = make_queue()
     for key, priority in [("r", 2), ("n1", 1), ("f1", 0), ("n2", 1), ("f2", 0)]:
         queue.add(key, Priority(priority))
     assert take_all(queue) == ["f1", "f2", "n1", "n2", "r"]
 
 
-def test_what_has_waited_too_long_has_turns_of_its_own() -> None:
+def test_a_starving_key_gets_its_share() -> None:
     queue, timers = make_queue()
     for number in range(20):
         queue.add(f"new {number}")
@@ -102,10 +102,10 @@ def test_what_has_waited_too_long_has_turns_of_its_own() -> None:
     got = [take(queue) for _ in range(12)]
     assert got.index("result") <= 1, "somebody waits for it"
     assert got.index("deadline") < got.index("tidy")
-    assert sum(str(key).startswith("new") for key in got) == 9, "one in three at max_processing"
+    assert sum(str(key).startswith("new") for key in got) == 9, "one in three at most"
 
 
-def test_a_load_that_never_ends_is_tidied_up_after() -> None:
+def test_cleanup_keeps_up_with_a_permanent_load() -> None:
     """An attempt is taken as new, as over, and a minute later; twice as many come as can be done."""
     queue, timers = make_queue()
     over: dict[str, float] = {}
@@ -132,7 +132,7 @@ def test_a_load_that_never_ends_is_tidied_up_after() -> None:
 
 
 @pytest.mark.parametrize("urgent", [(Priority.NEW,), (Priority.FINISHED,), (Priority.FINISHED, Priority.NEW)])
-def test_a_load_that_never_ends_keeps_nothing_from_its_turn(urgent: tuple[Priority, ...]) -> None:
+def test_no_priority_starves_under_a_permanent_load(urgent: tuple[Priority, ...]) -> None:
     """However long what is new has waited already: in a long burst that is always longer than what is due."""
     queue, timers = make_queue()
     served: list[str] = []
@@ -146,7 +146,7 @@ def test_a_load_that_never_ends_keeps_nothing_from_its_turn(urgent: tuple[Priori
         assert key is not None
         queue.done(key)
         served.append(key)
-    assert "deadline" in served[100:120], "15 s, and then at max_processing three turns"
+    assert "deadline" in served[100:120], "15 s, and then at most three gets"
     assert all(any(key.startswith(priority.name) for key in served) for priority in urgent)
 
 
@@ -158,7 +158,7 @@ def test_a_key_is_queued_once() -> None:
     assert take_all(queue) == ["a"]
 
 
-def test_asking_again_raises_the_priority_and_never_lowers_it() -> None:
+def test_a_second_add_raises_the_priority_and_never_lowers_it() -> None:
     queue, _ = make_queue()
     queue.add("a", Priority.RESYNC)
     queue.add("b", Priority.NEW)
@@ -167,7 +167,7 @@ def test_asking_again_raises_the_priority_and_never_lowers_it() -> None:
     assert take_all(queue) == ["a", "b"]
 
 
-async def test_a_key_added_while_processed_comes_again_after_done() -> None:
+async def test_a_key_added_while_processed_is_queued_after_done() -> None:
     queue, _ = make_queue()
     queue.add("a")
     assert await queue.get() == "a"
@@ -179,7 +179,7 @@ async def test_a_key_added_while_processed_comes_again_after_done() -> None:
     assert take_all(queue) == ["a", "b"]
 
 
-async def test_what_was_asked_before_the_worker_looked_is_not_asked_again() -> None:
+async def test_discard_pending_drops_earlier_adds() -> None:
     queue, _ = make_queue()
     queue.add("a")
     assert take(queue) == "a"
@@ -196,7 +196,7 @@ async def test_what_was_asked_before_the_worker_looked_is_not_asked_again() -> N
     assert take(queue) == "a"
 
 
-async def test_catching_up_with_one_key_forgets_no_other() -> None:
+async def test_discard_pending_keeps_other_keys() -> None:
     queue, _ = make_queue()
     queue.add("a")
     queue.add("b")
@@ -218,7 +218,7 @@ async def test_a_getter_is_woken() -> None:
     assert sorted(await asyncio.gather(*getting)) == ["a", "b"]
 
 
-async def test_a_cancelled_getter_passes_its_wake_up_on() -> None:
+async def test_a_cancelled_getter_wakes_another() -> None:
     queue, _ = make_queue()
     first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
     await asyncio.sleep(0)
@@ -229,7 +229,7 @@ async def test_a_cancelled_getter_passes_its_wake_up_on() -> None:
     assert await second == "a"
 
 
-async def test_an_add_in_the_turn_of_the_cancellation_passes_over_the_getter() -> None:
+async def test_an_add_after_the_cancellation_skips_the_getter() -> None:
     queue, _ = make_queue()
     first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
     await asyncio.sleep(0)
@@ -240,7 +240,7 @@ async def test_an_add_in_the_turn_of_the_cancellation_passes_over_the_getter() -
     assert await second == "a"
 
 
-async def test_a_cancelled_getter_is_forgotten() -> None:
+async def test_a_cancelled_getter_is_removed() -> None:
     queue, _ = make_queue()
     getting = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
@@ -251,7 +251,7 @@ async def test_a_cancelled_getter_is_forgotten() -> None:
     assert await queue.get() == "a"
 
 
-async def test_no_more_than_the_most_are_worked_on_and_the_urgent_of_the_rest_come_first() -> None:
+async def test_max_processing_limits_the_keys_in_work_and_the_rest_is_prioritised() -> None:
     max_processing = 2
     queue: WorkQueue[str] = WorkQueue(FakeTimers(), max_processing=lambda: max_processing)
     for key in "abcd":
@@ -275,7 +275,7 @@ async def test_no_more_than_the_most_are_worked_on_and_the_urgent_of_the_rest_co
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.integers(1, 6))
 @settings(max_examples=100, deadline=None)
-def test_whatever_the_most_does_every_key_has_its_turn(limits: list[int], workers: int) -> None:
+def test_every_key_is_processed_however_max_processing_changes(limits: list[int], workers: int) -> None:
     async def run() -> None:
         turn = itertools.cycle(limits)
         max_processing = next(turn)
@@ -322,7 +322,7 @@ def test_delays() -> None:
     assert (queue.delayed, timers.active) == (0, 0)
 
 
-def test_of_two_moments_the_earlier_is_kept() -> None:
+def test_the_earlier_of_two_delays_is_kept() -> None:
     queue, timers = make_queue()
     queue.add_after("a", 5, Priority.RESYNC)
     queue.add_after("a", 9, Priority.FINISHED)
@@ -337,7 +337,7 @@ def test_of_two_moments_the_earlier_is_kept() -> None:
     assert len(queue) == 0
 
 
-def test_an_add_takes_no_delay_off() -> None:
+def test_an_add_does_not_cancel_the_delay() -> None:
     queue, timers = make_queue()
     queue.add_after("a", 5)
     queue.add("a")
@@ -346,7 +346,7 @@ def test_an_add_takes_no_delay_off() -> None:
     assert take_all(queue) == ["a"]
 
 
-async def test_a_moment_asked_for_before_is_void_once_its_key_is_looked_at_anew() -> None:
+async def test_discard_pending_cancels_the_delay() -> None:
     """The Running of a task is told a little later; where the task is over by then, nobody is to be asked."""
     queue, timers = make_queue()
     queue.add_after("a", 5)
@@ -362,7 +362,7 @@ async def test_a_moment_asked_for_before_is_void_once_its_key_is_looked_at_anew(
     assert take_all(queue) == ["a"]
 
 
-async def test_a_moment_asked_for_again_stands_behind_those_asked_for_meanwhile() -> None:
+async def test_a_delay_that_is_requested_again_is_ordered_behind_later_ones() -> None:
     queue, timers = make_queue()
     for key in ("a", "b"):
         queue.add_after(key, 5)
@@ -375,7 +375,7 @@ async def test_a_moment_asked_for_again_stands_behind_those_asked_for_meanwhile(
     assert take_all(queue) == ["b", "a"]
 
 
-def test_there_is_one_timer_and_no_garbage() -> None:
+def test_there_is_one_timer_and_stale_delays_are_removed() -> None:
     queue, timers = make_queue()
     for number in range(1000):
         queue.add_after("a", 10_000 - number)
@@ -385,7 +385,7 @@ def test_there_is_one_timer_and_no_garbage() -> None:
     assert take_all(queue) == ["a"]
 
 
-async def test_a_delay_that_ends_while_processed_is_remembered() -> None:
+async def test_a_delay_that_is_due_while_the_key_is_processed_is_not_lost() -> None:
     queue, timers = make_queue()
     queue.add("a")
     await queue.get()
@@ -396,7 +396,7 @@ async def test_a_delay_that_ends_while_processed_is_remembered() -> None:
     assert take_all(queue) == ["a"]
 
 
-def test_retries_come_later_and_later() -> None:
+def test_add_rate_limited_backs_off() -> None:
     queue, timers = make_queue()
     assert [queue.add_rate_limited("a") for _ in range(1)] == [1.0]
     timers.advance(1)
@@ -409,7 +409,7 @@ def test_retries_come_later_and_later() -> None:
     assert queue.add_rate_limited("b") == 1.0
 
 
-def test_the_oldest_age() -> None:
+def test_oldest_seconds() -> None:
     queue, timers = make_queue()
     assert queue.oldest_seconds() == 0
     queue.add("a", Priority.RESYNC)
@@ -423,7 +423,7 @@ def test_the_oldest_age() -> None:
     assert queue.oldest_seconds() == 0
 
 
-async def test_close_sends_workers_home_and_waits_for_what_they_have() -> None:
+async def test_shut_down_ends_workers_after_their_keys() -> None:
     queue, timers = make_queue()
     queue.add("a")
     queue.add("b")
@@ -443,7 +443,7 @@ async def test_close_sends_workers_home_and_waits_for_what_they_have() -> None:
     await draining
 
 
-async def test_close_wakes_those_who_wait() -> None:
+async def test_shut_down_wakes_waiting_getters() -> None:
     queue, _ = make_queue()
     getting = [asyncio.create_task(queue.get()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -453,7 +453,7 @@ async def test_close_wakes_those_who_wait() -> None:
     await queue.drained()
 
 
-def test_done_without_get_is_a_defect() -> None:
+def test_done_without_get_raises() -> None:
     queue, _ = make_queue()
     with pytest.raises(KeyError):
         queue.done("a")
@@ -530,7 +530,7 @@ class AgainstModel(RuleBasedStateMachine):
         self.passed_over = self.passed_over + 1 if priority > min(self.ready)[0] else 0
         if self.passed_over:
             assert self.timers.now - joined >= 15, "passed over the urgent, and has not waited for long"
-            assert self.passed_over <= 2, "the max_processing urgent have their turn"
+            assert self.passed_over <= 2, "the highest priority is next"
         self.ready.remove(taken)
         self.processing.add(got)
 

@@ -92,26 +92,26 @@ async def run(world: World, monkeypatch: pytest.MonkeyPatch, observer: Passes | 
 WRITE = plan.RemoveFinalizer(name="p", uid="x")
 
 
-async def test_a_write_of_our_own_is_followed_by_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_decision_follows_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(Plan(actions=(WRITE,)))
     await run(world, monkeypatch)
     assert world.judged == 2
 
 
-async def test_each_write_of_several_has_one_look_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_decision_follows_each_of_several_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(Plan(actions=(WRITE,)), Plan(actions=(WRITE, WRITE)))
     await run(world, monkeypatch)
     assert world.judged == 3
 
 
-async def test_what_changes_behind_the_last_look_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_change_after_the_last_decision_causes_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plan that deletes ends the pass without another look, so what its other actions changed is still to be seen."""
     world = World(Plan(actions=(WRITE, plan.DeletePod(name="p", uid="x"))))
     await run(world, monkeypatch)
     assert world.judged == 2
 
 
-async def test_a_task_that_does_not_come_to_rest_is_counted_and_from_the_third_time_on_logged(
+async def test_too_many_iterations_are_counted_and_logged_from_the_third_time_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A state without an exit is not to be found by its requests alone."""
@@ -123,7 +123,7 @@ async def test_a_task_that_does_not_come_to_rest_is_counted_and_from_the_third_t
     assert [(r.task, r.planned, r.passes) for r in said] == [("n/t", "RemoveFinalizer", n) for n in (3, 4)]  # type: ignore[attr-defined]
 
 
-async def test_a_task_that_is_gone_keeps_its_place_while_its_create_is_in_doubt() -> None:
+async def test_a_deleted_task_keeps_its_slot_while_its_create_has_an_unknown_outcome() -> None:
     world = World()
     world.found = None
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
@@ -177,7 +177,7 @@ class Orphans(World):
         pytest.param(True, UID, [], id="foreign"),
     ],
 )
-async def test_an_orphan_is_released_in_its_namespace_and_a_foreign_pod_costs_no_request(
+async def test_an_orphan_is_released_in_its_namespace_and_another_tasks_pod_causes_no_request(
     elsewhere: bool, owner: str, requests: list[tuple[str, str]]
 ) -> None:
     world = Orphans(elsewhere=elsewhere, owner=owner)
@@ -206,7 +206,7 @@ class AfterTakeover(World):
     [(make_pod().running(), ""), (make_pod().running().metadata(labels={}), "pod-1")],
     ids=["seen by the next decision", "without labels"],
 )
-async def test_a_live_pod_of_the_last_attempt_holds_the_next_one_off(
+async def test_a_live_pod_of_the_last_attempt_delays_the_next_one(
     pod: MadePod, handed_over: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that no watch brings is handed over to the next decision, instead of being read in a circle."""

@@ -38,7 +38,7 @@ async def serving(**page: Endpoint) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def saying(port: int, request: bytes, host: str = HOST) -> AsyncIterator[asyncio.StreamReader]:
-    """Send something; gives what comes back."""
+    """Send something; return what comes back."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(request)
@@ -57,7 +57,7 @@ async def get(port: int, path: str, host: str = HOST) -> bytes:
 HALF = b"GET /hello HTTP/1.1\r\nHost: x\r\nX-Slow: "
 
 
-async def test_one_request_a_connection() -> None:
+async def test_a_connection_serves_one_request() -> None:
     two = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n" * 2
     async with serving(hello=hello) as port, saying(port, two) as reader:
         text = await reader.read()
@@ -65,7 +65,7 @@ async def test_one_request_a_connection() -> None:
     assert text.count(b"hello") == 1
 
 
-async def test_a_port_that_is_taken_is_an_error_of_the_system() -> None:
+async def test_listen_raises_os_error_if_the_port_is_in_use() -> None:
     async with serving() as port:
         other = Server()
         with pytest.raises(OSError, match="already in use"):
@@ -104,13 +104,13 @@ async def test_too_many_connections_close_the_oldest(monkeypatch: pytest.MonkeyP
     [b"\x00\xff rubbish\r\n\r\n", HALF + b"x" * 9000 + b"\r\n\r\n", b"POST /hello HTTP/9\r\n\r\n"],
     ids=["not HTTP", "a long header", "another version"],
 )
-async def test_what_is_no_request_is_refused_and_fills_no_log(rubbish: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_request_is_refused_and_not_logged(rubbish: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(hello=hello) as port, asyncio.timeout(10), saying(port, rubbish) as reader:
         assert b" 400 " in (await reader.read()).split(b"\r\n")[0]
     assert not caplog.records
 
 
-async def test_it_takes_in_so_many_a_second_at_most() -> None:
+async def test_accepted_connections_per_second_are_limited() -> None:
     async with serving(hello=hello) as port:
         begun = time.monotonic()
         answers = await asyncio.gather(*(get(port, "/hello") for _ in range(20)))
@@ -119,7 +119,7 @@ async def test_it_takes_in_so_many_a_second_at_most() -> None:
     assert took >= 19 / server_module.CONNECTIONS_PER_SECOND
 
 
-async def test_one_answer_serves_all_who_ask_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_response_is_reused_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     made = 0
 
     async def make() -> int:
@@ -135,7 +135,7 @@ async def test_one_answer_serves_all_who_ask_within_a_second(monkeypatch: pytest
     assert await fresh() == 2
 
 
-async def test_who_gives_up_waiting_takes_the_answer_from_nobody() -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_computation() -> None:
     release = asyncio.Event()
 
     async def make() -> int:
