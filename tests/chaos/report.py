@@ -1,4 +1,4 @@
-"""What became of the tasks of one fault, and the table of all of them."""
+"""The result of one fault, and the table of all results."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ HEADINGS = ("fault", "what struck", "tasks", "right", "twice", "delay s", "to Po
 
 @dataclass
 class Outcome:
-    """One fault, played."""
+    """The result of one fault."""
 
     fault: str
     proof: str

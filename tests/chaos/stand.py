@@ -1,4 +1,4 @@
-"""What the fault tests stand on: a node, the chart with two replicas, a wire that can be cut, and what is measured."""
+"""The set-up of the fault tests: a node, the chart with two replicas, a relay that can be cut, and measurements."""
 
 import contextlib
 import json
@@ -61,7 +61,7 @@ class Stand:
         return items
 
     def wait_controllers(self) -> None:
-        """Wait until both replicas are ready, without anybody's help."""
+        """Wait until both replicas are ready by themselves."""
         self.cluster.wait_ready()
         self.cluster.kubectl("wait", "pod", *_SELECTOR, "--for=condition=Ready", HANG)
 

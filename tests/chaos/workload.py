@@ -1,4 +1,4 @@
-"""Tasks of several kinds whose containers write down themselves that they ran, and what must have become of each.
+"""Tasks of several kinds whose containers record that they ran, and the expected end of each.
 
 Every container adds a line to a file of the node before it does anything else. That file, and nothing that the
 controller says, tells how often a task ran.
@@ -63,7 +63,7 @@ _WEIGHTS = (4, 3, 2, 1)
 
 @dataclass
 class Verdict:
-    """What became of a batch."""
+    """The result of a batch."""
 
     tasks: int = 0
     right: int = 0

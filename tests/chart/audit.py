@@ -1,4 +1,4 @@
-"""Who asked the API server for what, by its own audit log, in the words of RBAC."""
+"""The rights that an account has used, from the API server's audit log."""
 
 import json
 from pathlib import Path

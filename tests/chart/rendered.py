@@ -27,7 +27,7 @@ def helm(*arguments: str, kubeconfig: Path | None = None) -> str:
 
 
 def attempt(*arguments: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run helm, whatever comes of it."""
+    """Run helm; a failure raises nothing."""
     environment = {name: value for name, value in os.environ.items() if name not in OUR_OWN}
     if kubeconfig is not None:
         environment["KUBECONFIG"] = str(kubeconfig)

@@ -1,4 +1,4 @@
-"""The controller's image, looked at file by file: small, without tools, made of what the lock file names."""
+"""The files of the controller's image: small, without tools, with the packages of the lock file."""
 
 import gzip
 import io

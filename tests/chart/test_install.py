@@ -92,7 +92,7 @@ def _nothing_is_left(cluster: Cluster) -> None:
 
 @pytest.mark.usefixtures("crd_alone")
 def test_one_namespace_needs_no_rights_on_the_cluster(cluster: Cluster, namespace: Namespace) -> None:
-    """Installed by somebody who is admin of one namespace and may give away what the controller needs there."""
+    """Installed by an admin of one namespace who may grant the controller's rights there."""
     here = ("-n", namespace.name)
     cluster.kubectl("create", "rolebinding", "tim-admin", "--clusterrole=admin", "--user=tim", *here)
     role = {
@@ -116,7 +116,7 @@ def test_one_namespace_needs_no_rights_on_the_cluster(cluster: Cluster, namespac
 
 @pytest.mark.usefixtures("crd_alone")
 def test_two_releases_of_one_namespace_each_are_independent(cluster: Cluster, namespace: Namespace) -> None:
-    """Both are named alike, each beside its tasks: in the namespace that is closed to controllers of all."""
+    """Both have the same release name, each in the namespace of its tasks."""
     second = Namespace(cluster.kubeconfig)
     with contextlib.closing(second):
         second.wait_service_account()

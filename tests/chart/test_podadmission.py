@@ -1,4 +1,4 @@
-"""The policies that guard tasks' Pods, both ways round: what they refuse, and the lawful writes that go through."""
+"""The admission policies for tasks' Pods: what they refuse, and the allowed writes that pass."""
 
 import contextlib
 import json
@@ -40,13 +40,13 @@ def controller(cluster: Cluster, audit_log: Path) -> Iterator[int]:
 
 @pytest.fixture
 def admin(cluster: Cluster, namespace: Namespace) -> Actor:
-    """One who may do everything that roles can give."""
+    """A user with all rights that roles can grant."""
     return Actor(cluster, namespace.name)
 
 
 @pytest.fixture
 def token(cluster: Cluster, namespace: Namespace) -> Actor:
-    """One who holds the controller's token."""
+    """A user with the controller's token."""
     return Actor(cluster, namespace.name, ACCOUNT, rights=False)
 
 
@@ -132,7 +132,7 @@ def test_a_pod_cannot_be_moved_to_another_task(admin: Actor, token: Actor, names
 
 @pytest.mark.usefixtures("controller")
 def test_the_controllers_token_creates_only_pods_of_tasks(cluster: Cluster, token: Actor) -> None:
-    """Tried without making anything: the API server only says what it would do."""
+    """Tried as a dry run."""
     dry = "--dry-run=server"
     whole = marked("etl", UID)
     assert token.create(pod("whole", whole), dry) == ""
@@ -319,7 +319,7 @@ def test_audit_mode_refuses_nothing_and_warns(cluster: Cluster, namespace: Names
         return answer.status, answer.headers.get("Warning", "")
 
     def wait_for(code: int) -> str:
-        """Try until the API server has heard of the change; return the warning."""
+        """Try until the API server has loaded the change; return the warning."""
         end = time.monotonic() + 20
         while (got := try_it(MARKS["label"]))[0] != code:
             assert time.monotonic() < end, got

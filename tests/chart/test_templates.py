@@ -1,4 +1,4 @@
-"""What the chart makes of its values, object by object. No cluster: helm renders, and we read."""
+"""The objects that the chart renders from its values, without a cluster."""
 
 import gzip
 import json
@@ -131,7 +131,7 @@ def test_the_defaults_are_the_controllers_own() -> None:
 
 
 def test_every_flag_can_be_set_by_a_value() -> None:
-    """But for those that belong to running outside of a cluster."""
+    """Except the flags for running outside of a cluster."""
     own = options.parse([], {})
     # The last set names a namespace; extraArgs stand behind ours, so what they repeat wins.
     got = {name: {getattr(parsed(values), name) for values in (EVERYTHING, ONE_NAMESPACE)} for name in own.__slots__}
@@ -427,8 +427,8 @@ def test_the_runbook_has_every_reason_and_every_metric() -> None:
     unknown = [reason for reason in Reason if f"`{reason}`" not in text]
     unknown += [metric.name for metric in metrics.TABLE if f"`{metric.name}`" not in text]
     assert not unknown
-    told = set(re.findall(r"`(podtask_\w+)`", text))
-    assert told <= {metric.name for metric in metrics.TABLE}
+    documented = set(re.findall(r"`(podtask_\w+)`", text))
+    assert documented <= {metric.name for metric in metrics.TABLE}
 
 
 def strip_strings(expression: str) -> str:
@@ -437,7 +437,7 @@ def strip_strings(expression: str) -> str:
 
 @pytest.mark.parametrize("path", CI, ids=lambda path: path.stem)
 def test_the_values_of_ci_are_not_packaged(path: Path, tmp_path: Path) -> None:
-    """They are for tests; a user who finds them takes them for recommendations."""
+    """They are for tests; a user would take them for recommendations."""
     helm("package", str(CHART), "-d", str(tmp_path))
     (archive,) = tmp_path.iterdir()
     assert path.name.encode() not in gzip.decompress(archive.read_bytes())

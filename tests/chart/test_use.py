@@ -21,7 +21,7 @@ from tests.harness.tasks import Namespace
 pytestmark = [pytest.mark.xdist_group("chart"), pytest.mark.node, pytest.mark.timeout(900)]
 
 NEVER_USED_HERE = {audit.Right("podtask.dev", "podtasks/finalizers", "update")}
-"""Only a cluster that guards blockOwnerDeletion (OpenShift) asks for it; nobody ever calls it."""
+"""Needed only in a cluster that guards blockOwnerDeletion (OpenShift); no request uses it."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def _use_every_right(namespace: Namespace) -> None:
 
 
 def _steal_pod(namespace: Namespace, task: str) -> None:
-    """Make a running Pod vanish, finalizer and all, as nobody should: the controller looks for it live."""
+    """Remove a running Pod with its finalizer by force: the controller verifies that with a live read."""
     running = namespace.wait(task, lambda found: found["status"].get("phase") == "Running")
     pod = running["status"]["attempts"][-1]["podName"]
     namespace.core.patch_namespaced_pod(pod, namespace.name, {"metadata": {"finalizers": None}})
@@ -138,7 +138,7 @@ def _refusal(cluster: Cluster, *arguments: Any) -> str:
 
 @pytest.mark.usefixtures("controller")
 def test_users_and_airflow_have_the_rights_of_their_roles(cluster: Cluster, namespace: Namespace) -> None:
-    """Kubernetes' own view and edit know PodTasks; nobody but the controller writes a status."""
+    """Kubernetes' roles view and edit include PodTasks; only the controller writes a status."""
     here = ("-n", namespace.name)
     roles = {"view": "view", "edit": "edit", "airflow": "podtask-airflow"}
     for user, role in roles.items():

@@ -7,7 +7,7 @@ from tests.harness import HANG, shared
 from tests.harness.controller import ROOT
 
 NAMED = "--for=jsonpath={.status.acceptedNames.kind}=PodTask"
-"""A CRD so fresh that it has no conditions yet makes a wait for one fail at once; this one waits."""
+"""A wait for a condition of a new CRD without conditions fails at once; this wait does not."""
 ESTABLISHED = "--for=condition=Established"
 
 

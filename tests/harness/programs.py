@@ -10,7 +10,7 @@ ABSENT = "localhost/podtask/absent:dev"
 RESULT = "/airflow/xcom/return.json"
 
 POLITE = "trap 'exit 143' TERM; echo started; sleep 600 & wait"
-"""Waits until it is told to stop, and obeys."""
+"""Waits for SIGTERM, and ends."""
 STUBBORN = "trap '' TERM; echo started; sleep 600"
 """Waits, and ends by SIGKILL only."""
 

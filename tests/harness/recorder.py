@@ -1,4 +1,4 @@
-"""Everything that was ever made in a namespace: what is deleted again leaves no other trace to count."""
+"""Records all objects that ever existed in a namespace, deleted ones included."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ class Recorder:
             assert self._news.wait_for(lambda: fact(self), seconds), self.story()
 
     def story(self) -> str:
-        """What was seen, for a person."""
+        """Return a summary of what was seen."""
         lines = [
             f"PodTask {task['metadata']['name']}: {task.get('status', {}).get('phase')} "
             f"{task.get('status', {}).get('reason')}, cancel {task['spec'].get('cancel')}"

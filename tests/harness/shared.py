@@ -1,4 +1,4 @@
-"""Things that are started once for all test processes (xdist workers), and ended once by the one that runs them all."""
+"""Processes that are started once for all test processes (xdist workers), and ended once by the main process."""
 
 import fcntl
 import json

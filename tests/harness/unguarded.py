@@ -1,4 +1,4 @@
-"""The controller with guards taken out, as a process: tests must fail on it, or they guard nothing.
+"""The controller without some of its guards, as a process: tests of a guard must fail with it.
 
 python -m tests.harness.unguarded GUARD[,GUARD…] FLAG…
 """
@@ -10,7 +10,7 @@ from podtask.runtime import election, main, options
 
 
 def without_gate() -> None:
-    """A write is sent whoever holds the Lease, and whoever lost it works on."""
+    """Writes are sent without the Lease, and a replica that has lost it keeps working."""
 
     async def keep(self: election.Election, term: object) -> None:
         await term  # type: ignore[misc]

@@ -61,7 +61,7 @@ def _start(kubeconfig: Path, log: Path) -> int:
 
 @pytest.fixture(scope="session")
 def left_namespaces(cluster: Cluster, running_controller: Path) -> Iterator[list[str]]:
-    """Namespaces that were deleted. The run ends when they are gone: nothing may hold one for ever."""
+    """The deleted namespaces. The run ends when they no longer exist: no finalizer may block one."""
     left: list[str] = []
     yield left
     if left:

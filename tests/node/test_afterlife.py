@@ -1,4 +1,4 @@
-"""What is left of a task: its Pods by retention and name, its object by its time to live, nothing once deleted."""
+"""What remains of a finished task: Pods by retention and name, the object by its TTL, nothing after deletion."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def find(namespace: Namespace, pod: str) -> Object:
     ],
 )
 def test_finished_pods_are_kept_by_pod_retention(namespace: Namespace, retention: str, stays: list[str]) -> None:
-    """The last task's Pod goes in any case; it ended last, so by then the others would have gone too."""
+    """The last task's Pod is deleted in any case; it ended last, so by then the others would be deleted too."""
     scripts = {"bad": "exit 1", "good": "exit 0", "last": "exit 0"}
     for name, script in scripts.items():
         kept = retention if name != "last" else "Delete"
@@ -99,7 +99,7 @@ def test_a_foreign_pod_of_that_name_is_left_alone_and_reported(namespace: Namesp
 
 
 def test_a_foreign_pod_with_our_labels_is_left_alone(namespace: Namespace) -> None:
-    """Labels are anybody's to write; a controller reference needs rights on the task."""
+    """Every user may write labels; a controller reference needs rights on the task."""
     namespace.create("owner", **shell("sleep 1"), ttlSecondsAfterFinished=3)
     uid = namespace.get("owner")["metadata"]["uid"]
     labels = {"podtask.dev/task-uid": uid, "podtask.dev/attempt": "1", "podtask.dev/task-name": "owner"}

@@ -1,4 +1,4 @@
-"""The development cluster on the real thing: starts, survives crashes, keeps its promises, and leaves no trace."""
+"""The development cluster: starts, crashes, options, and complete removal."""
 
 import contextlib
 import json
@@ -55,7 +55,7 @@ def eventually(what: str, holds: Callable[[], bool], within_seconds: float = HAN
 
 
 def traces(name: str) -> dict[str, object]:
-    """Everything of a cluster that the machine still knows."""
+    """Return everything on the machine that belongs to a cluster."""
     directory = ClusterDirectory.of(name)
     found = {
         "processes": sorted(processes.members(directory) | cgroups.processes(name)),
@@ -274,7 +274,7 @@ class TestNode:
         namespaces.remove(node.name)
         cgroups.remove(node.name)
         namespaces.handle(node.name).touch()
-        (directory.run / "supervisord.pid").write_text(str(os.getpid()))  # now somebody else's number
+        (directory.run / "supervisord.pid").write_text(str(os.getpid()))  # the number of another process
         again = up(node.name, Form.NODE)
         run_pod(again, make_pod("after-reboot", "true"))
 

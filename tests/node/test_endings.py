@@ -1,4 +1,4 @@
-"""How a task's own end is told: exit codes, signals, memory, what never started, and what follows by rule."""
+"""How the end of a container is reported: exit codes, signals, OOM, start failures, and failure policy rules."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A task that writes an envelope itself, wherever it can: what it gets is its own result, and nothing else."""
+"""A task that writes a result envelope itself: only its own result file counts."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def test_an_envelope_in_the_tasks_termination_message_is_ignored(namespace: Name
 
 
 def test_an_envelope_in_the_tasks_log_is_ignored(namespace: Namespace) -> None:
-    """A result too large for a message comes by a log: the sidecar's, and no other."""
+    """A result that is too large for a message is read from the sidecar's log only."""
     noise = "import os, json; value = json.dumps(os.urandom(4000).hex())"
     say = f"print({envelope(FORGED)!r}, flush=True)"
     status = namespace.run("log", **program(noise, say, f"open({RESULT!r}, 'w').write(value)", say))
@@ -54,7 +54,7 @@ def test_other_files_next_to_the_result_are_ignored(namespace: Namespace, name: 
 
 
 def test_a_container_with_the_sidecars_name_is_refused(namespace: Namespace) -> None:
-    """Else the task would choose who speaks for it."""
+    """Otherwise the task could replace the sidecar."""
     own = {"name": "podtask-result", "image": "localhost/podtask/python:dev", "command": ["true"]}
     template = {"spec": {"initContainers": [own]}}
     with pytest.raises(client.ApiException) as refused:

@@ -1,4 +1,4 @@
-"""What people paste and write: taken as a Pod takes it, or refused in words."""
+"""Specs as users write and paste them: handled as by a Pod, or refused with a message."""
 
 import json
 from datetime import datetime
@@ -96,7 +96,7 @@ def test_the_sidecar_fits_into_pod_level_resources(namespace: Namespace) -> None
 
 
 def test_the_kubelets_status_time_is_found_by_the_fields_it_owns(namespace: Namespace) -> None:
-    """Whatever the program is called that it is a part of: of the notes on a Pod only its own has the containers."""
+    """The manager's name may differ: only the kubelet's entry of managedFields owns the container statuses."""
     namespace.run("spoken", **shell("true"))
     (found,) = namespace.pods()
     pod = decode.decode_pod(json.dumps(found).encode())
@@ -107,7 +107,7 @@ def test_the_kubelets_status_time_is_found_by_the_fields_it_owns(namespace: Name
 
 
 def test_a_sidecar_with_empty_settings(namespace: Namespace) -> None:
-    """An explicit nothing is kept: the platform may give the user."""
+    """An explicit empty value is kept: the platform may set the user."""
     fields = {"sidecar": {"securityContext": {}, "resources": {}}}
     status = namespace.run("bare", **shell(f"echo 1 > {RESULT}"), xcom=fields)
     check(status, "Succeeded", "Completed", SUCCESS)

@@ -1,4 +1,4 @@
-"""Tasks that are stopped from outside: by their deadlines, by hand, by the cluster; and what is counted for it."""
+"""Tasks that are stopped by deadlines, users or the cluster, and what is counted."""
 
 from typing import Any
 
@@ -144,8 +144,8 @@ def test_a_running_task_is_suspended_and_goes_on_with_a_new_pod(namespace: Names
     namespace.create("paused", **fields, xcom={})
     first = running_pod(namespace, "paused")
     namespace.patch("paused", suspend=True)
-    told = namespace.wait("paused", lambda t: t["status"]["phase"] == "Suspended")["status"]
-    assert (suspended(told)["status"], told["reason"]) == ("True", "Suspended")
+    reported = namespace.wait("paused", lambda t: t["status"]["phase"] == "Suspended")["status"]
+    assert (suspended(reported)["status"], reported["reason"]) == ("True", "Suspended")
     namespace.wait_pod_gone(first)
     assert namespace.pods() == []
     namespace.patch("paused", suspend=False)
@@ -157,8 +157,8 @@ def test_a_running_task_is_suspended_and_goes_on_with_a_new_pod(namespace: Names
 
 def test_a_task_that_begins_suspended_has_no_pod_until_it_is_resumed(namespace: Namespace) -> None:
     namespace.create("paused", **shell("true"), suspend=True, deadlines={"totalSeconds": 300})
-    told = namespace.wait("paused", lambda t: t["status"]["phase"] == "Suspended")["status"]
-    assert "attempts" not in told
+    reported = namespace.wait("paused", lambda t: t["status"]["phase"] == "Suspended")["status"]
+    assert "attempts" not in reported
     assert namespace.pods() == []
     namespace.patch("paused", suspend=False)
     check(namespace.wait_finished("paused"), "Succeeded", "Completed", SUCCESS)
@@ -204,8 +204,8 @@ def _has_begun(pod: Object, is_placed: bool) -> bool:
 
 def test_a_task_can_be_cancelled_between_two_attempts(namespace: Namespace) -> None:
     namespace.create("futile", **shell("exit 1"), backoffLimit=5, backoff={"initialSeconds": 300})
-    told = namespace.wait("futile", lambda t: t["status"].get("reason") == "Backoff")["status"]
-    assert time(told["nextAttemptTime"]) > time(told["attempts"][0]["finishTime"])
+    reported = namespace.wait("futile", lambda t: t["status"].get("reason") == "Backoff")["status"]
+    assert time(reported["nextAttemptTime"]) > time(reported["attempts"][0]["finishTime"])
     namespace.patch("futile", cancel=True)
     check(namespace.wait_finished("futile"), "Cancelled", "Cancelled", Ended("Failed", "NonZeroExit", 1))
 

@@ -1,4 +1,4 @@
-"""The same Pod as a Job and as a PodTask: the same verdict, but where the table in docs/concepts.md says why not.
+"""The same Pod as a Job and as a PodTask: the same outcome, except for the differences in docs/concepts.md.
 
 Both have no budget (backoffLimit 0, disruptionLimit 0), and the Job waits for the end of its Pod, as a PodTask does
 (podReplacementPolicy Failed; by default a Job counts a Pod as failed as soon as it is being deleted).
@@ -152,7 +152,7 @@ ENDS = SAME | OTHER
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What became of both."""
+    """The status of both."""
 
     job: str
     status: Fields
@@ -160,7 +160,7 @@ class Verdicts:
 
 @pytest.fixture(scope="module")
 def verdicts(cluster: Cluster, left_namespaces: list[str]) -> Iterator[dict[str, Verdicts]]:
-    """Run every end twice, all at once."""
+    """Run every case as a Job and as a PodTask, all at once."""
     namespace = Namespace(cluster.kubeconfig)
     namespace.wait_service_account()
     namespace.wait_root_certificate()

@@ -1,4 +1,4 @@
-"""What keeps a task from starting: told while it lasts, in the words of who holds it up, and ended by a deadline."""
+"""Obstacles to a task's start: reported with the cluster's own message, and ended by a deadline."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ MISSING_MAP: Fields = {
 }
 
 
-def is_told(reason: str) -> Callable[[Object], bool]:
+def has_reason(reason: str) -> Callable[[Object], bool]:
     return lambda task: task["status"].get("reason") == reason
 
 
@@ -68,9 +68,9 @@ def test_an_image_that_cannot_be_pulled_is_reported_and_ended_by_its_deadline(
     namespace: Namespace, fields: Fields, who: str
 ) -> None:
     namespace.create("unpulled", **fields, deadlines={"imagePullSeconds": 20})
-    told = namespace.wait("unpulled", is_told("ImagePullFailed"))["status"]
-    assert told["phase"] == "Pending"
-    assert who in told["message"]
+    reported = namespace.wait("unpulled", has_reason("ImagePullFailed"))["status"]
+    assert reported["phase"] == "Pending"
+    assert who in reported["message"]
     status = namespace.wait_finished("unpulled")
     expected = Ended("Failed", "ImagePullDeadlineExceeded", is_started=False)
     check(status, "Failed", "ImagePullDeadlineExceeded", expected)
@@ -82,9 +82,9 @@ def test_an_image_that_cannot_be_pulled_is_reported_and_ended_by_its_deadline(
 
 def test_a_missing_secret_is_reported_and_its_creation_starts_the_task(namespace: Namespace) -> None:
     namespace.create("secretive", **shell("test $TOKEN = s3cret", env=SECRET_ENV), backoffLimit=0)
-    told = namespace.wait("secretive", is_told("ConfigError"))["status"]
-    assert told["phase"] == "Pending"
-    assert 'secret "later" not found' in told["message"]
+    reported = namespace.wait("secretive", has_reason("ConfigError"))["status"]
+    assert reported["phase"] == "Pending"
+    assert 'secret "later" not found' in reported["message"]
     namespace.core.create_namespaced_secret(
         namespace.name, {"metadata": {"name": "later"}, "stringData": {"token": "s3cret"}}
     )
@@ -94,19 +94,19 @@ def test_a_missing_secret_is_reported_and_its_creation_starts_the_task(namespace
 def test_a_root_image_with_run_as_non_root_is_reported(namespace: Namespace) -> None:
     fields = shell("true", securityContext={"runAsNonRoot": True}, deadlines={"startSeconds": 20})
     namespace.create("rootless", **fields)
-    told = namespace.wait("rootless", is_told("ConfigError"))["status"]
-    assert "runAsNonRoot" in told["message"]
+    reported = namespace.wait("rootless", has_reason("ConfigError"))["status"]
+    assert "runAsNonRoot" in reported["message"]
     status = namespace.wait_finished("rootless")
     check(status, "Failed", "StartDeadlineExceeded", Ended("Failed", "StartDeadlineExceeded", is_started=False))
     assert "runAsNonRoot" in status["message"]
 
 
 def test_a_missing_volume_is_reported_and_its_creation_starts_the_task(namespace: Namespace) -> None:
-    """The kubelet tells it in an Event only, never in the Pod's status."""
+    """The kubelet reports it only in an Event, not in the Pod's status."""
     namespace.create("mapless", **shell("test -e /settings/a"), **MISSING_MAP)
-    told = namespace.wait("mapless", is_told("ConfigError"))["status"]
-    assert told["phase"] == "Pending"
-    assert 'configmap "nowhere" not found' in told["message"]
+    reported = namespace.wait("mapless", has_reason("ConfigError"))["status"]
+    assert reported["phase"] == "Pending"
+    assert 'configmap "nowhere" not found' in reported["message"]
     namespace.core.create_namespaced_config_map(namespace.name, {"metadata": {"name": "nowhere"}, "data": {"a": "1"}})
     check(namespace.wait_finished("mapless"), "Succeeded", "Completed", SUCCESS)
 
@@ -119,14 +119,14 @@ def test_a_missing_volume_is_ended_by_the_start_deadline(namespace: Namespace) -
 
 
 def test_a_failing_sandbox_is_reported_and_ended_by_the_start_deadline(namespace: Namespace, cluster: Cluster) -> None:
-    """As with a network that has no address left: the runtime's words stand in Events only."""
+    """As for a network without free addresses: the runtime's message is only in Events."""
     handler = f"{namespace.name}-nowhere"
     body = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": handler}, "handler": "nowhere"}
     cluster.kubectl("create", "-f", "-", stdin=json.dumps(body))
     try:
         namespace.create("boxless", **shell("true"), runtimeClassName=handler, deadlines={"startSeconds": 25})
-        told = namespace.wait("boxless", is_told("ConfigError"))["status"]
-        assert "FailedCreatePodSandBox" in told["message"]
+        reported = namespace.wait("boxless", has_reason("ConfigError"))["status"]
+        assert "FailedCreatePodSandBox" in reported["message"]
         status = namespace.wait_finished("boxless")
     finally:
         cluster.kubectl("delete", "runtimeclass", handler)
@@ -150,14 +150,14 @@ def test_an_endless_init_container_is_ended_by_the_start_deadline(namespace: Nam
 )
 def test_an_object_that_admission_needs_is_waited_for(namespace: Namespace, fields: Fields, words: str) -> None:
     namespace.create("missing", **shell("true"), **fields, deadlines={"scheduleSeconds": 15})
-    told = namespace.wait("missing", is_told("ConfigError"))["status"]
-    assert words in told["message"]
+    reported = namespace.wait("missing", has_reason("ConfigError"))["status"]
+    assert words in reported["message"]
     status = namespace.wait_finished("missing")
     check(status, "Failed", "ScheduleDeadlineExceeded")
     assert words in status["message"]
 
 
-# ---- places ----
+# ---- scheduling ----
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_an_unschedulable_task_is_reported_and_ended_by_its_deadline(
     namespace: Namespace, fields: Fields, words: str
 ) -> None:
     namespace.create("homeless", **shell("true"), **fields, deadlines={"scheduleSeconds": 15})
-    told = namespace.wait("homeless", is_told("Unschedulable"))["status"]
-    assert told["phase"] == "Pending"
-    assert words in told["message"]
+    reported = namespace.wait("homeless", has_reason("Unschedulable"))["status"]
+    assert reported["phase"] == "Pending"
+    assert words in reported["message"]
     status = namespace.wait_finished("homeless")
     expected = Ended("Stopped", "ScheduleDeadlineExceeded", is_started=False, is_placed=False)
     check(status, "Failed", "ScheduleDeadlineExceeded", expected)
@@ -184,14 +184,14 @@ def test_a_scheduling_gate_is_reported_and_pauses_the_schedule_deadline(namespac
     template = {"spec": {"schedulingGates": [{"name": "podtask.test/hold"}]}}
     limits = {"scheduleSeconds": 15}
     namespace.create("gated", **shell("true"), template=template, deadlines=limits)
-    told = namespace.wait("gated", is_told("SchedulingGated"))["status"]
-    assert "podtask.test/hold" in told["message"]
+    reported = namespace.wait("gated", has_reason("SchedulingGated"))["status"]
+    assert "podtask.test/hold" in reported["message"]
     # One without a gate and created later runs out of the same time.
     beside = namespace.run("beside", **shell("true"), nodeSelector={"disk": "golden"}, deadlines=limits)
     assert beside["reason"] == "ScheduleDeadlineExceeded"
     assert namespace.get("gated")["status"]["reason"] == "SchedulingGated"
     namespace.core.patch_namespaced_pod(
-        told["attempts"][0]["podName"], namespace.name, {"spec": {"schedulingGates": None}}
+        reported["attempts"][0]["podName"], namespace.name, {"spec": {"schedulingGates": None}}
     )
     check(namespace.wait_finished("gated"), "Succeeded", "Completed", SUCCESS)
 
@@ -202,9 +202,9 @@ def test_a_scheduling_gate_is_reported_and_pauses_the_schedule_deadline(namespac
 def test_an_exhausted_quota_is_waited_for(namespace: Namespace) -> None:
     add_quota(namespace, 0)
     namespace.create("queued", **shell("true"))
-    told = namespace.wait("queued", is_told("QuotaExceeded"))["status"]
-    assert "exceeded quota: pods" in told["message"]
-    assert "attempts" not in told
+    reported = namespace.wait("queued", has_reason("QuotaExceeded"))["status"]
+    assert "exceeded quota: pods" in reported["message"]
+    assert "attempts" not in reported
     namespace.core.patch_namespaced_resource_quota("pods", namespace.name, {"spec": {"hard": {"pods": "1"}}})
     check(namespace.wait_finished("queued"), "Succeeded", "Completed", SUCCESS)
 
@@ -220,7 +220,7 @@ def test_an_exhausted_quota_is_waited_for_until_the_schedule_deadline(namespace:
 def test_a_task_that_waits_for_a_quota_can_be_cancelled(namespace: Namespace) -> None:
     add_quota(namespace, 0)
     namespace.create("queued", **shell("true"))
-    namespace.wait("queued", is_told("QuotaExceeded"))
+    namespace.wait("queued", has_reason("QuotaExceeded"))
     namespace.patch("queued", cancel=True)
     check(namespace.wait_finished("queued"), "Cancelled", "Cancelled")
 

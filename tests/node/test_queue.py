@@ -1,4 +1,4 @@
-"""A queueing system that holds Pods by a gate and takes them away again, as Kueue does; played by hand."""
+"""A queueing system that gates and evicts Pods as Kueue does, simulated by the test."""
 
 from typing import Any
 
@@ -52,8 +52,8 @@ def test_a_gated_task_waits_runs_is_evicted_and_gated_again_without_being_counte
         deadlines={"scheduleSeconds": 60},
     )
     first = held_pod(namespace, 1)
-    told = namespace.wait("queued", lambda t: t["status"].get("reason") == "SchedulingGated")["status"]
-    assert "kueue.x-k8s.io/admission" in told["message"]
+    reported = namespace.wait("queued", lambda t: t["status"].get("reason") == "SchedulingGated")["status"]
+    assert "kueue.x-k8s.io/admission" in reported["message"]
     admit(namespace, first)
     namespace.wait("queued", lambda t: t["status"]["phase"] == "Running")
     take_back(namespace, first)

@@ -1,4 +1,4 @@
-"""The result of a task, from the file that it wrote to the status, on a real kubelet."""
+"""The result of a task, from its file to the status, on a real kubelet."""
 
 import base64
 import hashlib
@@ -402,8 +402,8 @@ def test_a_sidecar_image_that_cannot_be_pulled_is_reported_and_ends_the_task(nam
     pod = namespace.wait_pod(lambda _, p: bool(p["spec"].get("schedulingGates")))["metadata"]["name"]
     patch = {"spec": {"initContainers": [{"name": SIDECAR, "image": ABSENT}], "schedulingGates": None}}
     namespace.core.patch_namespaced_pod(pod, namespace.name, patch)
-    told = namespace.wait("mirrored", lambda t: t["status"].get("reason") == "ImagePullFailed")
-    assert "the result sidecar" in told["status"]["message"]
+    reported = namespace.wait("mirrored", lambda t: t["status"].get("reason") == "ImagePullFailed")
+    assert "the result sidecar" in reported["status"]["message"]
     status = namespace.wait_finished("mirrored")
     expected = Ended("Failed", "ImagePullDeadlineExceeded", is_started=False)
     check(status, "Failed", "ImagePullDeadlineExceeded", expected)

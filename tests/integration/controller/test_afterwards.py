@@ -1,4 +1,4 @@
-"""What the controller writes about a task that is over, of which it holds neither the result nor any text."""
+"""Writes to a finished task, of which the cache has neither the result nor the texts."""
 
 from pathlib import Path
 

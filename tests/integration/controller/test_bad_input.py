@@ -1,4 +1,4 @@
-"""What a user gets wrong ends in a clear reason: never in a loop, never in a crash."""
+"""Invalid input ends with a clear reason, not in a loop or a crash."""
 
 from collections.abc import Iterator
 from pathlib import Path

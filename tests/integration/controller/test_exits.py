@@ -1,4 +1,4 @@
-"""What is done to a Pod by hand, and a kubelet that does not obey: the task goes on, or ends with a reason."""
+"""Manual changes of a Pod, and a kubelet that ignores a stop: the task continues, or ends with a reason."""
 
 import contextlib
 import json
@@ -117,7 +117,7 @@ def test_labels_removed_after_the_first_status_are_restored(
 
 
 def test_labels_removed_while_no_controller_runs_are_restored(namespace: Namespace, kubeconfig: Path) -> None:
-    """The next one creates the Pod, finds that it is there, and is its own."""
+    """The next controller creates the Pod, gets AlreadyExists, and adopts it."""
     namespace.create("etl", image="i")
     with Controller(kubeconfig, f"--namespace={namespace.name}"):
         pod = own_pod(namespace)
@@ -133,7 +133,7 @@ def test_labels_removed_while_no_controller_runs_are_restored(namespace: Namespa
 def test_a_cancelled_task_whose_pod_has_no_labels_is_cancelled(
     namespace: Namespace, controller: Controller, held: Held
 ) -> None:
-    """With the Pod's end, as any other: its labels are back by then."""
+    """With the Pod's end, as any other task: its labels are restored by then."""
     namespace.create("etl", image="i")
     namespace.wait("etl", lambda t: t.get("status", {}).get("phase") == "Running")
     edit(namespace, own_pod(namespace), OFF["all labels"])
@@ -146,7 +146,7 @@ def test_a_cancelled_task_whose_pod_has_no_labels_is_cancelled(
 
 @contextlib.contextmanager
 def stripping(namespace: Namespace, kubeconfig: Path) -> Iterator[None]:
-    """Take all labels off every Pod, as soon as it has some."""
+    """Remove all labels from every Pod, as soon as it has some."""
     stopped = threading.Event()
     other = Namespace(kubeconfig, name=namespace.name)
 
@@ -171,7 +171,7 @@ def stripping(namespace: Namespace, kubeconfig: Path) -> Iterator[None]:
 
 def cancel_while_stripped(namespace: Namespace, controller: Controller, kubeconfig: Path) -> None:
     with stripping(namespace, kubeconfig):
-        controller.wait_said(RESTORED)
+        controller.wait_logged(RESTORED)
         namespace.patch("etl", cancel=True)
         status = namespace.wait_finished("etl")
     assert (status["phase"], status["attemptCount"]) == ("Cancelled", 1)
@@ -218,7 +218,7 @@ def noted(ago: timedelta) -> str:
 def test_a_stop_that_the_kubelet_ignores_is_followed_by_a_delete(
     namespace: Namespace, controller: Controller, held: Held, has_time: bool
 ) -> None:
-    """The minute passes by the time on the Pod; the kubelet obeys the DELETE, and the verdict is still the stop's."""
+    """The minute is measured by the Pod's annotation; the kubelet obeys the DELETE, and the reason is the stop's."""
     namespace.create("etl", image="i")
     namespace.wait("etl", lambda t: t.get("status", {}).get("phase") == "Running")
     namespace.patch("etl", cancel=True)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.apiserver
 
 @pytest.fixture
 def by_plugin(api_server: Cluster, namespace: Namespace, tmp_path: Path) -> Path:
-    """A kubeconfig of an administrator by a plugin's tokens; `calls` beside it has a line for each."""
+    """An administrator's kubeconfig with an exec plugin; the file `calls` has a line for each call."""
     core, rbac = namespace.core, kubernetes.client.RbacAuthorizationV1Api(namespace.api_client)
     core.create_namespaced_service_account("default", {"metadata": {"name": namespace.name}})
     rbac.create_cluster_role_binding(

@@ -1,4 +1,4 @@
-"""A tenant with rights in one namespace only, and a controller of all namespaces: no Pod there decides a task here.
+"""A tenant with rights in one namespace, and a controller of all: its Pods do not affect tasks of other namespaces.
 
 On an API server of its own, because a controller of all namespaces would take part in every other test.
 """
@@ -79,7 +79,7 @@ class Tenants:
         }
 
     def mark(self, pod: Object, task: Object, *marks: str) -> None:
-        """Put the marks on a Pod that is there."""
+        """Set this metadata on an existing Pod."""
         self.attacker.core.patch_namespaced_pod(pod["name"], self.attacker.name, {"metadata": self.marks(task, *marks)})
 
     def attempts(self) -> list[Object]:
@@ -87,7 +87,7 @@ class Tenants:
         return [pod for pod in self.victim.pods() if "podtask.dev/task-uid" in pod["metadata"].get("labels", {})]
 
     def settle(self, controller: Controller) -> None:
-        """Wait until the controller has handled what came before: a bystander has run from start to end."""
+        """Wait until the controller has handled all earlier changes: another task has run from start to end."""
         with Kubelet(self.kubeconfig, self.attacker.name, always(0)):
             assert self.attacker.run("bystander", image="i")["phase"] == "Succeeded"
         assert not [line for line in controller.lines if "reconcile failed" in line or "Traceback" in line]
@@ -178,7 +178,7 @@ def test_a_pod_created_in_advance_is_not_the_second_attempt(tenants: Tenants, co
 
 
 def test_a_finished_task_is_deleted_by_its_ttl_despite_a_foreign_pod(tenants: Tenants, controller: Controller) -> None:
-    """And the Pod that names it is left alone: neither stopped nor released."""
+    """The foreign Pod is neither stopped nor released."""
     task = suspended(tenants, ttlSecondsAfterFinished=0)
     pod = tenants.forge(task, "labels", "owner", "finalizer", phase="Running")
     with Kubelet(tenants.kubeconfig, tenants.victim.name, always(0), message='{"return_value":1}'):

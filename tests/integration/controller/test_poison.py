@@ -1,4 +1,4 @@
-"""Poison: each field of the spec as large as the CRD lets it be, in tasks that fail again and again.
+"""Each field of the spec at the maximum size that the CRD allows, in tasks that fail again and again.
 
 The values follow the CRD's own limits, so that a new field is in here by itself. Others go on, the controller meets
 nothing that it did not expect, and once the tasks are gone it holds no more than before.
@@ -24,10 +24,10 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
 
 Json = Any
 MOST_BYTES = 900_000
-"""What the API server stores of one object is 1.5 MB, and the Pod that is made of it has to fit too."""
+"""The API server stores objects of up to 1.5 MB, and the Pod that is built from the task has to fit too."""
 ATTEMPTS = 4
 MEMORY_MIB = 64
-"""What may be left of some forty objects of a megabyte, of which the controller has decoded several at once."""
+"""How much memory may grow by some forty objects of a megabyte, several of which are decoded at once."""
 
 
 def largest(node: Json, budget: int, name: str = "a") -> Json:
@@ -135,7 +135,7 @@ def _run_beside(namespace: Namespace) -> None:
 
 
 def _wait_ends(namespace: Namespace) -> dict[str, Json]:
-    """Cancel what waits for something that never comes (a suspension, a node's label), and wait for every end."""
+    """Cancel the tasks that would wait without end (suspended, node selector), and wait until all have finished."""
     deadline = time.monotonic() + 3 * HANG_SECONDS
     cancelled: set[str] = set()
     while True:
@@ -154,7 +154,7 @@ def _wait_ends(namespace: Namespace) -> dict[str, Json]:
 
 
 _FOR_EVER = {"backoff", "backofflimit", "containername"}
-"""They may fail for days; and the stand-in for the kubelet knows one name of a container only."""
+"""These may fail for days, and the fake kubelet knows only one container name."""
 
 
 def _would_never_end(name: str, status: Json) -> bool:

@@ -1,4 +1,4 @@
-"""The platform's policy on a real API server: every rule refuses in clear words, and the limit of Pods holds."""
+"""The platform's policy on a real API server: every rule refuses with a clear message, and the limit of Pods holds."""
 
 import json
 import threading
@@ -205,9 +205,9 @@ def _denials(namespace: Namespace, enough: int) -> dict[str, int]:
     found: dict[str, int] = {}
     events = client.EventsV1Api(namespace.api_client)
     for event in watch.Watch().stream(events.list_namespaced_event, namespace.name, timeout_seconds=HANG_SECONDS):
-        told = event["raw_object"]
-        if told["reason"] == "PolicyDenied":
-            name = told["regarding"]["name"]
+        obj = event["raw_object"]
+        if obj["reason"] == "PolicyDenied":
+            name = obj["regarding"]["name"]
             found[name] = found.get(name, 0) + 1
         if sum(found.values()) == enough:
             break

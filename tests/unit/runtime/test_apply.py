@@ -1,4 +1,4 @@
-"""What the answers to single requests leave in the memory of a task."""
+"""The facts that the replies to requests leave about a task."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -32,7 +32,7 @@ class _Objects:
 
 
 class _Api:
-    """Answers every request with one thing; Pods are never there."""
+    """Replies to every request with the same; Pods do not exist."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -68,7 +68,7 @@ async def _nothing() -> None: ...
 
 
 class _Clock:
-    """Stands until somebody moves it."""
+    """A clock that the test moves."""
 
     seconds = 0.0
 
@@ -111,7 +111,7 @@ async def test_only_the_diagnosis_is_missing_if_events_cannot_be_read(error: err
 
 
 async def test_events_are_read_one_pod_at_a_time_and_with_pauses() -> None:
-    """A thousand Pods that wait must not ask for all Events of their namespace a thousand times."""
+    """A thousand waiting Pods must not cause a thousand lists of all Events of their namespace."""
     api, task_facts, time_source = _Api(Page([orjson.dumps(EVENT)], "1", "")), TaskFacts(), _Clock()
     one = applier(api, task_facts, time_source)
     during = msgspec.structs.replace(READ, uid="pod-2")
@@ -155,37 +155,39 @@ async def test_a_create_without_a_reply_has_an_unknown_outcome(error: errors.Api
 @pytest.mark.parametrize(
     ("reason", "left"),
     [
-        pytest.param("Running", Facts(unknown_create_deadline=at(60)), id="told to run: only what may still arrive"),
+        pytest.param(
+            "Running", Facts(unknown_create_deadline=at(60)), id="running: only the create of unknown outcome"
+        ),
         pytest.param(
             "Unschedulable",
             Facts(unknown_create_deadline=at(60), gone_pods=frozenset({"pod-0"}), diagnosed_at=at(30)),
-            id="told to wait: all of it, and when that was",
+            id="waiting: all facts, and the time",
         ),
     ],
 )
 async def test_facts_after_a_status_write(reason: str, left: Facts) -> None:
-    """Tens of thousands may run for days; what was learnt before they did is of no use any more."""
+    """Tens of thousands of tasks may run for days; facts from before are no longer used."""
     task_facts = TaskFacts()
     task_facts.get_or_create(UID).gone_pods = frozenset({"pod-0"})
     task_facts.get_or_create(UID).unknown_create_deadline = at(60)
     task = make_task()
     phase = "Running" if reason == "Running" else "Pending"
-    told = plan.WriteStatus(status=TaskStatus(phase=phase, reason=reason))
-    await applier(_Api(orjson.dumps(WRITTEN)), task_facts).apply(task.observe(), told)
+    action = plan.WriteStatus(status=TaskStatus(phase=phase, reason=reason))
+    await applier(_Api(orjson.dumps(WRITTEN)), task_facts).apply(task.observe(), action)
     assert task_facts.get_or_create(UID) == left
 
 
 async def test_facts_about_a_running_task_are_dropped() -> None:
-    """Without anything in doubt the entry itself goes."""
+    """Without a create of unknown outcome the entry is removed."""
     task_facts = TaskFacts()
     task_facts.get_or_create(UID).diagnosed_at = at(3)
-    told = plan.WriteStatus(status=TaskStatus(phase="Running", reason="Running"))
-    await applier(_Api(orjson.dumps(WRITTEN)), task_facts).apply(make_task().observe(), told)
+    action = plan.WriteStatus(status=TaskStatus(phase="Running", reason="Running"))
+    await applier(_Api(orjson.dumps(WRITTEN)), task_facts).apply(make_task().observe(), action)
     assert task_facts._by_uid == {}
 
 
 class _Overtaken:
-    """A write against a version that is not the newest any more, and the Pod as it is by now."""
+    """A conflict, and the current Pod."""
 
     def __init__(self, pod: MadePod) -> None:
         self.pod = pod.build()
@@ -203,7 +205,7 @@ class _Overtaken:
     ids=["newer", "without our label"],
 )
 async def test_a_patch_conflict_raises_requeue_or_stale_cache(pod: MadePod, problem: type[Exception]) -> None:
-    """The cache keeps its old state of a Pod without the label until the watch says that it is out of its sight."""
+    """The cache keeps the old version of a Pod without the label until the watch reports it as deleted."""
     api: Any = _Overtaken(pod)
     action = plan.StopPod(name=pod_name(), uid="pod-1", reason="Cancelled")
     with pytest.raises(problem):

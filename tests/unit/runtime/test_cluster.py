@@ -1,4 +1,4 @@
-"""Which Pods the live copy counts to a task, and which changes wake it."""
+"""Which Pods the cache assigns to a task, and which changes queue it."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ FORGED_KEY = identity.task_key("attacker", UID)
 
 
 class Ends:
-    """Notes whose main container was reported as ended."""
+    """Records the tasks whose main container was reported as ended."""
 
     def __init__(self) -> None:
         self.uids: list[str] = []
@@ -30,7 +30,7 @@ class Ends:
 
 
 class World:
-    """A cluster that knows one task, and an empty queue."""
+    """A cache with one task, and an empty queue."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop())
@@ -48,7 +48,7 @@ class World:
         self.cluster.put_task(make_task().build())
 
     async def woken(self) -> list[str]:
-        """Take every key that is due."""
+        """Take all keys that are due."""
         found = []
         while len(self.queue):
             key = await self.queue.get()
@@ -119,7 +119,7 @@ async def test_a_pod_without_its_task_is_queued_for_release() -> None:
 async def test_the_deletion_of_a_pod_with_our_finalizer_is_reported(
     finalizers: tuple[str, ...], lost: list[str]
 ) -> None:
-    """A Pod cannot be gone while our finalizer is on it, so it may only be out of the watch's sight."""
+    """A Pod with our finalizer cannot be deleted, so it may only have lost the label of the watch's selector."""
     world = World()
     made = pod()
     meta = msgspec.structs.replace(made.metadata, finalizers=finalizers)

@@ -1,4 +1,4 @@
-"""From the wire inward, where the wire brings what no Pod has."""
+"""Decoding of unusual and invalid objects."""
 
 import json
 import os
@@ -91,7 +91,7 @@ def test_a_finished_task_is_kept_without_result_spec_and_texts() -> None:
 
 
 def test_an_edit_of_a_finished_task_writes_only_observed_generation() -> None:
-    """What the cache does not hold must not be taken off the object."""
+    """Fields that the cache does not keep must not be removed from the object."""
     task = decode.decode_task(podtask({"ttlSecondsAfterFinished": 5_000_000}, OVER))
     (action,) = decide(TaskSnapshot(task=task), at(20), Settings()).actions
     assert isinstance(action, WriteStatus)
@@ -154,7 +154,7 @@ NOTES = {
 
 @pytest.mark.parametrize("manager", NOTES)
 def test_the_kubelets_managed_fields_are_found_by_what_they_own(manager: str) -> None:
-    """The name is that of the program it is a part of: kubelet, k3s, kubelite."""
+    """The manager is the program's name: kubelet, k3s, kubelite."""
     part, owned, is_kubelet = NOTES[manager]
     note = {"manager": manager, "operation": "Update", "apiVersion": "v1", "time": "2026-01-02T03:04:05Z"}
     meta = {"managedFields": [{**note, "fieldsType": "FieldsV1", "fieldsV1": owned, "subresource": part}]}
@@ -166,6 +166,6 @@ def test_the_kubelets_managed_fields_are_found_by_what_they_own(manager: str) ->
 
 
 def test_runtime_imports_neither_pydantic_nor_kubernetes() -> None:
-    """Of the 120 MiB that 20,000 tasks may take they would be 30 (docs/adr/0009)."""
+    """They would take 30 of the 120 MiB that 20,000 tasks may take (docs/adr/0009)."""
     blocked = "import sys; sys.modules.update(pydantic=None, kubernetes=None); import podtask.__main__"
     subprocess.run([sys.executable, "-c", blocked], check=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})

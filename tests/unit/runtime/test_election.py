@@ -1,4 +1,4 @@
-"""Who works and who does not, at every edge: two replicas, one Lease, and a clock that the tests hold."""
+"""Leader election at every edge: two replicas, one Lease, and a clock that the tests control."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,8 +15,8 @@ GATE_SECONDS = DURATION_SECONDS - MARGIN_SECONDS
 Story = Callable[[LeaseServer], Awaitable[None]]
 
 
-def told(story: Story) -> Callable[[], None]:
-    """Make a test of a story that begins with an empty server."""
+def in_virtual_time(story: Story) -> Callable[[], None]:
+    """Make a test that begins with an empty server."""
 
     async def begin() -> None:
         await story(LeaseServer())
@@ -50,7 +50,7 @@ async def both(server: LeaseServer) -> tuple[Replica, Replica]:
     return first, second
 
 
-@told
+@in_virtual_time
 async def test_the_first_replica_leads_and_the_second_does_not(server: LeaseServer) -> None:
     first, second = await both(server)
     assert first.terms[0][0] < 0.1
@@ -61,14 +61,14 @@ async def test_the_first_replica_leads_and_the_second_does_not(server: LeaseServ
     assert server.selected == {"ns/metadata.name=l"}
 
 
-@told
+@in_virtual_time
 async def test_one_of_two_simultaneous_replicas_leads(server: LeaseServer) -> None:
     replicas = [Replica(server, name) for name in "ab"]
     await asyncio.sleep(60)
     assert sorted(len(replica.terms) for replica in replicas) == [0, 1]
 
 
-@told
+@in_virtual_time
 async def test_the_lease_is_renewed_every_two_seconds_and_followers_watch_it(server: LeaseServer) -> None:
     await both(server)
     server.asked.clear()
@@ -78,7 +78,7 @@ async def test_the_lease_is_renewed_every_two_seconds_and_followers_watch_it(ser
     assert 45 <= len(verbs) <= 100 / RENEW_SECONDS
 
 
-@told
+@in_virtual_time
 async def test_a_clean_stop_hands_over_at_once(server: LeaseServer) -> None:
     first, second = await both(server)
     stopped_at = await first.stop()
@@ -86,7 +86,7 @@ async def test_a_clean_stop_hands_over_at_once(server: LeaseServer) -> None:
     assert await second.is_leader() - stopped_at < 0.2
 
 
-@told
+@in_virtual_time
 async def test_a_stop_in_the_middle_of_a_renewal_hands_over_at_once(server: LeaseServer) -> None:
     first, second = await both(server)
     renewals = len(server.history)
@@ -96,7 +96,7 @@ async def test_a_stop_in_the_middle_of_a_renewal_hands_over_at_once(server: Leas
     assert await second.is_leader() - stopped_at < 0.2
 
 
-@told
+@in_virtual_time
 async def test_a_follower_takes_over_when_the_lease_of_a_killed_leader_expires(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
@@ -105,9 +105,9 @@ async def test_a_follower_takes_over_when_the_lease_of_a_killed_leader_expires(s
     assert DURATION_SECONDS - RENEW_SECONDS <= waited <= DURATION_SECONDS + 0.2
 
 
-@told
+@in_virtual_time
 async def test_a_follower_has_an_open_connection_when_the_lease_expires(server: LeaseServer) -> None:
-    """On a busy machine a first connection takes seconds, which nobody has then."""
+    """On a busy machine opening a connection takes seconds, which would delay the takeover."""
     first, second = await both(server)
     first.task.cancel()
     server.asked.clear()
@@ -118,7 +118,7 @@ async def test_a_follower_has_an_open_connection_when_the_lease_expires(server: 
     assert took - reached < 0.1
 
 
-@told
+@in_virtual_time
 async def test_a_hanging_read_times_out_before_the_lease_expires(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
@@ -129,7 +129,7 @@ async def test_a_hanging_read_times_out_before_the_lease_expires(server: LeaseSe
     assert await second.is_leader() < now() + 3.0
 
 
-@told
+@in_virtual_time
 async def test_a_hanging_acquire_is_retried_after_its_timeout(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
@@ -140,14 +140,14 @@ async def test_a_hanging_acquire_is_retried_after_its_timeout(server: LeaseServe
     assert await second.is_leader() - free < 2.0 + 0.5 + 0.1
 
 
-@told
+@in_virtual_time
 async def test_leadership_is_lost_if_the_server_is_unreachable_until_the_deadline(server: LeaseServer) -> None:
     first, second = await both(server)
     last = server.asked[-1][0]
     server.cut()
     assert isinstance(await first.ended(), LeadershipLost)
     assert not may_write(first)
-    # The deadline is by the time before the last renewal that was answered was sent.
+    # The deadline counts from before the last renewal with a reply was sent.
     assert now() - last <= GATE_SECONDS
     assert first.terms[0][1] == pytest.approx(last + GATE_SECONDS, abs=0.05)
     assert second.terms == []
@@ -156,7 +156,7 @@ async def test_leadership_is_lost_if_the_server_is_unreachable_until_the_deadlin
     assert await second.is_leader() - now() < 1.1
 
 
-@told
+@in_virtual_time
 async def test_leadership_is_kept_if_the_server_is_unreachable_for_less(server: LeaseServer) -> None:
     first, second = await both(server)
     server.cut()
@@ -166,7 +166,7 @@ async def test_leadership_is_kept_if_the_server_is_unreachable_for_less(server: 
     assert (len(first.terms[0]), second.terms) == (1, [])
 
 
-@told
+@in_virtual_time
 async def test_leadership_is_lost_if_renewals_hang(server: LeaseServer) -> None:
     first, _ = await both(server)
     last = server.asked[-1][0]
@@ -175,10 +175,10 @@ async def test_leadership_is_lost_if_renewals_hang(server: LeaseServer) -> None:
     assert now() == pytest.approx(last + GATE_SECONDS, abs=0.05)
 
 
-@told
+@in_virtual_time
 async def test_writes_are_refused_before_another_replica_leads(server: LeaseServer) -> None:
     first, second = await both(server)
-    first.task.cancel()  # nobody renews; only the gate is looked at
+    first.task.cancel()  # no renewal; only `check` is called
     first.election._valid_until = server.asked[-1][0] + GATE_SECONDS
     while may_write(first):  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.01)
@@ -186,7 +186,7 @@ async def test_writes_are_refused_before_another_replica_leads(server: LeaseServ
     assert await second.is_leader() - closed_at >= MARGIN_SECONDS - 0.1
 
 
-@told
+@in_virtual_time
 async def test_a_renewal_without_a_reply_neither_extends_nor_loses_the_lease(server: LeaseServer) -> None:
     first, second = await both(server)
     server.lose_replies = 1
@@ -198,7 +198,7 @@ async def test_a_renewal_without_a_reply_neither_extends_nor_loses_the_lease(ser
     assert (len(first.terms[0]), second.terms) == (1, [])
 
 
-@told
+@in_virtual_time
 async def test_a_slow_renewal_counts_from_when_it_was_sent(server: LeaseServer) -> None:
     first = Replica(server, "a")
     await first.is_leader()
@@ -208,7 +208,7 @@ async def test_a_slow_renewal_counts_from_when_it_was_sent(server: LeaseServer) 
     assert first.election._valid_until == sent_at + GATE_SECONDS
 
 
-@told
+@in_virtual_time
 async def test_a_lease_taken_by_another_holder_is_lost(server: LeaseServer) -> None:
     first, second = await both(server)
     server.steal("c")
@@ -219,10 +219,10 @@ async def test_a_lease_taken_by_another_holder_is_lost(server: LeaseServer) -> N
     assert await second.is_leader() - stolen_at >= DURATION_SECONDS
     assert server.lease is not None
     await first.election.release()
-    assert server.holder == "b", "what is another's is not released"
+    assert server.holder == "b", "another holder's Lease is not released"
 
 
-@told
+@in_virtual_time
 async def test_a_deleted_lease_is_created_again_by_its_holder(server: LeaseServer) -> None:
     first, second = await both(server)
     server.write(None)
@@ -230,7 +230,7 @@ async def test_a_deleted_lease_is_created_again_by_its_holder(server: LeaseServe
     assert (len(first.terms[0]), second.terms, server.holder) == (1, [], "a")
 
 
-@told
+@in_virtual_time
 async def test_a_lease_deleted_after_its_holder_was_killed_is_waited_for(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
@@ -240,9 +240,9 @@ async def test_a_lease_deleted_after_its_holder_was_killed_is_waited_for(server:
     assert await second.is_leader() - last >= DURATION_SECONDS
 
 
-@told
+@in_virtual_time
 async def test_a_lease_deleted_while_a_replica_starts_is_created_again_by_its_holder(server: LeaseServer) -> None:
-    """Who starts at that moment has not seen it held, but sees tasks under way."""
+    """A replica that starts at that moment has not seen its holder, but sees tasks that have begun."""
     first = Replica(server, "a")
     await first.is_leader()
     await asyncio.sleep(1.0)
@@ -252,7 +252,7 @@ async def test_a_lease_deleted_while_a_replica_starts_is_created_again_by_its_ho
     assert (server.holder, len(first.terms[0]), second.terms) == ("a", 1, [])
 
 
-@told
+@in_virtual_time
 async def test_a_replica_that_finds_no_lease_leads_after_its_duration(
     server: LeaseServer,
 ) -> None:
@@ -261,7 +261,7 @@ async def test_a_replica_that_finds_no_lease_leads_after_its_duration(
     assert DURATION_SECONDS <= await replica.is_leader() - begun < DURATION_SECONDS + 0.1
 
 
-@told
+@in_virtual_time
 async def test_a_lease_deleted_and_acquired_by_another_is_lost(server: LeaseServer) -> None:
     first, _ = await both(server)
     lease = server.lease
@@ -271,7 +271,7 @@ async def test_a_lease_deleted_and_acquired_by_another_is_lost(server: LeaseServ
     assert isinstance(await first.ended(), LeadershipLost)
 
 
-@told
+@in_virtual_time
 async def test_a_follower_with_a_silent_watch_does_not_acquire_the_lease(server: LeaseServer) -> None:
     first, second = await both(server)
     server.mute_watches = True
@@ -283,23 +283,23 @@ async def test_a_follower_with_a_silent_watch_does_not_acquire_the_lease(server:
     assert len(first.terms[0]) == 1
 
 
-@told
+@in_virtual_time
 async def test_an_acquire_without_a_reply_is_recognised(server: LeaseServer) -> None:
     server.lose_replies = 1
     first = Replica(server, "a")
     assert await first.is_leader() < 2
 
 
-@told
+@in_virtual_time
 async def test_a_suspended_leader_writes_nothing_after_it_resumes(server: LeaseServer) -> None:
-    """SIGSTOP, or a suspended machine: the clock went on, and no callback of ours ran before the write is tried."""
+    """SIGSTOP or a suspended machine: the clock advances, and no callback runs before the write is tried."""
     first, _ = await both(server)
     first.skew += GATE_SECONDS
     assert not may_write(first)
     assert isinstance(await first.ended(), LeadershipLost)
 
 
-@told
+@in_virtual_time
 async def test_an_error_of_the_workers_ends_the_election(server: LeaseServer) -> None:
     async def fail() -> None:
         raise ValueError("a defect")
@@ -312,7 +312,7 @@ async def test_an_error_of_the_workers_ends_the_election(server: LeaseServer) ->
     assert not may_write(replica)
 
 
-@told
+@in_virtual_time
 async def test_a_release_does_not_fail_if_the_server_is_unreachable(server: LeaseServer) -> None:
     first, _ = await both(server)
     first.task.cancel()

@@ -1,4 +1,4 @@
-"""Events: never in the way, never too long, never twice."""
+"""Events: recording never blocks, texts are cut, repeats are dropped."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -151,7 +151,7 @@ async def test_events_beyond_the_capacity_are_dropped_and_counted() -> None:
         assert api.notes == ["0", "1"]
         recorder.record(replace(EVENT, note="4"))
         await recorder.drained()
-        assert api.notes[-1] == "4", "what was dropped is not taken for a repeat"
+        assert api.notes[-1] == "4", "a dropped Event does not count for repeats"
 
 
 async def test_refused_events_are_dropped_and_counted() -> None:

@@ -1,4 +1,4 @@
-"""The probes: what they take for death, what they do not, and what they say over HTTP."""
+"""The probes: what is a liveness failure, what is not, and the responses over HTTP."""
 
 import asyncio
 import contextlib
@@ -25,16 +25,16 @@ WELL = HealthState(
 CASES: dict[str, tuple[HealthState, list[str]]] = {
     "all is well": (WELL, []),
     "a follower is as alive as a leader": (WELL._replace(is_leader=False), []),
-    "a first list that takes long is no standstill": (WELL._replace(is_synced=False), []),
+    "a first list that takes long is no failure": (WELL._replace(is_synced=False), []),
     "a watch that has stopped trying": (
         WELL._replace(watch_idle_seconds={"pods": WATCH_SECONDS + 1, "podtasks": 0.0}),
         ["the watch of pods has done nothing for 301 s"],
     ),
-    "a queue that hands nothing out": (
+    "a queue that hands out no keys": (
         WELL._replace(queue_stalled_seconds=QUEUE_SECONDS + 1),
         ["no task was taken from the queue for 301 s"],
     ),
-    "a part that has ended": (WELL._replace(ended_components=("workers",)), ["workers has ended"]),
+    "a component that has ended": (WELL._replace(ended_components=("workers",)), ["workers has ended"]),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a kubeconfig says: each way to prove who we are works, or is refused by name."""
+"""Reading a kubeconfig: each kind of credentials works, or is refused by name."""
 
 import base64
 import json

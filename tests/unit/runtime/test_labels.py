@@ -1,4 +1,4 @@
-"""Our labels taken off a Pod: they are put back, in few requests, and where they do not stay on the task still ends."""
+"""Our labels removed from a Pod: they are restored with few requests, and the task ends if they are always removed."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -25,7 +25,7 @@ REFUSED = errors.Forbidden("a webhook says no", code=403, reason="Forbidden")
 
 
 class Timers:
-    """No time passes for the queue: the test asks for every pass itself."""
+    """A queue without delays: the test starts every reconcile itself."""
 
     def time(self) -> float:
         return 0.0
@@ -34,7 +34,7 @@ class Timers:
 
 
 class World:
-    """An API server with one task and one Pod, the cache of what its watch brings, and the controller's clock."""
+    """A fake API server with one task and one Pod, the cache of its watch, and the controller's clock."""
 
     def __init__(self, task: MadeTask, pod: MadePod) -> None:
         self.stored_task = task.build()
@@ -59,7 +59,7 @@ class World:
         await self.reconciler.reconcile(self.stored_task.key)
 
     async def pass_time(self, seconds: int) -> None:
-        """Look once a second, as if something else woke the task all the time."""
+        """Reconcile once a second, as if the task were queued all the time."""
         for _ in range(seconds):
             self.now += timedelta(seconds=1)
             await self.look()
@@ -85,7 +85,9 @@ class World:
         self.stored_task = msgspec.structs.replace(self.stored_task, status=task.status, metadata=meta)
 
     def put_pod(self, pod: Pod) -> None:
-        assert names.LABEL_TASK_UID in pod.metadata.labels, "the watch says nothing of it, and it would stay as it is"
+        assert names.LABEL_TASK_UID in pod.metadata.labels, (
+            "the watch does not report it, so the cache would stay as it is"
+        )
         self.cached = pod
 
     def record(self, *_: object) -> None: ...
@@ -111,7 +113,7 @@ class World:
 
     @property
     def live_task(self) -> Task:
-        """The task as the server has it: as the cache has it, or ahead of that."""
+        """The task on the server: as in the cache, or newer."""
         return self.stored_task if self.ahead is None else self.ahead
 
     async def patch(
@@ -179,7 +181,7 @@ async def test_labels_are_restored_after_the_first_status() -> None:
 
 
 async def test_a_stale_leader_does_not_label_a_pod_with_an_earlier_attempt() -> None:
-    """Under the user's own name every attempt's Pod is named alike, so only the newest status tells its number."""
+    """With a fixed Pod name every attempt's Pod has the same name, so only the newest status has its number."""
     exact = {"template": {"metadata": {"name": pod_name()}, "spec": {"containers": [{"name": "base", "image": "i"}]}}}
     world = World(make_task(**exact), make_pod(2, name=pod_name()).running())
     ended = make_task(**exact).metadata(resource_version="9").attempts(make_attempt()).status(attempt_count=1).build()
@@ -192,7 +194,7 @@ async def test_a_stale_leader_does_not_label_a_pod_with_an_earlier_attempt() -> 
 
 @pytest.fixture(params=["stripped at once", "refused"])
 def hostile(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A webhook that does not let the labels stay on, or the PATCH through."""
+    """A webhook that removes the labels, or refuses the PATCH."""
 
     def make(task: MadeTask) -> World:
         world = World(task, LIVE)
@@ -243,7 +245,7 @@ async def test_cancel_and_deadlines_do_not_wait_for_labels(
 
 
 async def test_an_unreachable_server_does_not_count_as_removed_labels() -> None:
-    """An outage is no reason to give a Pod up."""
+    """An outage must not end the task."""
     world = World(started(), LIVE)
     world.refusal = errors.ServerError("etcd is away", code=500)
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""Every metric: where its figure comes from, and that the table, the document and what is served are one."""
+"""Every metric: the source of its value, and that the table, the document and the endpoint agree."""
 
 import gc
 import re
@@ -20,7 +20,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Watch:
-    """Metrics on a clock that the test holds."""
+    """Metrics with a clock that the test controls."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -76,7 +76,7 @@ def ended(**fields: Any) -> TaskStatus:
 
 
 def test_memory_blocks_follow_the_allocated_objects(watch: Watch) -> None:
-    gc.collect()  # what other tests left must not fall into what is counted
+    gc.collect()  # objects of other tests must not be counted
     before = watch.values()["podtask_memory_blocks"]
     kept = [{number: object()} for number in range(50_000)]
     held = watch.values()["podtask_memory_blocks"]

@@ -1,4 +1,4 @@
-"""Flags and variables: what can be set, in which form, and what is refused before anything starts."""
+"""Flags and variables: their forms, and values that are refused before the start."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_the_settings_of_the_sidecar() -> None:
 
 
 def test_an_empty_value_means_no_rule() -> None:
-    """A chart passes what its values leave open."""
+    """The chart passes empty values."""
     flags = [
         "--policy-namespaces=", "--policy-max-run-seconds=", "--policy-max-running-pods=", "--policy-max-spec-bytes="
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The two things that must be there, asked of a scripted server."""
+"""The checks before the start, on a scripted server."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""The work queue: no key lost, none with two workers, the urgent ones first."""
+"""The work queue: no key is lost or processed twice at once, and priorities hold."""
 
 import asyncio
 import heapq
@@ -25,7 +25,7 @@ class FakeHandle:
 
 
 class FakeTimers:
-    """A loop's timers on a clock that stands still until it is told to move."""
+    """An event loop's timers with a clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -61,7 +61,7 @@ def make_queue() -> tuple[WorkQueue[str], FakeTimers]:
 
 
 def take(queue: WorkQueue[str]) -> str | None:
-    """What `get` gives at once, None where it would wait."""
+    """Return the key that `get` returns at once; None if it would wait."""
     getting = queue.get()
     try:
         getting.send(None)
@@ -100,13 +100,13 @@ def test_a_starving_key_gets_its_share() -> None:
     timers.advance(0.1)
     queue.add("result", Priority.FINISHED)
     got = [take(queue) for _ in range(12)]
-    assert got.index("result") <= 1, "somebody waits for it"
+    assert got.index("result") <= 1, "its result is waited for"
     assert got.index("deadline") < got.index("tidy")
     assert sum(str(key).startswith("new") for key in got) == 9, "one in three at most"
 
 
 def test_cleanup_keeps_up_with_a_permanent_load() -> None:
-    """An attempt is taken as new, as over, and a minute later; twice as many come as can be done."""
+    """Each attempt is reconciled as new, as ended, and a minute later; twice as many arrive as can be processed."""
     queue, timers = make_queue()
     over: dict[str, float] = {}
     tidied: set[str] = set()
@@ -133,7 +133,7 @@ def test_cleanup_keeps_up_with_a_permanent_load() -> None:
 
 @pytest.mark.parametrize("urgent", [(Priority.NEW,), (Priority.FINISHED,), (Priority.FINISHED, Priority.NEW)])
 def test_no_priority_starves_under_a_permanent_load(urgent: tuple[Priority, ...]) -> None:
-    """However long what is new has waited already: in a long burst that is always longer than what is due."""
+    """However long NEW keys have waited: in a long burst that is always longer than a due RESYNC key."""
     queue, timers = make_queue()
     served: list[str] = []
     for number in range(300):
@@ -270,7 +270,7 @@ async def test_max_processing_limits_the_keys_in_work_and_the_rest_is_prioritise
     max_processing = 3
     queue.done("e")
     async with asyncio.timeout(HANG_SECONDS):
-        assert sorted(await asyncio.gather(*getting)) == ["a", "b", "c", "d", "e"], "all that there is room for now"
+        assert sorted(await asyncio.gather(*getting)) == ["a", "b", "c", "d", "e"], "as many as are allowed now"
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.integers(1, 6))
@@ -347,7 +347,7 @@ def test_an_add_does_not_cancel_the_delay() -> None:
 
 
 async def test_discard_pending_cancels_the_delay() -> None:
-    """The Running of a task is told a little later; where the task is over by then, nobody is to be asked."""
+    """The status Running is written after a delay; if the task has ended by then, no reconcile is needed."""
     queue, timers = make_queue()
     queue.add_after("a", 5)
     queue.add("a")
@@ -472,7 +472,7 @@ PRIORITIES = st.sampled_from(Priority)
 
 
 class AgainstModel(RuleBasedStateMachine):
-    """The queue against sets and lists that are searched from end to end."""
+    """The queue compared with a simple model of sets and lists."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -508,7 +508,7 @@ class AgainstModel(RuleBasedStateMachine):
         self.serial += 1
         asked = (self.timers.now + seconds, self.serial)
         moment, old_priority = self.delayed.get(key, (asked, priority))
-        # An equal moment keeps its place in the order.
+        # Equal times keep their order.
         self.delayed[key] = (asked if asked[0] < moment[0] else moment, min(priority, old_priority))
 
     @rule(seconds=st.integers(1, 8))
@@ -526,10 +526,10 @@ class AgainstModel(RuleBasedStateMachine):
         assert got is not None
         assert got not in self.processing, "two workers have it"
         priority, _, joined = taken = next(entry for entry in self.ready if entry[1] == got)
-        assert taken == next(entry for entry in self.ready if entry[0] == priority), "equals in the order of asking"
+        assert taken == next(entry for entry in self.ready if entry[0] == priority), "equal priorities in FIFO order"
         self.passed_over = self.passed_over + 1 if priority > min(self.ready)[0] else 0
         if self.passed_over:
-            assert self.timers.now - joined >= 15, "passed over the urgent, and has not waited for long"
+            assert self.timers.now - joined >= 15, "skipped a higher priority without starvation"
             assert self.passed_over <= 2, "the highest priority is next"
         self.ready.remove(taken)
         self.processing.add(got)
@@ -556,10 +556,12 @@ class AgainstModel(RuleBasedStateMachine):
         assert len(self.queue) == len(self.ready)
         assert self.queue.processing == len(self.processing)
         assert self.queue.delayed == len(self.delayed)
-        assert bool(self.delayed) <= self.timers.active <= 1, "one for all; a void one may be left to run out"
+        assert bool(self.delayed) <= self.timers.active <= 1, (
+            "one timer for all; a stale one may remain until it is due"
+        )
 
     def teardown(self) -> None:
-        """Nothing that was asked for is ever lost: give it all the time it needs, and all of it comes."""
+        """No key is lost: with enough time every one is taken."""
         owed = {key for _, key, _ in self.ready} | set(self.again) | set(self.delayed)
         got: set[str] = set()
         for key in self.processing:

@@ -1,4 +1,4 @@
-"""How often a task is judged: once more after what was done for it, and not again for the echo of our own writes."""
+"""How many decisions a task gets: one after its actions, and none for the watch events of our own writes."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ TASK = Task(metadata=Metadata(name="t", namespace="n", uid="u", resource_version
 
 
 class World:
-    """A cache that asks for the task at every write, as the informer does, and plans that are handed out in order."""
+    """A cache that queues the task at every write, as the informer does, and a list of plans."""
 
     def __init__(self, *plans: Plan) -> None:
         self.plans = list(plans)
@@ -49,7 +49,7 @@ class World:
 
 
 class Passes:
-    """Counts what the reconciler says about its passes."""
+    """Counts the outcomes of reconciles."""
 
     def __init__(self) -> None:
         self.outcomes: list[str] = []
@@ -67,7 +67,7 @@ class Passes:
 
 
 def reconciler_of(world: World, **given: Any) -> reconciler.Reconciler:
-    """Make the reconciler of this world; `given` replaces what it is usually made with."""
+    """Make a reconciler; `given` replaces its default arguments."""
     usual: dict[str, Any] = {
         "task_facts": TaskFacts(),
         "slots": PodSlots(None, world.queue.add),
@@ -105,7 +105,7 @@ async def test_one_decision_follows_each_of_several_writes(monkeypatch: pytest.M
 
 
 async def test_a_change_after_the_last_decision_causes_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plan that deletes ends the pass without another look, so what its other actions changed is still to be seen."""
+    """A plan with a DELETE ends the reconcile, so the changes by its other actions need another one."""
     world = World(Plan(actions=(WRITE, plan.DeletePod(name="p", uid="x"))))
     await run(world, monkeypatch)
     assert world.judged == 2
@@ -114,7 +114,7 @@ async def test_a_change_after_the_last_decision_causes_another(monkeypatch: pyte
 async def test_too_many_iterations_are_counted_and_logged_from_the_third_time_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A state without an exit is not to be found by its requests alone."""
+    """A loop cannot be found by its requests alone."""
     passes = Passes()
     world = World(*(Plan(actions=(WRITE,)) for _ in range(4 * 8)))
     await run(world, monkeypatch, passes)
@@ -140,7 +140,7 @@ async def test_a_deleted_task_keeps_its_slot_while_its_create_has_an_unknown_out
 
 
 class Orphans(World):
-    """Pods whose task is not in the cache; notes each request."""
+    """Pods whose task is not in the cache; records each request."""
 
     def __init__(self, *, elsewhere: bool, owner: str) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ async def test_an_orphan_is_released_in_its_namespace_and_another_tasks_pod_caus
 
 
 class AfterTakeover(World):
-    """The last attempt's Pod still runs, as a live read shows; the cache does not have it."""
+    """A live read shows that the last attempt's Pod still runs; the cache does not have it."""
 
     def __init__(self, pod: MadePod) -> None:
         super().__init__(Plan(actions=(plan.CreatePod(attempt=2, name=pod_name(2)),)))
@@ -209,7 +209,7 @@ class AfterTakeover(World):
 async def test_a_live_pod_of_the_last_attempt_delays_the_next_one(
     pod: MadePod, handed_over: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that no watch brings is handed over to the next decision, instead of being read in a circle."""
+    """A Pod that the watch does not report is passed to the next decision, instead of being read again and again."""
     world = AfterTakeover(pod)
     monkeypatch.setattr(reconciler, "decide", world.decide)
     task_facts = TaskFacts()

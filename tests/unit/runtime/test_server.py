@@ -1,4 +1,4 @@
-"""Probes and metrics under callers who ask too much: what is bounded, and that the main loop does not feel it."""
+"""Probes and metrics under a flood of requests: the limits hold, and the main loop is not delayed."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from tests.harness import flood, sockets
 HOST = "127.0.0.1"
 FLOOD_SECONDS = 4.0
 LATE_SECONDS = 0.5
-"""The claim. The Lease is lost 7 s after its last renewal."""
+"""How late the main loop may be. The Lease is lost 7 s after its last renewal."""
 
 
 async def hello() -> Response:
@@ -92,8 +92,8 @@ async def test_too_many_connections_close_the_oldest(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 3)
     async with serving(hello=hello) as port, asyncio.timeout(10), contextlib.AsyncExitStack() as stack:
         half = [await stack.enter_async_context(saying(port, HALF)) for _ in range(4)]
-        assert not await half[0].read(), "the oldest went for the fourth"
-        assert (await get(port, "/hello")).endswith(b"hello"), "the next one went for this"
+        assert not await half[0].read(), "the oldest was closed for the fourth"
+        assert (await get(port, "/hello")).endswith(b"hello"), "the next one was closed for this one"
         assert not await half[1].read()
         assert not half[2].at_eof()
         assert not half[3].at_eof()
@@ -156,7 +156,7 @@ async def test_a_cancelled_caller_does_not_cancel_the_computation() -> None:
 
 @dataclass
 class Lateness:
-    """Looks every 10 ms how late the loop is; `worst` is in seconds."""
+    """Measures every 10 ms how late the loop is; `worst` is in seconds."""
 
     worst: float = 0.0
     _task: "asyncio.Task[None]" = field(init=False)
@@ -182,7 +182,7 @@ async def worst_while(attack: Callable[[], Awaitable[int]]) -> tuple[float, int]
 
 
 def loaded() -> Metrics:
-    """Metrics with as many series as a controller has that has worked for a while."""
+    """Metrics with as many series as a controller has after some time."""
     metrics = Metrics()
     for verb in ("get", "list", "watch", "create", "patch", "delete"):
         for resource in ("pods", "podtasks", "podtasks/status", "leases", "pods/log", "events"):
@@ -196,7 +196,7 @@ def loaded() -> Metrics:
 
 @pytest.mark.parametrize(("asking", "half"), [(400, 0), (0, 2000)], ids=["400 who ask", "2000 half-sent"])
 async def test_a_flood_does_not_hold_the_main_loop(asking: int, half: int) -> None:
-    """Beside it the same flood runs against a closed port: what the machine's load alone does to this loop."""
+    """For comparison the same flood runs against a closed port, which shows the effect of the machine's load alone."""
     metrics, snapshots = loaded(), 0
 
     def figures() -> GaugeSnapshot:

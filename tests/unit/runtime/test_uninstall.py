@@ -1,4 +1,4 @@
-"""Taking the finalizer off, asked of a scripted server."""
+"""Removing the finalizer, on a scripted server."""
 
 import json
 import logging
@@ -54,7 +54,7 @@ async def test_only_our_finalizer_is_removed() -> None:
         }
         assert patches[0].headers["Content-Type"] == "application/strategic-merge-patch+json"
         listed = [seen.target for seen in server.seen if seen.method == "GET"]
-        assert not [target for target in listed if "labelSelector" in target], "labels may have been taken off"
+        assert not [target for target in listed if "labelSelector" in target], "labels may have been removed"
         assert "continue=more" in listed[1]
 
 
