@@ -113,9 +113,8 @@ class Election:
                 try:
                     await self._lease.release(self._record)
                 except errors.Conflict:
-                    self._record = (
-                        await self._lease.read()
-                    )  # our own renewal was applied, and `run` was cancelled before its reply
+                    # Our own renewal was applied, and `run` was cancelled before its reply.
+                    self._record = await self._lease.read()
                 except errors.ApiError as error:
                     _log.warning("Lease was not released; it has to expire", extra={"error": repr(error)})
                     return

@@ -135,9 +135,8 @@ class Reconciler:
                 self._report_unfinished(key, error, self._queue.add_rate_limited(key))
                 outcome = "retry"
             except errors.NotLeader:
-                self._queue.add_rate_limited(
-                    key
-                )  # for a Lease that is renewed before the key is due; else all workers are about to end
+                # The Lease may be renewed before the key is due; otherwise all workers are about to end.
+                self._queue.add_rate_limited(key)
                 outcome = "retry"
             except errors.ApiError as error:
                 delay = self._queue.add_rate_limited(key)
