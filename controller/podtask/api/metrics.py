@@ -1,6 +1,6 @@
 """The metrics of the controller: names, kinds, labels and help texts. `runtime.metrics` fills them in.
 
-docs/metrics.md is generated from this table.
+docs/reference/metrics.md is generated from this table.
 """
 
 import enum

@@ -149,7 +149,7 @@ async def test_a_create_without_a_reply_has_an_unknown_outcome(error: errors.Api
     task_facts = TaskFacts()
     with pytest.raises(errors.ApiError):
         await applier(_Api(error), task_facts).apply(make_task().observe(), CREATE)
-    want = at(30) + timedelta(seconds=plan.Settings().pod_hold_seconds) if is_in_doubt else None
+    want = at(30) + timedelta(seconds=Settings().pod_hold_seconds) if is_in_doubt else None
     assert task_facts.get_or_create(UID).unknown_create_deadline == want
 
 
