@@ -11,9 +11,9 @@ from podtask.core import identity, pod, wire
 from podtask.core.pod import Pod
 from podtask.core.snapshot import (
     Attempt,
+    CreateError,
     PodEvent,
     PodEvents,
-    Refusal,
     Relabelled,
     ResultLog,
     Task,
@@ -279,10 +279,10 @@ def observations(draw: st.DrawFn) -> TaskSnapshot:
     return TaskSnapshot(
         task=task,
         pods=tuple(seen),
-        refusal=draw(
+        create_error=draw(
             st.none()
             | st.builds(
-                Refusal,
+                CreateError,
                 attempt=st.sampled_from([number, number, 1]),
                 code=st.sampled_from([400, 403, 404, 409, 422, 500]),
                 reason=st.just(""),

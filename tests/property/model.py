@@ -7,7 +7,7 @@ import msgspec
 from podtask.api import names
 from podtask.core import identity, plan, pod, times, wire
 from podtask.core.pod import Pod
-from podtask.core.snapshot import PodEvents, Refusal, ResultLog, Task, TaskSnapshot, TaskStatus, spec_as_dict
+from podtask.core.snapshot import CreateError, PodEvents, ResultLog, Task, TaskSnapshot, TaskStatus, spec_as_dict
 
 _replace = msgspec.structs.replace
 
@@ -109,7 +109,7 @@ def _relabelled(snapshot: TaskSnapshot, action: plan.RestoreLabels) -> TaskSnaps
 def _created(snapshot: TaskSnapshot, action: plan.CreatePod, now: datetime) -> TaskSnapshot:
     if any(p.metadata.name == action.name for p in snapshot.pods):
         return snapshot
-    return _replace(snapshot, pods=(*snapshot.pods, new_pod(snapshot.task, action, now)), refusal=None)
+    return _replace(snapshot, pods=(*snapshot.pods, new_pod(snapshot.task, action, now)), create_error=None)
 
 
 def _change(snapshot: TaskSnapshot, uid: str, change) -> TaskSnapshot:  # type: ignore[no-untyped-def]
@@ -154,7 +154,7 @@ def _released(found: Pod) -> Pod | None:
 
 def refuse(snapshot: TaskSnapshot, action: plan.CreatePod, code: int, message: str, now: datetime) -> TaskSnapshot:
     """Answer a create with a refusal instead."""
-    before = snapshot.refusal
+    before = snapshot.create_error
     count = before.count + 1 if before is not None and before.attempt == action.attempt else 1
-    refused = Refusal(attempt=action.attempt, code=code, reason="", message=message, at=now, count=count)
-    return _replace(snapshot, refusal=refused)
+    refused = CreateError(attempt=action.attempt, code=code, reason="", message=message, at=now, count=count)
+    return _replace(snapshot, create_error=refused)

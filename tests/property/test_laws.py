@@ -161,7 +161,7 @@ def waits_for_an_event(snapshot: TaskSnapshot) -> bool:
         return True  # the Pod's own DELETED
     if task.spec.suspend:
         return True  # an edit of the task
-    refused = snapshot.refusal
+    refused = snapshot.create_error
     return refused is not None and refused.code == 404  # the namespace goes, and the task with it
 
 
@@ -172,7 +172,7 @@ def test_every_state_has_a_wake_up(snapshot: TaskSnapshot, now: object) -> None:
     decided = decide(snapshot, now, SETTINGS)
     if decided.actions or decided.wake_at is not None:
         return
-    refused = snapshot.refusal
+    refused = snapshot.create_error
     stops = refused is not None and "being terminated" in refused.message
     assert stops or waits_for_an_event(snapshot)
 

@@ -8,7 +8,19 @@ from unittest import mock
 
 import orjson
 
-from podtask.core import attempts, decide, identity, labels, plan, podspec, retention, running_pod, status
+from podtask.core import (
+    attempts,
+    ended_pod,
+    identity,
+    label_recovery,
+    no_pod,
+    plan,
+    pod_stops,
+    podspec,
+    retention,
+    status,
+    task_pods,
+)
 from podtask.core.pod import Pod
 from podtask.kube import errors
 from podtask.kube.client import PODS
@@ -153,21 +165,21 @@ def forget_doubt() -> AbstractContextManager[Any]:
 
 def release_first() -> AbstractContextManager[Any]:
     """The finalizer goes before the outcome is written."""
-    real = decide._conclude
+    real = ended_pod.make_plan
 
-    def conclude(*args: Any) -> plan.Plan:
+    def make_plan(*args: Any) -> plan.Plan:
         found = real(*args)
         releases = tuple(action for action in found.actions if isinstance(action, plan.RemoveFinalizer))
         others = tuple(action for action in found.actions if not isinstance(action, plan.RemoveFinalizer))
         return plan.Plan(actions=(*releases, *others), events=found.events, wake_at=found.wake_at)
 
-    return mock.patch.object(decide, "_conclude", conclude)
+    return mock.patch.object(ended_pod, "make_plan", make_plan)
 
 
 def leave_others() -> AbstractContextManager[Any]:
     """Other containers are never stopped when the main one has ended."""
     stack = (
-        mock.patch.object(running_pod, "stop_others", return_value=()),
+        mock.patch.object(pod_stops, "stop_others", return_value=()),
         mock.patch.object(retention, "_stop", return_value=[]),
     )
     return _all_of(*stack)
@@ -209,25 +221,32 @@ def index_by_uid() -> AbstractContextManager[Any]:
 
 def judge_by_uid() -> AbstractContextManager[Any]:
     """And a Pod of another namespace that is found so is judged like the task's own."""
-    return _all_of(index_by_uid(), mock.patch.object(decide, "_in_namespace", lambda snapshot: snapshot))
+    return _all_of(index_by_uid(), mock.patch.object(task_pods, "in_namespace", lambda snapshot: snapshot))
+
+
+def _patch_attempt_pods() -> AbstractContextManager[Any]:
+    def attempt_pods(snapshot: Any) -> tuple[Pod, ...]:
+        return tuple(p for p in task_pods.owned_pods(snapshot) if p.attempt)
+
+    return mock.patch.object(task_pods, "attempt_pods", attempt_pods)
 
 
 def believe_labels() -> AbstractContextManager[Any]:
     """Whichever Pod has the task's labels and owner is its attempt, whatever its name."""
-    return mock.patch.object(decide, "_own_pods", lambda _task, owned: tuple(p for p in owned if p.attempt))
+    return _patch_attempt_pods()
 
 
 def believe_names() -> AbstractContextManager[Any]:
     """Whichever Pod is labelled is owned."""
     return _all_of(
         mock.patch.object(Pod, "is_owned_by", lambda _pod, _uid: True),
-        mock.patch.object(decide, "_own_pods", lambda _task, owned: tuple(p for p in owned if p.attempt)),
+        _patch_attempt_pods(),
     )
 
 
 def leave_unlabelled() -> AbstractContextManager[Any]:
     """A Pod of ours whose labels were taken off is not looked for."""
-    return mock.patch.object(labels, "lost", return_value=None)
+    return mock.patch.object(label_recovery, "find_unlabelled", return_value=None)
 
 
 def release_once() -> AbstractContextManager[Any]:
@@ -244,12 +263,12 @@ def release_once() -> AbstractContextManager[Any]:
 
 def overlap() -> AbstractContextManager[Any]:
     """The next attempt does not wait for the last one's Pod."""
-    return mock.patch.object(decide, "_linger", _begin_anyway)
+    return mock.patch.object(no_pod, "_wait_for_previous_pod", _begin_anyway)
 
 
 def _begin_anyway(task: Any, pod: Any, now: Any) -> plan.Plan:
     number = status.current_attempt_number(task)
-    return plan.Plan(actions=(plan.CreatePod(attempt=number, name=decide.pod_name(task, number)),))
+    return plan.Plan(actions=(plan.CreatePod(attempt=number, name=task_pods.pod_name(task, number)),))
 
 
 MUTATIONS: dict[str, Mutation] = {

@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from ..api.reasons import Reason
-from .snapshot import Refusal
+from .snapshot import CreateError
 
 
 class Decision(enum.Enum):
@@ -75,7 +75,7 @@ _TABLE: tuple[_Row, ...] = (
 )
 
 
-def classify_create_error(refusal: Refusal) -> Classified:
+def classify_create_error(refusal: CreateError) -> Classified:
     """Give the first row of the table that fits, or wait."""
     # Our own answer, which no request led to. It quotes the task, whose words must not be taken for a server's.
     if refusal.reason == Reason.POLICY_DENIED:

@@ -22,30 +22,6 @@ class Deadline(NamedTuple):
     reason: Reason
 
 
-_WORDS: dict[str, str] = {
-    Reason.SCHEDULE_DEADLINE_EXCEEDED: "no node took the Pod within deadlines.scheduleSeconds"
-    " ({0.deadlines.schedule_seconds} s)",
-    Reason.IMAGE_PULL_DEADLINE_EXCEEDED: "the images were not there within deadlines.imagePullSeconds"
-    " ({0.deadlines.image_pull_seconds} s)",
-    Reason.START_DEADLINE_EXCEEDED: "container {0.container_name} did not start within deadlines.startSeconds"
-    " ({0.deadlines.start_seconds} s)",
-    Reason.RUN_DEADLINE_EXCEEDED: "container {0.container_name} ran longer than deadlines.runSeconds"
-    " ({0.deadlines.run_seconds} s)",
-    Reason.TOTAL_DEADLINE_EXCEEDED: "the task took longer than deadlines.totalSeconds"
-    " ({0.deadlines.total_seconds} s) over all attempts",
-    Reason.CANCELLED: "spec.cancel was set",
-    Reason.CANCEL_AFTER_REACHED: "spec.cancelAfter ({0.cancel_after}) was reached: nobody waits for the task any more",
-    Reason.SUSPENDED: "spec.suspend was set",
-    Reason.NODE_LOST: "the Pod's node did not stop it, and forceDeletePodAfterSeconds"
-    " ({0.force_delete_pod_after_seconds} s) gave it up",
-}
-
-
-def message_for(task: Task, reason: str) -> str:
-    """Say which limit or wish of the spec ended an attempt, with its figure; nothing where none of them did."""
-    return _WORDS.get(reason, "").format(task.spec)
-
-
 def total(task: Task, now: datetime) -> Deadline | None:
     """Give the end of the task's total time; time spent suspended is left out."""
     seconds = task.spec.deadlines.total_seconds
@@ -57,6 +33,18 @@ def total(task: Task, now: datetime) -> Deadline | None:
     if suspended is not None and suspended.status == "True":
         at = times.add_saturating(at, max((now - suspended.last_transition_time).total_seconds(), 0))
     return Deadline(at, Reason.TOTAL_DEADLINE_EXCEEDED)
+
+
+def end_reason(task: Task, total: Deadline | None, now: datetime) -> Reason | None:
+    """Return the field of the spec that ends the whole task now, or None. `total` is None where it is checked later.
+
+    A task that is to be suspended does not end by its total deadline.
+    """
+    if task.spec.cancel:
+        return Reason.CANCELLED
+    if task.spec.cancel_after is not None and task.spec.cancel_after <= now:
+        return Reason.CANCEL_AFTER_REACHED
+    return total.reason if total is not None and total.at <= now and not task.spec.suspend else None
 
 
 def without_pod(task: Task) -> Deadline | None:

@@ -111,3 +111,15 @@ class Plan(msgspec.Struct, frozen=True):
     """The namespace runs as many Pods as it may: look again when one of them ends."""
     reserves_slot: bool = False
     """An earlier create may still be carried out: the place that was taken for it is not free, whatever is done now."""
+
+
+def join(*plans: Plan) -> Plan:
+    """Return one plan with the actions and events of all, in order, and the earliest wake_at."""
+    wakes = [plan.wake_at for plan in plans if plan.wake_at is not None]
+    return Plan(
+        actions=tuple(action for plan in plans for action in plan.actions),
+        events=tuple(event for plan in plans for event in plan.events),
+        wake_at=min(wakes, default=None),
+        waits_for_slot=any(plan.waits_for_slot for plan in plans),
+        reserves_slot=any(plan.reserves_slot for plan in plans),
+    )

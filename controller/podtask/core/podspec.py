@@ -10,7 +10,7 @@ from ..api import names
 from . import identity, merge, policy, template, xcom_injection
 from .policy import PolicyError
 from .settings import Settings
-from .snapshot import Task, spec_as_dict
+from .snapshot import Task, spec_hash
 from .template import TemplateError
 
 __all__ = ["PolicyError", "TemplateError"]
@@ -79,7 +79,7 @@ def _metadata(task: Task, spec: Dict, attempt: int, name: str) -> Dict:
         "annotations": {
             **wanted.get("annotations", {}),
             names.ANNOTATION_TASK: meta.name,
-            names.ANNOTATION_SPEC_HASH: identity.spec_hash(spec_as_dict(task)),
+            names.ANNOTATION_SPEC_HASH: spec_hash(task),
         },
         "finalizers": [names.FINALIZER],
         "ownerReferences": [identity.owner_reference(meta.name, meta.uid)],

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from ..api import names
 from ..api.reasons import Reason
-from ..api.v1alpha1.values import Phase, PodRetention
-from . import running_pod, status, termination, times
-from .plan import Action, DeletePod, DeleteTask, Plan, RemoveFinalizer, StopPod
+from ..api.v1alpha1.values import AttemptOutcome, PodRetention
+from . import pod_stops, termination, times
+from .plan import Action, DeletePod, Plan, RemoveFinalizer, StopPod
 from .pod import Pod
 from .settings import Settings
 from .snapshot import Attempt, Task, TaskSnapshot
@@ -36,47 +36,12 @@ def cleanup_pods(snapshot: TaskSnapshot, pods: tuple[Pod, ...], settings: Settin
     return Plan(actions=tuple(actions), wake_at=min(wakes, default=None))
 
 
-def apply_ttl(snapshot: TaskSnapshot, settings: Settings, now: datetime) -> Plan:
-    """Delete a finished PodTask whose time is over, and no create of ours under way: its Pods go with it."""
-    task = snapshot.task
-    spec, done = task.spec, task.status.completion_time
-    seconds = spec.ttl_seconds_after_finished
-    if task.status.phase in {Phase.SUCCEEDED, Phase.SKIPPED}:
-        seconds = spec.ttl_seconds_after_succeeded if spec.ttl_seconds_after_succeeded is not None else seconds
-    else:
-        seconds = spec.ttl_seconds_after_failed if spec.ttl_seconds_after_failed is not None else seconds
-    if seconds is None or done is None:
-        return Plan()
-    # An edit may have raised it since the last Pod was made, which is when a value over the ceiling is refused.
-    most = settings.policy.max_ttl_seconds
-    seconds = seconds if most is None else min(seconds, most)
-    at = times.add_saturating(done, seconds + times.spread_seconds(task.metadata.uid) if seconds else 0)
-    at = max(at, snapshot.unknown_create_deadline or at)
-    return Plan(actions=(DeleteTask(),)) if at <= now else Plan(wake_at=at)
-
-
-def release_all(pods: tuple[Pod, ...]) -> Plan:
-    """Let go of Pods whose task is going, or gone: there is no status left to write their outcome to."""
-    return Plan(
-        actions=tuple(RemoveFinalizer(name=p.metadata.name, uid=p.metadata.uid) for p in pods if p.has_finalizer)
-    )
-
-
-def release_on_delete(snapshot: TaskSnapshot, pods: tuple[Pod, ...], now: datetime) -> Plan:
-    """Let go of the Pods of a task that is being deleted, once no create of ours is under way any more.
-
-    As long as a Pod is there its name is taken; without it a late create would run the attempt a second time.
-    """
-    until = snapshot.unknown_create_deadline
-    return Plan(wake_at=until) if until is not None and until > now else release_all(pods)
-
-
 def _stop(task: Task, pod: Pod, now: datetime) -> Plan:
     """Stop what still runs in a Pod whose attempt is over: its other containers, or a second life nobody asked for."""
     if pod.is_terminal or pod.metadata.deletion_timestamp is not None:
         return Plan()
     if pod.is_stopping:
-        return running_pod.escalate(pod, now)
+        return pod_stops.escalate(pod, now)
     statuses = {s.name: s for s in pod.status.container_statuses}
     running = [c.name for c in pod.spec.containers if (s := statuses.get(c.name)) is None or s.state.terminated is None]
     if not running:
@@ -90,7 +55,7 @@ def _stop(task: Task, pod: Pod, now: datetime) -> Plan:
 def retains_pod(task: Task, pod: Pod) -> bool:
     """Whether a finished Pod of a task stays for good."""
     entry = _entry(task, pod)
-    succeeded = entry is not None and status.is_success(entry.outcome)
+    succeeded = entry is not None and entry.outcome == AttemptOutcome.SUCCEEDED
     retention = task.spec.pod_retention
     return retention == PodRetention.KEEP or (retention == PodRetention.DELETE_SUCCEEDED and not succeeded)
 

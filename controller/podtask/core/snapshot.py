@@ -218,7 +218,7 @@ class Task(View, frozen=True):
 # ---- what only a request could tell ----
 
 
-class Refusal(View, frozen=True):
+class CreateError(View, frozen=True):
     """The API server's answer to the last create of a Pod."""
 
     attempt: int
@@ -268,7 +268,7 @@ class TaskSnapshot(View, frozen=True):
 
     task: Task
     pods: tuple[Pod, ...] = ()
-    refusal: Refusal | None = None
+    create_error: CreateError | None = None
     conflicting_pod: Pod | None = None
     """The Pod that has the next attempt's name and is not ours, as it was when our create met it."""
     conflicting_task: Task | None = None
@@ -301,3 +301,8 @@ def spec_as_dict(task: Task) -> dict[str, Any]:
     """Decode the whole spec, for building a Pod."""
     decoded: dict[str, Any] = msgspec.json.decode(task.raw_spec) if task.raw_spec else {}
     return decoded
+
+
+def spec_hash(task: Task) -> str:
+    """Return the digest of the whole spec as it is now."""
+    return identity.spec_hash(spec_as_dict(task))

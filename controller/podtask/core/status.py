@@ -6,7 +6,7 @@ import msgspec
 
 from ..api import names
 from ..api.reasons import REASONS, Reason
-from ..api.v1alpha1.values import MAX_ATTEMPTS_KEPT, AttemptOutcome, ConditionStatus, Phase
+from ..api.v1alpha1.values import MAX_ATTEMPTS_KEPT, ConditionStatus, Phase
 from . import times
 from .pod import Pod
 from .snapshot import Attempt, Task, TaskCondition, TaskStatus, XComStatus
@@ -37,10 +37,10 @@ def with_reason(task: Task, phase: str, reason: str, message: str, pod: Pod | No
         observed_generation=task.metadata.generation,
         next_attempt_time=task.status.next_attempt_time if pod is None else None,
     )
-    return status if pod is None else _with_attempt(status, entry(task, pod), pod)
+    return status if pod is None else _with_attempt(status, attempt_of_pod(task, pod), pod)
 
 
-def entry(task: Task, pod: Pod) -> Attempt:
+def attempt_of_pod(task: Task, pod: Pod) -> Attempt:
     """Describe the attempt of a Pod as it stands."""
     main = pod.container(task.spec.container_name)
     running = main.state.running if main else None
@@ -64,7 +64,7 @@ def entry(task: Task, pod: Pod) -> Attempt:
 def admitted(task: Task, pod: Pod, now: datetime) -> TaskStatus:
     """Note that the Pod's scheduling gates are lifted: its schedule clock starts."""
     status = with_reason(task, Phase.PENDING, Reason.CREATED, "the Pod was admitted", pod)
-    return _with_attempt(status, _replace(entry(task, pod), admitted_time=now), pod)
+    return _with_attempt(status, _replace(attempt_of_pod(task, pod), admitted_time=now), pod)
 
 
 def recorded(
@@ -167,11 +167,6 @@ def finished(
         conditions=conditions,
         xcom=xcom,
     )
-
-
-def is_success(outcome: str) -> bool:
-    """Whether an attempt's outcome is success."""
-    return outcome == AttemptOutcome.SUCCEEDED
 
 
 def _with_attempt(status: TaskStatus, attempt: Attempt, pod: Pod | None) -> TaskStatus:

@@ -12,8 +12,9 @@ import msgspec
 
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import MAX_LOG_TAIL, AttemptOutcome
-from . import times, xcom_injection
+from . import stop_messages, times, xcom_injection
 from .pod import Condition, Pod, Terminated
+from .snapshot import Task, XComStatus
 
 _TEXT_LIMIT = 1024
 
@@ -99,6 +100,29 @@ def classify_termination(pod: Pod, container: str, *, was_running: bool = False)
     if not pod.is_terminal and (ended is None or (succeeded(ended) and _may_be_cut_off(pod))):
         return None
     return _by_itself(pod, container, ended, was_running=was_running)
+
+
+def with_cause(termination: Termination, task: Task, pod: Pod) -> Termination:
+    """Give a termination by our own stop the message that names its cause. Others are returned as they are."""
+    if termination.reason != pod.stop_reason:
+        return termination
+    has_started = termination.started_at is not None
+    message = stop_messages.after_stop(task, termination.reason, has_started=has_started)
+    return msgspec.structs.replace(termination, message=message or termination.message)
+
+
+def without_xcom(termination: Termination, task: Task, failure: XComStatus) -> Termination:
+    """Turn the success of an attempt whose result could not be collected into a failure or a disruption.
+
+    A failure for this reason finishes the task, because its work is done. It is repeated only if spec.xcom.onLost or a
+    rule of the failure policy says so.
+    """
+    if termination.outcome is not AttemptOutcome.SUCCEEDED:
+        return termination
+    xcom = task.spec.xcom
+    is_retried = failure.reason == Reason.XCOM_LOST and xcom is not None and xcom.on_lost == "Retry"
+    outcome = AttemptOutcome.DISRUPTED if is_retried else AttemptOutcome.NO_RESULT
+    return msgspec.structs.replace(termination, outcome=outcome, reason=failure.reason, message=failure.message)
 
 
 def succeeded(ended: Terminated | None) -> bool:
@@ -215,7 +239,7 @@ def _stopped(pod: Pod, container: str, ended: Terminated | None, *, was_running:
         outcome = AttemptOutcome.FAILED
     elif reason in {Reason.NODE_LOST, Reason.POD_DELETED}:
         outcome = AttemptOutcome.DISRUPTED
-    termination = _ending(outcome, reason, "the controller stopped the Pod", ended)
+    termination = _ending(outcome, reason, stop_messages.UNEXPLAINED, ended)
     return msgspec.structs.replace(termination, log_tail=_log_tail(pod, container, ended))
 
 

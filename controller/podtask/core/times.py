@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from .pod import Pod
 
 _LAST = datetime.max.replace(tzinfo=UTC)
+_MAX_RETRY_SECONDS = 60
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,6 +23,11 @@ def add_saturating(moment: datetime, seconds: float) -> datetime:
         return moment + timedelta(seconds=seconds)
     except OverflowError:
         return _LAST
+
+
+def retry_at(last: datetime, count: int) -> datetime:
+    """Return when a request that was made `count` times, last at `last`, is repeated: after 2, 4, 8 ... 60 s."""
+    return add_saturating(last, min(2 ** min(count, 6), _MAX_RETRY_SECONDS))
 
 
 def sub_saturating(moment: datetime, seconds: float) -> datetime:

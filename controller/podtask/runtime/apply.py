@@ -18,7 +18,7 @@ from ..api.reasons import Reason
 from ..core import identity, plan, podspec, times
 from ..core.pod import Pod
 from ..core.settings import Settings
-from ..core.snapshot import PodEvent, PodEvents, Refusal, Relabelled, ResultLog, Task, TaskSnapshot
+from ..core.snapshot import CreateError, PodEvent, PodEvents, Relabelled, ResultLog, Task, TaskSnapshot
 from ..kube import backoff, errors
 from ..kube import clock as kube_clock
 from ..kube.client import POD_EVENTS, PODS, Client, PatchType
@@ -171,10 +171,10 @@ class Applier:
             reply = await self._api.create(PODS, meta.namespace, orjson.dumps(manifest))
         except podspec.PolicyError as error:
             reason = Reason.POLICY_DENIED
-            facts.refusal = _refusal(facts.refusal, action.attempt, 403, reason, str(error), self._now())
+            facts.create_error = _counted(facts.create_error, action.attempt, 403, reason, str(error), self._now())
             return
         except podspec.TemplateError as error:
-            facts.refusal = _refusal(facts.refusal, action.attempt, 422, "Invalid", str(error), self._now())
+            facts.create_error = _counted(facts.create_error, action.attempt, 422, "Invalid", str(error), self._now())
             return
         except errors.Conflict as error:
             # A quota under contention answers 409 too, and asks to be tried again.
@@ -191,11 +191,11 @@ class Applier:
             if not _is_refusal(error):
                 facts.in_doubt_until = self._end_of_doubt() if error.code >= 500 else facts.in_doubt_until
                 raise
-            facts.refusal = _refusal(
-                facts.refusal, action.attempt, error.code, error.reason, error.message, self._now()
+            facts.create_error = _counted(
+                facts.create_error, action.attempt, error.code, error.reason, error.message, self._now()
             )
             return
-        facts.refusal = facts.conflicting_pod = None
+        facts.create_error = facts.conflicting_pod = None
         self._take_in_ours(task, decode_pod(reply))
 
     def _end_of_doubt(self) -> datetime:
@@ -209,12 +209,12 @@ class Applier:
             raise Requeue
         facts = self._task_facts.get_or_create(task.metadata.uid)
         if pod.is_owned_by(task.metadata.uid):
-            facts.refusal = None
+            facts.create_error = None
             self._take_in_ours(task, pod)
         else:
             facts.conflicting_pod = pod
             words = f"Pod {action.name} of PodTask {pod.task_name} still has the name"
-            facts.refusal = _refusal(facts.refusal, action.attempt, 409, "AlreadyExists", words, self._now())
+            facts.create_error = _counted(facts.create_error, action.attempt, 409, "AlreadyExists", words, self._now())
 
     async def _restore_labels(self, task: Task, action: plan.RestoreLabels) -> None:
         """Put them back. They may be taken off again, by a webhook at once: it is counted, and tried ever less often.
@@ -392,9 +392,11 @@ def _stop_note(snapshot: TaskSnapshot, uid: str, reason: str) -> dict[str, Any]:
     return {"uid": uid, "annotations": {names.ANNOTATION_STOP: reason}, **guard}
 
 
-def _refusal(before: Refusal | None, attempt: int, code: int, reason: str, message: str, at: datetime) -> Refusal:
+def _counted(
+    before: CreateError | None, attempt: int, code: int, reason: str, message: str, at: datetime
+) -> CreateError:
     count = before.count + 1 if before is not None and before.attempt == attempt else 1
-    return Refusal(attempt=attempt, code=code, reason=reason, message=message, at=at, count=count)
+    return CreateError(attempt=attempt, code=code, reason=reason, message=message, at=at, count=count)
 
 
 def _relabelled(before: Relabelled | None, uid: str, at: datetime) -> Relabelled:

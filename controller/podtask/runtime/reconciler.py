@@ -197,7 +197,7 @@ class Reconciler:
         return TaskSnapshot(
             task=task,
             pods=self._cache.pods_of(key),
-            refusal=facts.refusal,
+            create_error=facts.create_error,
             conflicting_pod=facts.conflicting_pod,
             conflicting_task=self._owner_of(facts.conflicting_pod),
             gone_pods=facts.gone_pods,
@@ -231,7 +231,7 @@ class Reconciler:
             self._recorder.record(snapshot.task, note)
 
     def _note_created(self, uid: str) -> None:
-        if self._observer is not None and self._task_facts.get(uid).refusal is None:
+        if self._observer is not None and self._task_facts.get(uid).create_error is None:
             self._observer.pod_created(uid)
 
     async def _check_live(self, task: Task) -> None:

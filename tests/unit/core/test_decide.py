@@ -10,7 +10,7 @@ from podtask.core import plan, times
 from podtask.core.decide import decide, decide_orphans
 from podtask.core.pod import Written
 from podtask.core.settings import Settings
-from podtask.core.snapshot import PodEvent, PodEvents, Refusal, Relabelled, TaskSnapshot
+from podtask.core.snapshot import CreateError, PodEvent, PodEvents, Relabelled, TaskSnapshot
 from podtask.core.wire import OwnerReference
 from podtask.kube.merge_patch import json_merge_patch
 from tests.builders import (
@@ -40,8 +40,8 @@ def stop(reason: str) -> plan.StopPod:
     return plan.StopPod(name=POD, uid=UID, reason=reason)
 
 
-def refused(message: str = "exceeded quota: q", code: int = 403, seconds: float = 6, count: int = 1) -> Refusal:
-    return Refusal(attempt=1, code=code, reason="", message=message, at=at(seconds), count=count)
+def refused(message: str = "exceeded quota: q", code: int = 403, seconds: float = 6, count: int = 1) -> CreateError:
+    return CreateError(attempt=1, code=code, reason="", message=message, at=at(seconds), count=count)
 
 
 def relabelled(count: int, uid: str = "pod-1", seconds: float = 5) -> Relabelled:
@@ -105,7 +105,7 @@ OTHERS = make_pod().running().metadata(
     owner_references=(OwnerReference(kind=names.KIND, uid=OTHER_UID, controller=True),),
 ).build()  # fmt: skip
 OTHERS_ENDED = msgspec.structs.replace(OTHERS, status=make_pod().running().exit(0).phase("Succeeded").build().status)
-TAKEN = Refusal(
+TAKEN = CreateError(
     attempt=1, code=409, reason="AlreadyExists", message=f"Pod {POD} of PodTask other still has the name", at=at(6)
 )
 READY = make_pod().scheduled().condition("PodReadyToStartContainers").waiting("ContainerCreating")
@@ -482,94 +482,104 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
     "lifted gates are noted": (gated().observe(make_pod()), 90, [("Pending", "Created")], None),
     "gates that still hold are not": (gated().status(message="held by g").observe(make_pod().gated("g")), 90, [], None),
     # refusals
-    "a refusal is told and waited out": (make_task().observe(refusal=refused()), 7, [("Pending", "QuotaExceeded")], 8),
+    "a refusal is told and waited out": (
+        make_task().observe(create_error=refused()),
+        7,
+        [("Pending", "QuotaExceeded")],
+        8,
+    ),
     "told already, it only waits": (
         make_task()
         .status(phase="Pending", reason="QuotaExceeded", message="exceeded quota: q")
-        .observe(refusal=refused()),
+        .observe(create_error=refused()),
         7,
         [],
         8,
     ),
-    "and then it is tried again": (make_task().observe(refusal=refused()), 8, [CREATE], None),
-    "a wait is never longer than a minute": (make_task().observe(refusal=refused(count=10**9)), 66, [CREATE], None),
+    "and then it is tried again": (make_task().observe(create_error=refused()), 8, [CREATE], None),
+    "a wait is never longer than a minute": (
+        make_task().observe(create_error=refused(count=10**9)),
+        66,
+        [CREATE],
+        None,
+    ),
     "until the schedule deadline": (
-        make_task(deadlines={"scheduleSeconds": 7}).observe(refusal=refused()),
+        make_task(deadlines={"scheduleSeconds": 7}).observe(create_error=refused()),
         7,
         [("Failed", "ScheduleDeadlineExceeded")],
         None,
     ),
     "which wakes": (
-        make_task(deadlines={"scheduleSeconds": 8}).observe(refusal=refused(count=9), diagnosed_at=at(6)),
+        make_task(deadlines={"scheduleSeconds": 8}).observe(create_error=refused(count=9), diagnosed_at=at(6)),
         7,
         [],
         8,
     ),
     "a final refusal ends the task": (
-        make_task().observe(refusal=refused("no", 422)),
+        make_task().observe(create_error=refused("no", 422)),
         7,
         [("Failed", "InvalidPodTemplate")],
         None,
     ),
     "a namespace that goes takes the task with it": (
-        make_task().observe(refusal=refused('namespaces "x" not found', 404)),
+        make_task().observe(create_error=refused('namespaces "x" not found', 404)),
         7,
         [],
         None,
     ),
-    "a refusal of another attempt is old": (retrying().observe(refusal=refused()), 30, [RETRY_2], None),
+    "a refusal of another attempt is old": (retrying().observe(create_error=refused()), 30, [RETRY_2], None),
     "cancelled while refused": (
-        make_task(cancel=True).observe(refusal=refused()),
+        make_task(cancel=True).observe(create_error=refused()),
         7,
         [("Cancelled", "Cancelled")],
         None,
     ),
     "suspended while refused": (
-        make_task(suspend=True).observe(refusal=refused()),
+        make_task(suspend=True).observe(create_error=refused()),
         7,
         [("Suspended", "Suspended")],
         None,
     ),
     # Pods that are not as they should be
     "a stranger has the name": (
-        make_task().observe(conflicting_pod=STRANGER, refusal=TAKEN),
+        make_task().observe(conflicting_pod=STRANGER, create_error=TAKEN),
         7,
         [("Failed", "NameConflict")],
         None,
     ),
     "another task's Pod has the name and runs": (
-        make_task().observe(conflicting_pod=OTHERS, conflicting_task=OTHER.build(), refusal=TAKEN),
+        make_task().observe(conflicting_pod=OTHERS, conflicting_task=OTHER.build(), create_error=TAKEN),
         7,
         [("Pending", "NameTaken")],
         8,
     ),
     "its task is over, and it goes": (
-        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=OVER.build(), refusal=TAKEN),
+        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=OVER.build(), create_error=TAKEN),
         7,
         [("Pending", "NameTaken")],
         8,
     ),
     "its task is gone, and it goes": (
-        make_task().observe(conflicting_pod=OTHERS_ENDED, refusal=TAKEN),
+        make_task().observe(conflicting_pod=OTHERS_ENDED, create_error=TAKEN),
         7,
         [("Pending", "NameTaken")],
         8,
     ),
     "another try for the name": (
-        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=OVER.build(), refusal=TAKEN),
+        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=OVER.build(), create_error=TAKEN),
         8,
         [CREATE],
         None,
     ),
     "it is kept for ever": (
-        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=KEEPING.build(), refusal=TAKEN),
+        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=KEEPING.build(), create_error=TAKEN),
         7,
         [("Failed", "NameConflict")],
         None,
     ),
     "the name does not come free in time": (
         make_task(deadlines={"scheduleSeconds": 5}).observe(
-            conflicting_pod=OTHERS, conflicting_task=OTHER.build(), refusal=TAKEN
+            conflicting_pod=OTHERS, conflicting_task=OTHER.build(), create_error=TAKEN
         ),
         7,
         [("Failed", "ScheduleDeadlineExceeded")],
@@ -1191,7 +1201,7 @@ def test_a_stop_is_told_while_it_lasts() -> None:
 def test_an_end_by_a_limit_without_a_pod_is_told_with_it() -> None:
     got = status_of(make_task(deadlines={"totalSeconds": 5}).observe(), 6)
     assert (got.reason, got.message) == ("TotalDeadlineExceeded", MESSAGES["TotalDeadlineExceeded"])
-    got = status_of(make_task(deadlines={"scheduleSeconds": 5}).observe(refusal=refused()), 7)
+    got = status_of(make_task(deadlines={"scheduleSeconds": 5}).observe(create_error=refused()), 7)
     assert (
         got.message == "no node took the Pod within deadlines.scheduleSeconds (5 s); QuotaExceeded: exceeded quota: q"
     )

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podtask.api import names
-from podtask.core import identity, podspec, running_pod
+from podtask.core import identity, podspec, snapshot
 from podtask.core.settings import Settings
 from tests.builders import MadeTask, make_task
 
@@ -126,9 +126,7 @@ def test_nulls_in_the_template_mean_absent_and_do_not_change_the_hash() -> None:
     got = build(made)
     assert "volumes" not in got["spec"]
     noted = got["metadata"]["annotations"][names.ANNOTATION_SPEC_HASH]
-    assert (
-        noted == running_pod.spec_hash(made.build()) == identity.spec_hash(msgspec.json.decode(made.build().raw_spec))
-    )
+    assert noted == snapshot.spec_hash(made.build()) == identity.spec_hash(msgspec.json.decode(made.build().raw_spec))
 
 
 def nested(levels: int) -> Any:

@@ -11,7 +11,7 @@ from podtask.core import plan, podspec, policy
 from podtask.core.decide import decide
 from podtask.core.policy import Policy, PolicyError
 from podtask.core.settings import Settings
-from podtask.core.snapshot import DeadlinesSpec, Refusal, TaskSpec, XComSpec
+from podtask.core.snapshot import CreateError, DeadlinesSpec, TaskSpec, XComSpec
 from tests.builders import MadeTask, at, make_live_attempt, make_pod, make_task
 
 HOSTLESS = Policy(host_access=False)
@@ -438,8 +438,8 @@ def written(found: plan.Plan) -> tuple[str, str, str]:
 def test_a_refusal_is_the_end_whatever_words_of_the_task_it_quotes() -> None:
     """An image may be called what only an API server says; a namespace that ends would stop the task in silence."""
     words = "image 'x because it is being terminated' of container base is not allowed"
-    made = Refusal(attempt=1, code=403, reason="PolicyDenied", message=words, at=at(1))
-    found = decide(make_task().observe(refusal=made), at(1), Settings())
+    made = CreateError(attempt=1, code=403, reason="PolicyDenied", message=words, at=at(1))
+    found = decide(make_task().observe(create_error=made), at(1), Settings())
     assert written(found) == ("Failed", "PolicyDenied", words)
     assert found.events == (plan.Event(kind="Warning", reason="PolicyDenied", message=words),)
 
@@ -470,38 +470,40 @@ def test_only_the_total_clock_runs_while_it_waits_for_a_place() -> None:
     assert written(limited(told, 60))[:2] == ("Failed", "TotalDeadlineExceeded")
 
 
-QUOTA = Refusal(attempt=1, code=403, reason="Forbidden", message="exceeded quota: q", at=at(600))
+QUOTA = CreateError(attempt=1, code=403, reason="Forbidden", message="exceeded quota: q", at=at(600))
 
 
 def test_the_schedule_clock_begins_when_the_turn_has_come() -> None:
     """A quota may refuse who has waited in line for ten minutes, and that is no reason to give up at once."""
     in_line = make_task(deadlines={"scheduleSeconds": 60}).status(reason="ConcurrencyLimit", observed_generation=1)
-    (action,) = limited(in_line, 600, slots_used=2, refusal=QUOTA).actions
+    (action,) = limited(in_line, 600, slots_used=2, create_error=QUOTA).actions
     assert isinstance(action, plan.WriteStatus)
     assert (action.status.reason, action.status.next_attempt_time) == ("QuotaExceeded", at(600))
     told = MadeTask(msgspec.structs.replace(in_line.build(), status=action.status))
-    assert limited(told, 601, slots_used=2, refusal=QUOTA) == plan.Plan(wake_at=at(602))
-    assert written(limited(told, 660, slots_used=2, refusal=QUOTA))[:2] == ("Failed", "ScheduleDeadlineExceeded")
+    assert limited(told, 601, slots_used=2, create_error=QUOTA) == plan.Plan(wake_at=at(602))
+    assert written(limited(told, 660, slots_used=2, create_error=QUOTA))[:2] == ("Failed", "ScheduleDeadlineExceeded")
 
 
 def test_an_old_refusal_neither_ends_nor_hurries_a_task_in_line() -> None:
     in_line = make_task(deadlines={"scheduleSeconds": 60}).status(
         reason="ConcurrencyLimit", message="the platform allows namespace default 3 running Pods of PodTasks at once"
     )
-    assert limited(in_line, 900, refusal=QUOTA) == plan.Plan(waits_for_slot=True)
-    assert [type(action) for action in limited(in_line, 900, slots_used=2, refusal=QUOTA).actions] == [plan.CreatePod]
+    assert limited(in_line, 900, create_error=QUOTA) == plan.Plan(waits_for_slot=True)
+    assert [type(action) for action in limited(in_line, 900, slots_used=2, create_error=QUOTA).actions] == [
+        plan.CreatePod
+    ]
 
 
 def test_the_place_of_a_create_in_doubt_is_kept_until_the_doubt_is_over() -> None:
     """Refused, cancelled, whatever came since: the create whose reply was lost may still make its Pod."""
-    doubt = {"unknown_create_deadline": at(70), "slots_used": 0, "refusal": QUOTA}
+    doubt = {"unknown_create_deadline": at(70), "slots_used": 0, "create_error": QUOTA}
     refused = limited(make_task(), 12, **doubt)
     assert (refused.reserves_slot, refused.waits_for_slot) == (True, False)
     assert limited(make_task().status(phase="Cancelled", observed_generation=1), 12, **doubt) == plan.Plan(
         wake_at=at(70), reserves_slot=True
     )
     assert not limited(make_task(), 70, **doubt).reserves_slot
-    without = decide(make_task().observe(unknown_create_deadline=at(70), refusal=QUOTA), at(12), Settings())
+    without = decide(make_task().observe(unknown_create_deadline=at(70), create_error=QUOTA), at(12), Settings())
     assert not without.reserves_slot
 
 

@@ -48,7 +48,7 @@ class Envelope(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class ResultError(Exception):
+class XComError(Exception):
     """There is no result; `reason` and the text say why."""
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -56,45 +56,45 @@ class ResultError(Exception):
         self.reason = reason
 
 
-class Missing(Exception):
+class XComMissing(Exception):
     """There was no file, or a blank one: nothing wrong unless the result is required."""
 
 
 def parse_envelope(message: str) -> Envelope:
-    """Parse the sidecar's termination message. Raises `ResultError`."""
+    """Parse the sidecar's termination message. Raises `XComError`."""
     try:
         envelope = msgspec.json.decode(message, type=Envelope)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's message is not an envelope: {error}") from error
+        raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's message is not an envelope: {error}") from error
     if envelope.v != 1:
-        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar speaks version {envelope.v}, the controller 1")
+        raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar speaks version {envelope.v}, the controller 1")
     return envelope
 
 
 def open_envelope(envelope: Envelope, max_bytes: int) -> bytes:
-    """Give the file's bytes from an envelope that carries them. Raises `Missing` or `ResultError`."""
+    """Give the file's bytes from an envelope that carries them. Raises `XComMissing` or `XComError`."""
     match envelope.state:
         case "inline":
             return _verified(_decode(envelope.payload.encode(), envelope, max_bytes), envelope)
         case "missing":
-            raise Missing
+            raise XComMissing
         case "tooLarge" if envelope.size > max_bytes or not envelope.size:
             raise too_large(envelope.size, max_bytes)
         # "tooLarge" within the limit is what sidecars said that did not know the other word yet.
         case "noRoom" | "tooLarge":
-            raise ResultError(
+            raise XComError(
                 Reason.XCOM_SIDECAR_FAILED,
                 f"the result of {envelope.size} bytes has no way out: the Pod has so many containers that a termination"
                 " message has no room even for its header; use fewer containers",
             )
         case "unreadable":
-            raise ResultError(Reason.XCOM_UNREADABLE, f"the sidecar cannot read the file: {envelope.message}")
+            raise XComError(Reason.XCOM_UNREADABLE, f"the sidecar cannot read the file: {envelope.message}")
         case other:
-            raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's state {other!r} is not known")
+            raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's state {other!r} is not known")
 
 
 def open_log(log: bytes, envelope: Envelope, max_bytes: int) -> bytes:
-    """Give the file's bytes from the frames in the sidecar's log. Raises `ResultError`."""
+    """Give the file's bytes from the frames in the sidecar's log. Raises `XComError`."""
     prefix = _FRAME + envelope.sha256[:16].encode() + b" "
     parts: dict[int, bytes] = {}
     for line in log.splitlines():
@@ -108,51 +108,51 @@ def open_log(log: bytes, envelope: Envelope, max_bytes: int) -> bytes:
     found = sorted(i for i in parts if 1 <= i <= envelope.chunks)
     if len(found) != envelope.chunks or not found:
         missing = envelope.chunks - len(found)
-        raise ResultError(
+        raise XComError(
             Reason.XCOM_LOST, f"{missing} of {envelope.chunks} parts of the result are not in the sidecar's log"
         )
     joined = b"".join(parts[i] for i in found)
     return _verified(_decode(joined, envelope, max_bytes), envelope)
 
 
-def too_large(size: int, max_bytes: int) -> ResultError:
+def too_large(size: int, max_bytes: int) -> XComError:
     """Say that the file is over the limit."""
-    return ResultError(Reason.XCOM_TOO_LARGE, f"the result has {size} bytes, xcom.maxBytes allows {max_bytes}")
+    return XComError(Reason.XCOM_TOO_LARGE, f"the result has {size} bytes, xcom.maxBytes allows {max_bytes}")
 
 
 def _decode(payload: bytes, envelope: Envelope, max_bytes: int) -> bytes:
     if envelope.encoding == "raw":
         return payload
     if envelope.encoding != "gzip+base64":
-        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the encoding {envelope.encoding!r} is not known")
+        raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the encoding {envelope.encoding!r} is not known")
     try:
         packed = base64.b64decode(payload, validate=True)
         # The task can write its own envelope: never unpack more than was promised.
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
             content = stream.read(max_bytes + 1)
     except (binascii.Error, OSError, EOFError, zlib.error) as error:
-        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the payload cannot be unpacked: {error}") from error
+        raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the payload cannot be unpacked: {error}") from error
     return content
 
 
 def _verified(content: bytes, envelope: Envelope) -> bytes:
     if len(content) != envelope.size or hashlib.sha256(content).hexdigest() != envelope.sha256:
-        raise ResultError(
+        raise XComError(
             Reason.XCOM_LOST, f"the result arrived damaged: {len(content)} of {envelope.size} bytes, or another digest"
         )
     return content
 
 
-def judge(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
-    """Turn the file's bytes into the status. Raises `Missing` where they are blank, and `ResultError`."""
+def to_status(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
+    """Turn the file's bytes into the status. Raises `XComMissing` where they are blank, and `XComError`."""
     if len(content) > max_bytes:
         raise too_large(len(content), max_bytes)
     if not content.strip():
-        raise Missing
+        raise XComMissing
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise ResultError(
+        raise XComError(
             Reason.XCOM_INVALID, f"the result is not UTF-8: {error.reason} at byte {error.start}"
         ) from error
     _check_json(text)
@@ -166,14 +166,14 @@ def judge(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
 
 
 def _check_json(text: str) -> None:
-    """Refuse what is not JSON, and JSON that only some readers take. Raises `ResultError`."""
+    """Refuse what is not JSON, and JSON that only some readers take. Raises `XComError`."""
     try:
         # Integers stay texts: Python converts no more than 4,300 digits.
         json.loads(text, parse_int=str, parse_constant=_refuse_constant)
     except RecursionError as error:
-        raise ResultError(Reason.XCOM_INVALID, "the result is nested too deeply") from error
+        raise XComError(Reason.XCOM_INVALID, "the result is nested too deeply") from error
     except json.JSONDecodeError as error:
-        raise ResultError(Reason.XCOM_INVALID, f"the result is not JSON: {error}") from error
+        raise XComError(Reason.XCOM_INVALID, f"the result is not JSON: {error}") from error
     if _SUSPECT.search(text):
         _check_tokens(text)
 
@@ -184,7 +184,7 @@ def _check_tokens(text: str) -> None:
         problem = _text_problem(token) if token.startswith('"') else _number_problem(token)
         if problem:
             at = len(text[: found.start()].encode())
-            raise ResultError(Reason.XCOM_INVALID, f"the result cannot be read everywhere: at byte {at} {problem}")
+            raise XComError(Reason.XCOM_INVALID, f"the result cannot be read everywhere: at byte {at} {problem}")
 
 
 def _text_problem(token: str) -> str:
@@ -209,15 +209,15 @@ def _number_problem(token: str) -> str:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ResultError(Reason.XCOM_INVALID, f"the result is not JSON: {name} is no JSON number")
+    raise XComError(Reason.XCOM_INVALID, f"the result is not JSON: {name} is no JSON number")
 
 
-def failed(error: ResultError, attempt: int) -> XComStatus:
+def failed_status(error: XComError, attempt: int) -> XComStatus:
     """Give the status of a result that could not be had."""
     return XComStatus(state=ResultState.FAILED, reason=error.reason, message=str(error)[:_TEXT_LIMIT], attempt=attempt)
 
 
-def empty(attempt: int) -> XComStatus:
+def empty_status(attempt: int) -> XComStatus:
     """Give the status of a task that wrote no result."""
     return XComStatus(
         state=ResultState.EMPTY,

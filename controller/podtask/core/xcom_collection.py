@@ -11,12 +11,13 @@ import msgspec
 from ..api import names
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import AttemptOutcome, ResultState
-from . import result, times, xcom_injection
+from . import times, xcom_envelope, xcom_injection
 from .plan import Action, ReadPod, ReadResultLog
 from .pod import Pod, Terminated
 from .settings import Settings
 from .snapshot import TaskSnapshot, XComSpec, XComStatus
 from .termination import Termination
+from .xcom_envelope import Envelope, XComError, XComMissing
 
 _REPLACEMENT = "\ufffd"
 """What the kubelet puts in the place of bytes that are no UTF-8, without a word."""
@@ -54,19 +55,19 @@ def collect(
         if isinstance(content, Pending):
             return content
         return _judged(snapshot, content, xcom, attempt)
-    except result.Missing:
-        status = result.empty(attempt)
+    except XComMissing:
+        status = xcom_envelope.empty_status(attempt)
         return Done(status, status if xcom.required else None)
-    except result.ResultError as error:
-        status = result.failed(error, attempt)
+    except XComError as error:
+        status = xcom_envelope.failed_status(error, attempt)
         tolerated = error.reason is Reason.XCOM_LOST and xcom.on_lost == "Drop"
         return Done(status, None if tolerated else status)
 
 
 def _judged(snapshot: TaskSnapshot, content: bytes, xcom: XComSpec, attempt: int) -> Done:
-    judged = result.judge(content, xcom_injection.max_bytes(xcom), attempt)
+    judged = xcom_envelope.to_status(content, xcom_injection.max_bytes(xcom), attempt)
     if snapshot.result_refused:
-        raise result.ResultError(
+        raise XComError(
             Reason.XCOM_TOO_LARGE,
             f"the result of {len(content)} bytes and the rest of the object are together more than the API server"
             " stores; make spec or result smaller",
@@ -86,15 +87,15 @@ def _content(
     if ended is None or (_was_early(ended, termination) and not is_killed):
         return _await_sidecar(snapshot, pod, termination, settings, now)
     if ended.exit_code != 0 or not ended.message:
-        raise result.ResultError(
+        raise XComError(
             Reason.XCOM_SIDECAR_FAILED,
             f"the sidecar ended with exit code {ended.exit_code} ({ended.reason or 'no reason'}) and no envelope",
         )
-    envelope = result.parse_envelope(ended.message)
+    envelope = xcom_envelope.parse_envelope(ended.message)
     if envelope.state != "log":
-        return result.open_envelope(envelope, xcom_injection.max_bytes(xcom))
+        return xcom_envelope.open_envelope(envelope, xcom_injection.max_bytes(xcom))
     if envelope.size > xcom_injection.max_bytes(xcom):
-        raise result.too_large(envelope.size, xcom_injection.max_bytes(xcom))
+        raise xcom_envelope.too_large(envelope.size, xcom_injection.max_bytes(xcom))
     return _from_log(snapshot, pod, envelope, xcom)
 
 
@@ -109,16 +110,16 @@ def _direct(pod: Pod, container: str, xcom: XComSpec) -> bytes:
     main = pod.container(container)
     ended = main.state.terminated if main else None
     if ended is None:
-        raise result.ResultError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
+        raise XComError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
     if _REPLACEMENT in ended.message:
-        raise result.ResultError(
+        raise XComError(
             Reason.XCOM_INVALID,
             "the result is not UTF-8, or holds U+FFFD, which a termination message cannot tell from it; "
             "write \\ufffd, or set xcom.maxBytes to 4096 or more",
         )
     content = ended.message.encode()
     if len(content) >= min(xcom_injection.direct_limit(pod), xcom_injection.max_bytes(xcom) + 1):
-        raise result.ResultError(
+        raise XComError(
             Reason.XCOM_TOO_LARGE,
             f"a result of {len(content)} bytes or more does not fit into a termination message; use mode Auto",
         )
@@ -129,7 +130,7 @@ def _await_sidecar(
     snapshot: TaskSnapshot, pod: Pod, termination: Termination, settings: Settings, now: datetime
 ) -> Pending:
     if pod.is_terminal:
-        raise result.ResultError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
+        raise XComError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
     if any(other.state.terminated is None for other in pod.status.container_statuses):
         return _await_others(snapshot, pod, settings, now)
     patience = pod.spec.termination_grace_period_seconds + settings.result_seconds
@@ -139,7 +140,7 @@ def _await_sidecar(
     ended = times.to_server_time_within(max((end for end in ends if end is not None), default=None), pod, now)
     # From when the end was told, by the server's clock: the node's may be behind by more than all this patience.
     until = times.add_saturating(max(ended, pod.kubelet_status_time or ended), patience)
-    lost = result.ResultError(
+    lost = XComError(
         Reason.XCOM_SIDECAR_FAILED, f"the result sidecar did not deliver within {patience} s of the task's end"
     )
     return _wait_or_lose(snapshot, pod, until, now, lost)
@@ -151,13 +152,11 @@ def _await_others(snapshot: TaskSnapshot, pod: Pod, settings: Settings, now: dat
     if gone_at is None:
         return Pending()
     until = times.add_saturating(gone_at, settings.result_seconds)
-    lost = result.ResultError(Reason.XCOM_LOST, f"the Pod does not end; node {pod.spec.node_name} may be unreachable")
+    lost = XComError(Reason.XCOM_LOST, f"the Pod does not end; node {pod.spec.node_name} may be unreachable")
     return _wait_or_lose(snapshot, pod, until, now, lost)
 
 
-def _wait_or_lose(
-    snapshot: TaskSnapshot, pod: Pod, until: datetime, now: datetime, lost: result.ResultError
-) -> Pending:
+def _wait_or_lose(snapshot: TaskSnapshot, pod: Pod, until: datetime, now: datetime, lost: XComError) -> Pending:
     """Wait until then. A result is given up by what the server has, never by a cache that may be minutes behind it."""
     if now < until:
         return Pending(until=until)
@@ -166,12 +165,12 @@ def _wait_or_lose(
     raise lost
 
 
-def _from_log(snapshot: TaskSnapshot, pod: Pod, envelope: result.Envelope, xcom: XComSpec) -> bytes | Pending:
+def _from_log(snapshot: TaskSnapshot, pod: Pod, envelope: Envelope, xcom: XComSpec) -> bytes | Pending:
     log = snapshot.result_log
     if log is None or log.pod_uid != pod.metadata.uid:
         if snapshot.log_failures >= LOG_READS:
-            raise result.ResultError(Reason.XCOM_LOST, "the sidecar's log could not be read")
+            raise XComError(Reason.XCOM_LOST, "the sidecar's log could not be read")
         return Pending(actions=(ReadResultLog(name=pod.metadata.name, uid=pod.metadata.uid),))
     if log.error:
-        raise result.ResultError(Reason.XCOM_LOST, f"the sidecar's log could not be read: {log.error}")
-    return result.open_log(log.content, envelope, xcom_injection.max_bytes(xcom))
+        raise XComError(Reason.XCOM_LOST, f"the sidecar's log could not be read: {log.error}")
+    return xcom_envelope.open_log(log.content, envelope, xcom_injection.max_bytes(xcom))
