@@ -1,7 +1,7 @@
-"""What the end of an attempt means for the task: over, or another attempt, and against which budget.
+"""What the end of an attempt means for the task: it finishes, or another attempt follows, after which delay.
 
-Failures of the task itself count against backoffLimit, disruptions against disruptionLimit. A Pod that was disrupted
-before its main container ever started has done nothing, and is always tried again.
+Failures of the task itself count against backoffLimit, disruptions against disruptionLimit. A disruption before the
+main container has started is not counted, and another attempt always follows.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ _SPREAD = 0.1
 
 _CANCELLED = frozenset({Reason.CANCELLED, Reason.CANCEL_AFTER_REACHED})
 
-_WAITS_ON = frozenset({Reason.SUSPENDED})
-"""Our own stops after which the task goes on when it may."""
+_CONTINUED = frozenset({Reason.SUSPENDED})
+"""Our own stops that do not finish the task."""
 
 
 def conclude(
     task: Task, attempt: Attempt, termination: Termination, pod: Pod | None, xcom: XComStatus | None, now: datetime
 ) -> TaskStatus:
-    """Give the status after the end of an attempt: its record, the counters, and what follows."""
+    """Return the status after the end of an attempt: the attempt is recorded and counted, and the phase set."""
     container = task.spec.container_name
     action = _action(task, pod, termination, container)
     if action is FailurePolicyAction.IGNORE:
@@ -44,11 +44,11 @@ def conclude(
         return status.finished(task, written, Phase.SKIPPED, Reason.SKIPPED, termination.message, now, xcom)
     if action is FailurePolicyAction.FAIL:
         return status.finished(task, written, Phase.FAILED, termination.reason, termination.message, now, xcom)
-    over = termination.outcome is AttemptOutcome.NO_RESULT or termination.outcome is AttemptOutcome.STOPPED
-    if over and termination.reason not in _WAITS_ON:
+    is_final = termination.outcome is AttemptOutcome.NO_RESULT or termination.outcome is AttemptOutcome.STOPPED
+    if is_final and termination.reason not in _CONTINUED:
         phase = Phase.CANCELLED if termination.reason in _CANCELLED else Phase.FAILED
         return status.finished(task, written, phase, termination.reason, termination.message, now, xcom)
-    return _next_or_over(task, written, termination, xcom, now)
+    return _retry_or_finish(task, written, termination, xcom, now)
 
 
 def _action(task: Task, pod: Pod | None, termination: Termination, container: str) -> FailurePolicyAction | None:
@@ -66,24 +66,24 @@ def _counts(attempt: Attempt, termination: Termination, pod: Pod | None, contain
     return (0, 1 if ran else 0)
 
 
-def _next_or_over(
+def _retry_or_finish(
     task: Task, written: TaskStatus, termination: Termination, xcom: XComStatus | None, now: datetime
 ) -> TaskStatus:
     spec = task.spec
-    over, count = "", ""
+    reason, count = "", ""
     if written.failure_count > spec.backoff_limit:
-        over = termination.reason if spec.backoff_limit == 0 else Reason.BACKOFF_LIMIT_EXCEEDED
+        reason = termination.reason if spec.backoff_limit == 0 else Reason.BACKOFF_LIMIT_EXCEEDED
         count = f"{written.failure_count} failures, and backoffLimit is {spec.backoff_limit}"
     elif written.disruption_count > spec.disruption_limit:
-        over = termination.reason if spec.disruption_limit == 0 else Reason.DISRUPTION_LIMIT_EXCEEDED
+        reason = termination.reason if spec.disruption_limit == 0 else Reason.DISRUPTION_LIMIT_EXCEEDED
         count = f"{written.disruption_count} disruptions, and disruptionLimit is {spec.disruption_limit}"
     elif written.attempt_count >= MAX_ATTEMPTS:
-        over, count = Reason.ATTEMPT_LIMIT_EXCEEDED, f"{written.attempt_count} attempts, the most there can be"
-    if over:
+        reason, count = Reason.ATTEMPT_LIMIT_EXCEEDED, f"{written.attempt_count} attempts, the most there can be"
+    if reason:
         message = termination.message
-        if over != termination.reason:
+        if reason != termination.reason:
             message = f"{count}; the last: {termination.reason}: {termination.message}".removesuffix(": ")
-        return status.finished(task, written, Phase.FAILED, over, message, now, xcom)
+        return status.finished(task, written, Phase.FAILED, reason, message, now, xcom)
     if termination.reason == Reason.SUSPENDED:
         return status.waiting_for_next(written, Reason.SUSPENDED, "the Pod was removed", None)
     at = now + timedelta(seconds=_delay(task, written, termination))
@@ -93,7 +93,7 @@ def _next_or_over(
 
 
 def _delay(task: Task, written: TaskStatus, termination: Termination) -> float:
-    """Back off by the count that this end belongs to, so that a first disruption does not wait for old failures."""
+    """Return the delay in seconds. Failures, disruptions and uncounted ends each have their own exponent."""
     if termination.outcome is AttemptOutcome.FAILED:
         count = written.failure_count
     elif termination.outcome is AttemptOutcome.DISRUPTED and written.disruption_count > task.status.disruption_count:
@@ -104,9 +104,10 @@ def _delay(task: Task, written: TaskStatus, termination: Termination) -> float:
 
 
 def delay_seconds(spec: BackoffSpec, failures: int, seed: str) -> float:
-    """Give the seconds to wait after the `failures`-th failure in a row of counting (from 1).
+    """Return the delay in seconds after the `failures`-th failure (from 1): exponential, with a maximum.
 
-    The spread of up to 10 % is derived from `seed`, so that the same facts always give the same time.
+    Up to 10 % is added, so that tasks that failed together do not all start together. The share is derived from
+    `seed`, so the same task and count always have the same delay.
     """
     exponent = min(max(failures - 1, 0), 32)
     base: int = min(spec.initial_seconds * spec.factor**exponent, spec.max_seconds)

@@ -22,7 +22,7 @@ def make_plan(snapshot: TaskSnapshot, settings: Settings, now: datetime) -> Plan
 
 
 def _observe_generation(task: Task, settings: Settings) -> Plan:
-    """Write status.observedGeneration after an edit of the TTL. Tools that judge by it would wait otherwise."""
+    """Write status.observedGeneration after an edit of the TTL, because tools wait for it."""
     if task.status.observed_generation == task.metadata.generation:
         return Plan()
     written = msgspec.structs.replace(task.status, observed_generation=task.metadata.generation)

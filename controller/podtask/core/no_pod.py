@@ -86,7 +86,7 @@ def _restore_labels(snapshot: TaskSnapshot, pod: Pod, now: datetime) -> Plan:
 def _finish_with_unlabelled_pod(task: Task, pod: Pod, reason: Reason, message: str, now: datetime) -> Plan:
     """Delete the Pod, then finish the task: the watch does not see this Pod after that.
 
-    The reason is not noted on the Pod. Whoever removes the labels, or refuses them, may refuse the note too.
+    The reason is not written to the Pod: what removes the labels, or refuses them, may refuse that annotation too.
     """
     name, uid = pod.metadata.name, pod.metadata.uid
     attempt = status.current_attempt(task) or status.attempt_of_pod(task, pod)

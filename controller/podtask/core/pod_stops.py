@@ -20,8 +20,8 @@ _IGNORED_STOP_SECONDS = 60
 def stop_others(pod: Pod, container: str) -> tuple[Action, ...]:
     """Return the stop of a Pod whose main container has ended while other ordinary containers run.
 
-    The kubelet itself ends native sidecars. A reason that an earlier stop noted on the Pod is kept: the attempt was
-    judged by it, and is judged again at every change.
+    The kubelet itself stops native sidecars. A stop reason that the Pod already has is kept, because the attempt is
+    classified by it again at every change.
     """
     if pod.is_terminal or pod.is_stopping:
         return ()
@@ -33,7 +33,7 @@ def stop_others(pod: Pod, container: str) -> tuple[Action, ...]:
 
 
 def escalate(pod: Pod, now: datetime) -> Plan:
-    """Delete a Pod that ignores a stop request, 60 s after its grace period. The reason noted on it stays.
+    """Delete a Pod that ignores a stop request, 60 s after its grace period. Its stop reason stays.
 
     The time of the request is an annotation of the Pod, so every controller can read it. A Pod that an older
     controller stopped has no such annotation, and gets it now.

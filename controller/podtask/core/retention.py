@@ -1,7 +1,7 @@
-"""What stays after the end: when a finished Pod goes, when the object goes, and when a finalizer has done its work.
+"""Cleanup of Pods whose attempt is recorded in the status: their finalizer, what still runs in them, their deletion.
 
-Nothing is deleted before its outcome stands in the status. A finished Pod stays for the hold (60 s) whatever the
-spec says: as long as it is there its name is taken, so that no stale reader can run the attempt a second time.
+No Pod is deleted before its outcome is in the status. An ended Pod is kept for at least `settings.pod_hold_seconds`,
+whatever the spec says: while it exists its name is taken, so no controller with an old cache can create it again.
 """
 
 from datetime import datetime
@@ -17,7 +17,7 @@ from .snapshot import Attempt, Task, TaskSnapshot
 
 
 def cleanup_pods(snapshot: TaskSnapshot, pods: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:
-    """Release, stop and delete Pods whose attempt is in the status."""
+    """Return the plan that releases, stops and deletes Pods whose attempt is in the status."""
     actions: list[Action] = []
     wakes: list[datetime] = []
     for pod in pods:
@@ -37,7 +37,7 @@ def cleanup_pods(snapshot: TaskSnapshot, pods: tuple[Pod, ...], settings: Settin
 
 
 def _stop(task: Task, pod: Pod, now: datetime) -> Plan:
-    """Stop what still runs in a Pod whose attempt is over: its other containers, or a second life nobody asked for."""
+    """Stop a Pod whose attempt has ended: its other containers, or a Pod that was created a second time."""
     if pod.is_terminal or pod.metadata.deletion_timestamp is not None:
         return Plan()
     if pod.is_stopping:
@@ -53,32 +53,34 @@ def _stop(task: Task, pod: Pod, now: datetime) -> Plan:
 
 
 def retains_pod(task: Task, pod: Pod) -> bool:
-    """Whether a finished Pod of a task stays for good."""
-    entry = _entry(task, pod)
-    succeeded = entry is not None and entry.outcome == AttemptOutcome.SUCCEEDED
+    """Whether spec.podRetention keeps an ended Pod until its task is deleted."""
+    attempt = _recorded_attempt(task, pod)
+    succeeded = attempt is not None and attempt.outcome == AttemptOutcome.SUCCEEDED
     retention = task.spec.pod_retention
     return retention == PodRetention.KEEP or (retention == PodRetention.DELETE_SUCCEEDED and not succeeded)
 
 
-def _entry(task: Task, pod: Pod) -> Attempt | None:
+def _recorded_attempt(task: Task, pod: Pod) -> Attempt | None:
     return next((a for a in task.status.attempts if a.number == pod.attempt), None)
 
 
 def _delete_at(task: Task, pod: Pod, settings: Settings, now: datetime) -> datetime | None:
     if task.exact_pod_name and not task.status.phase_is_terminal and pod.is_terminal:
-        # The next attempt has the same name, so this Pod has to make room at once.
+        # The next attempt's Pod has the same name, so this one is deleted at once.
         return now
     if retains_pod(task, pod) or not pod.is_terminal:
         return None
-    entry = _entry(task, pod)
+    attempt = _recorded_attempt(task, pod)
     moments = (
-        entry.finish_time if entry else None,
+        attempt.finish_time if attempt else None,
         pod.metadata.creation_timestamp,
-        # The hold guards what was recorded, which may be long after the end (a controller that was down).
+        # The hold counts from the record, which may be long after the end (the controller was down).
         task.status.completion_time if pod.attempt >= task.status.attempt_count else None,
     )
-    ended = max((m for m in moments if m is not None), default=now)
+    ended_at = max((m for m in moments if m is not None), default=now)
     wanted = task.spec.pod_ttl_seconds_after_finished or 0
     if names.ANNOTATION_ACKNOWLEDGED in task.metadata.annotations:
         wanted = 0
-    return times.add_saturating(ended, max(wanted, settings.pod_hold_seconds) + times.spread_seconds(pod.metadata.uid))
+    return times.add_saturating(
+        ended_at, max(wanted, settings.pod_hold_seconds) + times.spread_seconds(pod.metadata.uid)
+    )

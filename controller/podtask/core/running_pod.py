@@ -36,7 +36,7 @@ def make_plan(snapshot: TaskSnapshot, pod: Pod, settings: Settings, now: datetim
     if pod.is_stopping:
         return _wait_for_stop(snapshot, pod, settings, now)
     if pod.stop_reason:
-        # The reason was noted and the DELETE did not follow: the controller restarted between the two.
+        # The stop reason was written and the DELETE did not follow: the controller restarted between the two.
         return Plan(actions=(DeletePod(name=pod.metadata.name, uid=pod.metadata.uid, reason=pod.stop_reason),))
     if _gates_removed(task, pod):
         # Written before any deadline is checked, because the schedule deadline counts from this time.

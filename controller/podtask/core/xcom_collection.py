@@ -1,7 +1,7 @@
-"""From the end of the main container to its result: what is known, what is still on the way, and what is lost.
+"""Collection of an ended attempt's result (its XCom value) from the Pod.
 
-A task is finished when its main container has ended and the envelope, or the proof that there is none, has been seen.
-Nobody waits for the Pod's phase.
+A task is finished when its main container has ended and the result was read, or is known to be missing or lost. The
+phase of the Pod is not awaited.
 """
 
 from datetime import datetime
@@ -20,21 +20,21 @@ from .termination import Termination
 from .xcom_envelope import Envelope, XComError, XComMissing
 
 _REPLACEMENT = "\ufffd"
-"""What the kubelet puts in the place of bytes that are no UTF-8, without a word."""
+"""The kubelet replaces invalid UTF-8 by it, without an error."""
 
 LOG_READS = 5
-"""A log that could not be read so often is given up; with the queue's backoff that is about half a minute."""
+"""Failed reads after which the log counts as lost: about 30 s with the queue's backoff."""
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """The result is on the way."""
+    """The result is not there yet. `actions` read what is missing; `until` is when it counts as lost."""
 
     actions: tuple[Action, ...] = ()
     until: datetime | None = None
 
 
 class Done(msgspec.Struct, frozen=True):
-    """There is nothing more to wait for. With a `failure` the task failed for want of its result."""
+    """The collection has ended. With a `failure` the task fails because its result is missing."""
 
     xcom: XComStatus | None = None
     failure: XComStatus | None = None
@@ -43,7 +43,7 @@ class Done(msgspec.Struct, frozen=True):
 def collect(
     snapshot: TaskSnapshot, pod: Pod, termination: Termination, settings: Settings, now: datetime
 ) -> Pending | Done:
-    """Say where the result of an ended attempt is."""
+    """Return the result of an ended attempt as a status, or what it waits for."""
     xcom = snapshot.task.spec.xcom
     if xcom is None:
         return Done()
@@ -51,10 +51,10 @@ def collect(
     if termination.outcome is not AttemptOutcome.SUCCEEDED and xcom.on_failure != "Keep":
         return Done(XComStatus(state=ResultState.DROPPED, reason=Reason.XCOM_DROPPED, attempt=attempt))
     try:
-        content = _content(snapshot, pod, termination, xcom, settings, now)
+        content = _read(snapshot, pod, termination, xcom, settings, now)
         if isinstance(content, Pending):
             return content
-        return _judged(snapshot, content, xcom, attempt)
+        return Done(_to_status(snapshot, content, xcom, attempt))
     except XComMissing:
         status = xcom_envelope.empty_status(attempt)
         return Done(status, status if xcom.required else None)
@@ -64,60 +64,61 @@ def collect(
         return Done(status, None if tolerated else status)
 
 
-def _judged(snapshot: TaskSnapshot, content: bytes, xcom: XComSpec, attempt: int) -> Done:
-    judged = xcom_envelope.to_status(content, xcom_injection.max_bytes(xcom), attempt)
+def _to_status(snapshot: TaskSnapshot, content: bytes, xcom: XComSpec, attempt: int) -> XComStatus:
+    status = xcom_envelope.to_status(content, xcom_injection.max_bytes(xcom), attempt)
     if snapshot.result_refused:
         raise XComError(
             Reason.XCOM_TOO_LARGE,
             f"the result of {len(content)} bytes and the rest of the object are together more than the API server"
             " stores; make spec or result smaller",
         )
-    return Done(judged)
+    return status
 
 
-def _content(
+def _read(
     snapshot: TaskSnapshot, pod: Pod, termination: Termination, xcom: XComSpec, settings: Settings, now: datetime
 ) -> bytes | Pending:
     if xcom_injection.is_direct(pod):
-        return _direct(pod, snapshot.task.spec.container_name, xcom)
+        return _read_message(pod, snapshot.task.spec.container_name, xcom)
     sidecar = pod.container(names.RESULT_CONTAINER)
-    ended = sidecar.state.terminated if sidecar else None
-    is_killed = ended is not None and ended.exit_code != 0 and pod.is_terminal
-    # Two containers that end within one second are reported in any order, and in a Pod that is over none is restarted.
-    if ended is None or (_was_early(ended, termination) and not is_killed):
+    terminated = sidecar.state.terminated if sidecar else None
+    is_killed = terminated is not None and terminated.exit_code != 0 and pod.is_terminal
+    # The times are whole seconds, so two ends within one second have no order. In an ended Pod nothing is restarted.
+    if terminated is None or (_was_early(terminated, termination) and not is_killed):
         return _await_sidecar(snapshot, pod, termination, settings, now)
-    if ended.exit_code != 0 or not ended.message:
+    if terminated.exit_code != 0 or not terminated.message:
         raise XComError(
             Reason.XCOM_SIDECAR_FAILED,
-            f"the sidecar ended with exit code {ended.exit_code} ({ended.reason or 'no reason'}) and no envelope",
+            f"the sidecar ended with exit code {terminated.exit_code} ({terminated.reason or 'no reason'})"
+            " and no envelope",
         )
-    envelope = xcom_envelope.parse_envelope(ended.message)
+    envelope = xcom_envelope.parse_envelope(terminated.message)
     if envelope.state != "log":
         return xcom_envelope.open_envelope(envelope, xcom_injection.max_bytes(xcom))
     if envelope.size > xcom_injection.max_bytes(xcom):
         raise xcom_envelope.too_large(envelope.size, xcom_injection.max_bytes(xcom))
-    return _from_log(snapshot, pod, envelope, xcom)
+    return _read_log(snapshot, pod, envelope, xcom)
 
 
 def _was_early(sidecar: Terminated, termination: Termination) -> bool:
-    """Whether the sidecar ended before the task: it is restarted then, and what it read was not the result yet."""
+    """Whether the sidecar ended before the task. The kubelet restarts it then, and it did not read the result."""
     if sidecar.finished_at is None or termination.finished_at is None:
         return False
     return sidecar.finished_at < termination.finished_at
 
 
-def _direct(pod: Pod, container: str, xcom: XComSpec) -> bytes:
+def _read_message(pod: Pod, container: str, xcom: XComSpec) -> bytes:
     main = pod.container(container)
-    ended = main.state.terminated if main else None
-    if ended is None:
+    terminated = main.state.terminated if main else None
+    if terminated is None:
         raise XComError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
-    if _REPLACEMENT in ended.message:
+    if _REPLACEMENT in terminated.message:
         raise XComError(
             Reason.XCOM_INVALID,
             "the result is not UTF-8, or holds U+FFFD, which a termination message cannot tell from it; "
             "write \\ufffd, or set xcom.maxBytes to 4096 or more",
         )
-    content = ended.message.encode()
+    content = terminated.message.encode()
     if len(content) >= min(xcom_injection.direct_limit(pod), xcom_injection.max_bytes(xcom) + 1):
         raise XComError(
             Reason.XCOM_TOO_LARGE,
@@ -133,31 +134,31 @@ def _await_sidecar(
         raise XComError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
     if any(other.state.terminated is None for other in pod.status.container_statuses):
         return _await_others(snapshot, pod, settings, now)
-    patience = pod.spec.termination_grace_period_seconds + settings.result_seconds
+    timeout = pod.spec.termination_grace_period_seconds + settings.result_seconds
     ends = [termination.finished_at] + [
         c.state.terminated.finished_at for c in pod.status.container_statuses if c.state.terminated
     ]
-    ended = times.to_server_time_within(max((end for end in ends if end is not None), default=None), pod, now)
-    # From when the end was told, by the server's clock: the node's may be behind by more than all this patience.
-    until = times.add_saturating(max(ended, pod.kubelet_status_time or ended), patience)
+    ended_at = times.to_server_time_within(max((end for end in ends if end is not None), default=None), pod, now)
+    # From the report of the end, by the API server's clock: the node's may be behind by more than the timeout.
+    until = times.add_saturating(max(ended_at, pod.kubelet_status_time or ended_at), timeout)
     lost = XComError(
-        Reason.XCOM_SIDECAR_FAILED, f"the result sidecar did not deliver within {patience} s of the task's end"
+        Reason.XCOM_SIDECAR_FAILED, f"the result sidecar did not deliver within {timeout} s of the task's end"
     )
     return _wait_or_lose(snapshot, pod, until, now, lost)
 
 
 def _await_others(snapshot: TaskSnapshot, pod: Pod, settings: Settings, now: datetime) -> Pending:
-    """The sidecar is told to stop once every ordinary container has ended, and that end wakes this task."""
-    gone_at = pod.metadata.deletion_timestamp
-    if gone_at is None:
+    """Wait for the other containers. The kubelet stops the sidecar after them, and their end re-queues this task."""
+    deleted_at = pod.metadata.deletion_timestamp
+    if deleted_at is None:
         return Pending()
-    until = times.add_saturating(gone_at, settings.result_seconds)
+    until = times.add_saturating(deleted_at, settings.result_seconds)
     lost = XComError(Reason.XCOM_LOST, f"the Pod does not end; node {pod.spec.node_name} may be unreachable")
     return _wait_or_lose(snapshot, pod, until, now, lost)
 
 
 def _wait_or_lose(snapshot: TaskSnapshot, pod: Pod, until: datetime, now: datetime, lost: XComError) -> Pending:
-    """Wait until then. A result is given up by what the server has, never by a cache that may be minutes behind it."""
+    """Wait until then. Raise `lost` only after a live read, because the cache may be minutes behind."""
     if now < until:
         return Pending(until=until)
     if snapshot.live_version != pod.metadata.resource_version:
@@ -165,7 +166,7 @@ def _wait_or_lose(snapshot: TaskSnapshot, pod: Pod, until: datetime, now: dateti
     raise lost
 
 
-def _from_log(snapshot: TaskSnapshot, pod: Pod, envelope: Envelope, xcom: XComSpec) -> bytes | Pending:
+def _read_log(snapshot: TaskSnapshot, pod: Pod, envelope: Envelope, xcom: XComSpec) -> bytes | Pending:
     log = snapshot.result_log
     if log is None or log.pod_uid != pod.metadata.uid:
         if snapshot.log_failures >= LOG_READS:

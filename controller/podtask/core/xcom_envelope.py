@@ -1,7 +1,7 @@
-"""Read and judge the result of a task: what the sidecar's envelope, its log or a termination message says.
+"""Decode and check the result of a task, from the sidecar's envelope and log or from a termination message.
 
-Every loss has a reason of its own and nothing is ever shortened. The sidecar only carries bytes; whether they are
-blank, valid or too many is decided here. `sidecar/README.md` has the envelope's fields.
+An oversized, missing or invalid result has a specific reason. A result is never truncated. The sidecar only delivers
+bytes; they are checked here. `sidecar/README.md` describes the fields of the envelope.
 """
 
 import base64
@@ -24,19 +24,19 @@ from .snapshot import XComStatus
 _FRAME = b"podtask-xcom/1 "
 _INDEX_DIGITS = 6
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][0-9.eE+-]*')
-"""A text or a number, where the JSON is known to be right."""
+"""A string or a number in valid JSON."""
 _SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])|[0-9][eE]\+?[0-9]{2}|[0-9]{300}")
-"""Found wherever a token may be none that all take, and seldom elsewhere: a look at each token takes its time."""
+"""Matches every text with a token that some parsers refuse, and few others. Only then each token is checked."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _MOST_DIGITS = 4300
-"""Python converts no longer integer, and most of those who read results are written in it."""
+"""Python's limit for the conversion of an integer; most readers of results are written in Python."""
 _SHOWN = 40
 _TEXT_LIMIT = 1024
-"""Messages quote what the task may have written, and the status has a limit that a write must not break."""
+"""Characters of a message. It may quote what the task wrote, and the message in the status is limited."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """What the sidecar leaves in its termination message."""
+    """The sidecar's termination message."""
 
     v: int
     state: str
@@ -49,7 +49,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class XComError(Exception):
-    """There is no result; `reason` and the text say why."""
+    """The result cannot be collected. It has a `reason`, and the message for the status."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class XComError(Exception):
 
 
 class XComMissing(Exception):
-    """There was no file, or a blank one: nothing wrong unless the result is required."""
+    """The result file is missing or blank, which is an error only if the result is required."""
 
 
 def parse_envelope(message: str) -> Envelope:
@@ -72,7 +72,7 @@ def parse_envelope(message: str) -> Envelope:
 
 
 def open_envelope(envelope: Envelope, max_bytes: int) -> bytes:
-    """Give the file's bytes from an envelope that carries them. Raises `XComMissing` or `XComError`."""
+    """Return the bytes of the result file from an inline envelope. Raises `XComMissing` or `XComError`."""
     match envelope.state:
         case "inline":
             return _verified(_decode(envelope.payload.encode(), envelope, max_bytes), envelope)
@@ -80,7 +80,7 @@ def open_envelope(envelope: Envelope, max_bytes: int) -> bytes:
             raise XComMissing
         case "tooLarge" if envelope.size > max_bytes or not envelope.size:
             raise too_large(envelope.size, max_bytes)
-        # "tooLarge" within the limit is what sidecars said that did not know the other word yet.
+        # Older sidecars send "tooLarge", also within the limit, instead of "noRoom".
         case "noRoom" | "tooLarge":
             raise XComError(
                 Reason.XCOM_SIDECAR_FAILED,
@@ -94,17 +94,17 @@ def open_envelope(envelope: Envelope, max_bytes: int) -> bytes:
 
 
 def open_log(log: bytes, envelope: Envelope, max_bytes: int) -> bytes:
-    """Give the file's bytes from the frames in the sidecar's log. Raises `XComError`."""
+    """Return the bytes of the result file from the frames in the sidecar's log. Raises `XComError`."""
     prefix = _FRAME + envelope.sha256[:16].encode() + b" "
     parts: dict[int, bytes] = {}
     for line in log.splitlines():
         if not line.startswith(prefix):
             continue
-        place, _, part = line[len(prefix) :].partition(b" ")
-        index, _, total = place.partition(b"/")
+        position, _, part = line[len(prefix) :].partition(b" ")
+        index, _, total = position.partition(b"/")
         if index.isdigit() and len(index) <= _INDEX_DIGITS and total == str(envelope.chunks).encode():
             parts[int(index)] = part
-    # Counted from what is there: the number of chunks is a stranger's, and may be of any size.
+    # Iterate over the received parts, because the number of chunks is untrusted and may be of any size.
     found = sorted(i for i in parts if 1 <= i <= envelope.chunks)
     if len(found) != envelope.chunks or not found:
         missing = envelope.chunks - len(found)
@@ -116,7 +116,7 @@ def open_log(log: bytes, envelope: Envelope, max_bytes: int) -> bytes:
 
 
 def too_large(size: int, max_bytes: int) -> XComError:
-    """Say that the file is over the limit."""
+    """Return the error for a result above the limit."""
     return XComError(Reason.XCOM_TOO_LARGE, f"the result has {size} bytes, xcom.maxBytes allows {max_bytes}")
 
 
@@ -127,7 +127,7 @@ def _decode(payload: bytes, envelope: Envelope, max_bytes: int) -> bytes:
         raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the encoding {envelope.encoding!r} is not known")
     try:
         packed = base64.b64decode(payload, validate=True)
-        # The task can write its own envelope: never unpack more than was promised.
+        # The task can write an envelope itself, so at most the allowed size is decompressed.
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
             content = stream.read(max_bytes + 1)
     except (binascii.Error, OSError, EOFError, zlib.error) as error:
@@ -144,7 +144,7 @@ def _verified(content: bytes, envelope: Envelope) -> bytes:
 
 
 def to_status(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
-    """Turn the file's bytes into the status. Raises `XComMissing` where they are blank, and `XComError`."""
+    """Return the status for the bytes of the result file. Raises `XComMissing` if they are blank, and `XComError`."""
     if len(content) > max_bytes:
         raise too_large(len(content), max_bytes)
     if not content.strip():
@@ -166,9 +166,9 @@ def to_status(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
 
 
 def _check_json(text: str) -> None:
-    """Refuse what is not JSON, and JSON that only some readers take. Raises `XComError`."""
+    """Refuse invalid JSON, and JSON that some parsers refuse. Raises `XComError`."""
     try:
-        # Integers stay texts: Python converts no more than 4,300 digits.
+        # Integers stay strings: Python converts at most 4,300 digits.
         json.loads(text, parse_int=str, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise XComError(Reason.XCOM_INVALID, "the result is nested too deeply") from error
@@ -213,12 +213,12 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def failed_status(error: XComError, attempt: int) -> XComStatus:
-    """Give the status of a result that could not be had."""
+    """Return the status of a result that could not be collected."""
     return XComStatus(state=ResultState.FAILED, reason=error.reason, message=str(error)[:_TEXT_LIMIT], attempt=attempt)
 
 
 def empty_status(attempt: int) -> XComStatus:
-    """Give the status of a task that wrote no result."""
+    """Return the status of a task that wrote no result."""
     return XComStatus(
         state=ResultState.EMPTY,
         reason=Reason.XCOM_MISSING,
