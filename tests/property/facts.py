@@ -1,4 +1,4 @@
-"""Generated facts: any TaskSnapshot that the types allow and a cluster might show, sense or nonsense."""
+"""Generated snapshots: any that the types allow and a cluster might show, consistent or not."""
 
 from datetime import timedelta
 
@@ -151,7 +151,7 @@ def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
 
 @st.composite
 def entries(draw: st.DrawFn, count: int) -> tuple[Attempt, ...]:
-    """Up to three entries of ended attempts, and perhaps one of the attempt under way."""
+    """Up to three entries of ended attempts, and perhaps one of the attempt in progress."""
     numbers = list(range(max(1, count - 2), count + 1))
     ended = [
         Attempt(

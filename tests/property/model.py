@@ -15,11 +15,11 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Gone(Exception):
-    """The task was deleted; nothing is left to decide."""
+    """The task was deleted."""
 
 
 def settle(snapshot: TaskSnapshot, decided: plan.Plan, now: datetime) -> TaskSnapshot:
-    """Carry out every action against the facts."""
+    """Apply every action of a plan to the snapshot."""
     for action in decided.actions:
         snapshot = _settle_step(snapshot, action, now)
     return snapshot
@@ -63,12 +63,12 @@ def _learnt(snapshot: TaskSnapshot, action: plan.Action, now: datetime) -> TaskS
 
 
 def over_the_wire(status: TaskStatus) -> TaskStatus:
-    """Give a status as it is read back: enums are text then."""
+    """Return a status as it is read back: enums are strings."""
     return msgspec.json.decode(msgspec.json.encode(status), type=TaskStatus)
 
 
 def new_pod(task: Task, action: plan.CreatePod, now: datetime) -> Pod:
-    """Give the Pod that the server stores; the same number always has another uid after the first has gone."""
+    """Return the Pod that the server stores. A second Pod of one attempt has another uid."""
     meta = task.metadata
     digest = identity.spec_hash(spec_as_dict(task))
     return Pod(
@@ -93,7 +93,7 @@ def new_pod(task: Task, action: plan.CreatePod, now: datetime) -> Pod:
 
 
 def _relabelled(snapshot: TaskSnapshot, action: plan.RestoreLabels) -> TaskSnapshot:
-    """Of a Pod that was read live: from then on the watch follows it."""
+    """Write the labels of a Pod that was read live. The watch reports it from then on."""
     stray, meta = snapshot.unlabelled_pod, snapshot.task.metadata
     if (
         stray is not None
@@ -130,7 +130,7 @@ def _stopped(found: Pod, reason: str, now: datetime) -> Pod:
 
 
 def _deleted(found: Pod, grace: int | None, now: datetime) -> Pod | None:
-    """As the server does: at once where nothing runs, else with the grace period; a finalizer keeps the object."""
+    """Delete a Pod as the server does: at once if nothing runs, else after the grace period; a finalizer keeps it."""
     instant = not found.spec.node_name or found.status.phase in {"Succeeded", "Failed"}
     seconds = 0 if instant else found.spec.termination_grace_period_seconds if grace is None else grace
     if not found.metadata.finalizers and seconds == 0:
@@ -153,7 +153,7 @@ def _released(found: Pod) -> Pod | None:
 
 
 def refuse(snapshot: TaskSnapshot, action: plan.CreatePod, code: int, message: str, now: datetime) -> TaskSnapshot:
-    """Answer a create with a refusal instead."""
+    """Answer a create with an error."""
     before = snapshot.create_error
     count = before.count + 1 if before is not None and before.attempt == action.attempt else 1
     refused = CreateError(attempt=action.attempt, code=code, reason="", message=message, at=now, count=count)

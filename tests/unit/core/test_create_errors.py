@@ -1,4 +1,4 @@
-"""The API server's own words, and what they mean."""
+"""Messages of the API server, and the decision that follows."""
 
 import pytest
 

@@ -26,7 +26,7 @@ def build(made: MadeTask) -> dict[str, Any]:
     ids=["the field", "the template"],
 )
 def test_a_pod_always_has_a_grace(fields: dict[str, Any]) -> None:
-    """Without one a DELETE drops the object while its containers run, and the next attempt would run beside them."""
+    """With a grace period of 0 a DELETE removes the object while its containers run, beside the next attempt."""
     assert build(make_task(**fields))["spec"]["terminationGracePeriodSeconds"] == 1
 
 
@@ -286,7 +286,7 @@ templates = (
     template=templates, over=st.fixed_dictionaries({}, optional={"volumes": st.lists(st.dictionaries(keys, anything))})
 )
 def test_any_template_gives_a_pod_or_a_template_error(template: Any, over: dict[str, Any]) -> None:
-    """Nothing that the CRD lets through can throw the controller into a loop of crashes."""
+    """No spec that the CRD accepts raises an unexpected exception."""
     try:
         got = build_raw({"image": "a", "template": template, **over})
     except podspec.TemplateError:

@@ -1,4 +1,4 @@
-"""The platform's rules: what is refused and in which words, and what is let through."""
+"""The platform's policy: what is refused, with which message, and what is allowed."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ HUB = Policy(image_prefixes=("registry.example.com/team", "busybox"))
 
 
 def refusal(made: MadeTask, rules: Policy) -> str:
-    """The words of a refusal; empty where the task may run."""
+    """Return the message of the policy error, or an empty string if the task is allowed."""
     settings = Settings(sidecar_image="elsewhere.example.org/sidecar:1", policy=rules)
     try:
         podspec.build(made.build(), 1, "etl-1", settings)
@@ -351,7 +351,7 @@ FIELDS = st.fixed_dictionaries(
 
 @given(FIELDS, FIELDS, st.lists(FIELDS | JUNK, max_size=2) | JUNK)
 def test_a_shape_that_no_pod_has_is_left_to_the_api_server(pod: Any, container: Any, inits: Any) -> None:
-    """The check is total: it refuses or lets through, and never falls over what the CRD does not type."""
+    """The check raises nothing but `PolicyError`, whatever is in fields that the CRD does not type."""
     rules = Policy(("d",), ("a",), ("i",), ("p",), host_access=False)
     made = {"metadata": {"namespace": "d"}, "spec": {**pod, "containers": [container], "initContainers": inits}}
     with pytest.raises(PolicyError, match=r"serviceAccountName|image"):
@@ -394,7 +394,7 @@ def test_without_rules_nothing_is_copied() -> None:
 def test_what_the_task_says_wins_and_what_it_leaves_open_is_never_refused(
     run: int | None, total: int | None, size: int | None, default: int | None, most: int | None, most_bytes: int | None
 ) -> None:
-    """A default may not be the reason for a refusal, and a ceiling never changes a value in silence."""
+    """A default is never above the ceiling, and the ceiling never changes a value that the task sets."""
     if default is not None and most is not None:
         default = min(default, most)  # settings refuse anything else at the start
     rules = Policy(
@@ -436,7 +436,7 @@ def written(found: plan.Plan) -> tuple[str, str, str]:
 
 
 def test_a_refusal_is_the_end_whatever_words_of_the_task_it_quotes() -> None:
-    """An image may be called what only an API server says; a namespace that ends would stop the task in silence."""
+    """The name of an image may look like a message of the API server, which must not stop the task."""
     words = "image 'x because it is being terminated' of container base is not allowed"
     made = CreateError(attempt=1, code=403, reason="PolicyDenied", message=words, at=at(1))
     found = decide(make_task().observe(create_error=made), at(1), Settings())
@@ -474,7 +474,7 @@ QUOTA = CreateError(attempt=1, code=403, reason="Forbidden", message="exceeded q
 
 
 def test_the_schedule_clock_begins_when_the_turn_has_come() -> None:
-    """A quota may refuse who has waited in line for ten minutes, and that is no reason to give up at once."""
+    """A quota may refuse a task that has waited for a slot for ten minutes; its schedule deadline starts then."""
     in_line = make_task(deadlines={"scheduleSeconds": 60}).status(reason="ConcurrencyLimit", observed_generation=1)
     (action,) = limited(in_line, 600, slots_used=2, create_error=QUOTA).actions
     assert isinstance(action, plan.WriteStatus)
@@ -495,7 +495,7 @@ def test_an_old_refusal_neither_ends_nor_hurries_a_task_in_line() -> None:
 
 
 def test_the_place_of_a_create_in_doubt_is_kept_until_the_doubt_is_over() -> None:
-    """Refused, cancelled, whatever came since: the create whose reply was lost may still make its Pod."""
+    """The create whose reply was lost may still be carried out, whatever happened since."""
     doubt = {"unknown_create_deadline": at(70), "slots_used": 0, "create_error": QUOTA}
     refused = limited(make_task(), 12, **doubt)
     assert (refused.reserves_slot, refused.waits_for_slot) == (True, False)
@@ -518,7 +518,7 @@ SMALL = Settings(policy=Policy(max_spec_bytes=1_000))
 
 
 def sized(made: MadeTask, spec_bytes: int) -> MadeTask:
-    """Give a task as it is held: without the bytes of a spec that is too large."""
+    """Return a task as the cache keeps it: without the bytes of an oversized spec."""
     return MadeTask(msgspec.structs.replace(made.build(), spec_bytes=spec_bytes, raw_spec=b""))
 
 

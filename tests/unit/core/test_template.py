@@ -1,4 +1,4 @@
-"""Shapes of the template: see also the fuzz of test_podspec."""
+"""Invalid templates. test_podspec has a fuzz test of them."""
 
 import pytest
 

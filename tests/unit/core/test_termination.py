@@ -1,4 +1,4 @@
-"""Every way an attempt ends: whose fault it was."""
+"""Every way an attempt ends, with its outcome and reason."""
 
 from datetime import UTC, datetime
 

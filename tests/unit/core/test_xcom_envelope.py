@@ -1,4 +1,4 @@
-"""Results as they arrive, and as an enemy would have them arrive."""
+"""Envelopes, logs and results: valid, damaged and hostile ones."""
 
 import base64
 import gzip
