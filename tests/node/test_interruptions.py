@@ -70,7 +70,7 @@ def test_the_budget_for_disruptions_ends(namespace: Namespace, limit: int, reaso
         delete(namespace, running_pod(namespace, "taken", attempt))
     status = namespace.wait_finished("taken")
     check(status, "Failed", reason, *[Ended("Disrupted", "PodDeleted", 143)] * (limit + 1))
-    assert "somebody deleted the Pod" in status["message"]
+    assert "the Pod was deleted, and not by the controller" in status["message"]
 
 
 def test_a_pod_that_is_deleted_before_it_started_costs_nothing(namespace: Namespace) -> None:

@@ -76,7 +76,7 @@ def test_a_node_that_does_not_answer_is_waited_for(own_cluster: Cluster, place: 
     pod = run_and_cut_off(own_cluster, place, "unheard")
     place.core.delete_namespaced_pod(pod, place.name)
     told = place.wait("unheard", is_told("NodeUnreachable"))["status"]
-    assert f"Pod {pod} was to end by" in told["message"]
+    assert f"Pod {pod} should have ended by" in told["message"]
     assert NODE in told["message"]
     assert [p["metadata"]["name"] for p in place.pods()] == [pod], "never a second one beside it"
     own_cluster.start("kubelet")

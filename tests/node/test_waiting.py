@@ -45,7 +45,7 @@ def test_a_result_that_is_late_is_told(namespace: Namespace) -> None:
     fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=20, initContainers=[stubborn], xcom={})
     namespace.create("late", **fields)
     told = namespace.wait("late", is_told("CollectingResult"))["status"]
-    assert "its result has not come yet" in told["message"]
+    assert "its result has not been received yet" in told["message"]
     check(namespace.wait_finished("late"), "Succeeded", "Completed", SUCCESS)
 
 
@@ -58,7 +58,7 @@ def test_the_next_attempt_waits_for_a_pod_that_ends_slowly(namespace: Namespace)
     failure = Ended("Failed", "NonZeroExit", 1)
     status = namespace.wait_finished("slow")
     check(status, "Failed", "BackoffLimitExceeded", failure, failure)
-    assert "2 failures, and backoffLimit is 1" in status["message"]
+    assert "2 failures exceed backoffLimit 1" in status["message"]
 
 
 # ---- names ----

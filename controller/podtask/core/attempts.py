@@ -73,19 +73,19 @@ def _retry_or_finish(
     reason, count = "", ""
     if written.failure_count > spec.backoff_limit:
         reason = termination.reason if spec.backoff_limit == 0 else Reason.BACKOFF_LIMIT_EXCEEDED
-        count = f"{written.failure_count} failures, and backoffLimit is {spec.backoff_limit}"
+        count = f"{written.failure_count} failures exceed backoffLimit {spec.backoff_limit}"
     elif written.disruption_count > spec.disruption_limit:
         reason = termination.reason if spec.disruption_limit == 0 else Reason.DISRUPTION_LIMIT_EXCEEDED
-        count = f"{written.disruption_count} disruptions, and disruptionLimit is {spec.disruption_limit}"
+        count = f"{written.disruption_count} disruptions exceed disruptionLimit {spec.disruption_limit}"
     elif written.attempt_count >= MAX_ATTEMPTS:
-        reason, count = Reason.ATTEMPT_LIMIT_EXCEEDED, f"{written.attempt_count} attempts, the most there can be"
+        reason, count = Reason.ATTEMPT_LIMIT_EXCEEDED, f"{written.attempt_count} attempts, which is the maximum"
     if reason:
         message = termination.message
         if reason != termination.reason:
-            message = f"{count}; the last: {termination.reason}: {termination.message}".removesuffix(": ")
+            message = f"{count}; the last one: {termination.reason}: {termination.message}".removesuffix(": ")
         return status.finished(task, written, Phase.FAILED, reason, message, now, xcom)
     if termination.reason == Reason.SUSPENDED:
-        return status.waiting_for_next(written, Reason.SUSPENDED, "the Pod was removed", None)
+        return status.waiting_for_next(written, Reason.SUSPENDED, "spec.suspend was set, and the Pod deleted", None)
     at = now + timedelta(seconds=_delay(task, written, termination))
     return status.waiting_for_next(
         written, Reason.BACKOFF, f"{termination.reason}: {termination.message}".removesuffix(": "), at

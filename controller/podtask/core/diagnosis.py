@@ -74,7 +74,7 @@ def diagnose(pod: Pod, events: PodEvents | None = None) -> Diagnosis | None:
     """
     if pod.spec.scheduling_gates:
         gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
-        return Diagnosis(Reason.SCHEDULING_GATED, f"held by {gates}")
+        return Diagnosis(Reason.SCHEDULING_GATED, f"the Pod has the scheduling gates {gates}")
     scheduled = pod.condition("PodScheduled")
     if scheduled is not None and scheduled.status == "False" and scheduled.reason != "SchedulingGated":
         missing_claim = "persistentvolumeclaim" in scheduled.message and "not found" in scheduled.message

@@ -45,8 +45,10 @@ def _report_collecting(
     late_at = times.add_saturating(times.clamp(finished_at, pod, now), settings.diagnosis_seconds)
     if late_at > now:
         return Plan(wake_at=late_at)
-    limit = f"; it is given up at {until:%Y-%m-%dT%H:%M:%SZ}" if until else ""
-    message = f"container {snapshot.task.spec.container_name} has ended, and its result has not come yet{limit}"
+    limit = f"; it counts as lost at {until:%Y-%m-%dT%H:%M:%SZ}" if until else ""
+    message = (
+        f"container {snapshot.task.spec.container_name} has ended, and its result has not been received yet{limit}"
+    )
     return status_writes.set_reason_debounced(
         snapshot, snapshot.task.status.phase, Reason.COLLECTING_RESULT, message, pod, settings, now
     )

@@ -76,7 +76,7 @@ def _restore_labels(snapshot: TaskSnapshot, pod: Pod, now: datetime) -> Plan:
     message = stop_messages.message_for(task, reason or "")
     if reason is None and before.count >= _MAX_RELABELLINGS:
         reason = Reason.NAME_CONFLICT
-        message = f"Pod {pod.metadata.name} lacks the labels by which it is known; they were put back in vain"
+        message = f"the labels of Pod {pod.metadata.name} were removed again each time they were restored"
     if reason is not None:
         return _finish_with_unlabelled_pod(task, pod, reason, message, now)
     alarm = join(Plan(wake_at=task.spec.cancel_after), Plan(wake_at=total.at if total else None))
@@ -115,7 +115,7 @@ def _record_missing_pod(snapshot: TaskSnapshot, attempt: Attempt, now: datetime)
     found = next((p for p in known if p.metadata.uid == attempt.pod_uid), None)
     if found is not None:
         # The Pod exists and lost its owner reference. It is not stopped; our finalizer is removed.
-        message = message or f"Pod {attempt.pod_name} has lost its owner, by which it is known"
+        message = message or f"Pod {attempt.pod_name} has lost its owner reference to this PodTask"
         release = (RemoveFinalizer(name=attempt.pod_name, uid=attempt.pod_uid),) if found.has_finalizer else ()
         written = _stopped_status(task, attempt, reason or Reason.NAME_CONFLICT, message, now)
         return join(status_writes.write(written), Plan(actions=release))
@@ -126,7 +126,7 @@ def _record_missing_pod(snapshot: TaskSnapshot, attempt: Attempt, now: datetime)
     termination = Termination(
         outcome=AttemptOutcome.DISRUPTED,
         reason=Reason.POD_DELETED,
-        message=f"Pod {attempt.pod_name} is gone without a trace: somebody deleted it and took its finalizer off",
+        message=f"Pod {attempt.pod_name} was deleted and its finalizer removed, so its end is not known",
         started_at=attempt.start_time,
     )
     return status_writes.write(attempts.conclude(task, attempt, termination, None, None, now))
@@ -171,7 +171,7 @@ def _start_attempt(snapshot: TaskSnapshot, number: int, name: str, settings: Set
         return Plan(wake_at=at)
     pinned = task.status.spec_hash
     if pinned and pinned != spec_hash(task):
-        message = "the spec is not the one the first attempt was made from"
+        message = "the spec has changed since the first attempt"
         return status_writes.finish(task, Phase.FAILED, Reason.SPEC_CHANGED, message, now)
     past = label_recovery.find_unlabelled(snapshot, name) or label_recovery.find_unlabelled_past(snapshot)
     if past is not None:
@@ -196,7 +196,7 @@ def _wait_for_previous_pod(task: Task, pod: Pod, now: datetime) -> Plan:
     if pod.is_terminal or task.status.reason == Reason.POD_TERMINATING:
         return Plan()
     number = status.current_attempt_number(task)
-    message = f"attempt {number} waits until Pod {pod.metadata.name} of the last has ended"
+    message = f"attempt {number} waits until Pod {pod.metadata.name} of the previous attempt has ended"
     return Plan(actions=(WriteStatus(status=status.with_reason(task, Phase.PENDING, Reason.POD_TERMINATING, message)),))
 
 
@@ -208,13 +208,13 @@ def _permanent_conflict_reason(snapshot: TaskSnapshot, name: str) -> str:
     """
     if any(p.metadata.name == name for p in snapshot.pods):
         # The cache has it among the task's Pods: its owner reference or its attempt's number was removed.
-        return f"Pod {name} exists and is not this task's"
+        return f"Pod {name} exists and does not belong to this PodTask"
     pod, owner = snapshot.conflicting_pod, snapshot.conflicting_task
     if pod is None:
         return ""
     name, uid = pod.metadata.name, pod.metadata.labels.get(names.LABEL_TASK_UID, "")
     if not uid or not pod.is_owned_by(uid):
-        return f"Pod {name} exists and is not this task's"
+        return f"Pod {name} exists and does not belong to this PodTask"
     is_over = owner is not None and owner.status.phase_is_terminal and pod.is_terminal
     if owner is not None and is_over and retention.retains_pod(owner, pod):
         kept = owner.spec.pod_retention
@@ -234,7 +234,7 @@ def _create_pod(snapshot: TaskSnapshot, number: int, name: str, settings: Settin
         return status_writes.finish(task, Phase.FAILED, Reason.POLICY_DENIED, str(error), now)
     except podspec.TemplateError as error:
         return status_writes.finish(task, Phase.FAILED, Reason.INVALID_POD_TEMPLATE, str(error), now)
-    message = f"the platform allows namespace {task.metadata.namespace} {limit} running Pods of PodTasks at once"
+    message = f"the platform allows {limit} running Pods of PodTasks at once in namespace {task.metadata.namespace}"
     report = status_writes.set_reason_debounced(
         snapshot, Phase.PENDING, Reason.CONCURRENCY_LIMIT, message, None, settings, now
     )

@@ -63,7 +63,7 @@ def _wait_for_deletion(snapshot: TaskSnapshot, pod: Pod, settings: Settings, now
     if overdue_at > now:
         return join(forced, Plan(wake_at=overdue_at))
     message = (
-        f"Pod {pod.metadata.name} was to end by {deleted_at:%Y-%m-%dT%H:%M:%SZ} and has not;"
+        f"Pod {pod.metadata.name} should have ended by {deleted_at:%Y-%m-%dT%H:%M:%SZ};"
         f" node {pod.spec.node_name} may be unreachable"
     )
     phase = snapshot.task.status.phase
@@ -80,9 +80,9 @@ def _wait_for_stop(snapshot: TaskSnapshot, pod: Pod, settings: Settings, now: da
     if pod.stop_time is None or task.status.reason == Reason.NODE_UNREACHABLE:
         return escalated
     message = (
-        f"Pod {pod.metadata.name} was asked to stop at {pod.stop_time:%Y-%m-%dT%H:%M:%SZ} and runs on after its grace"
-        f" of {pod.spec.termination_grace_period_seconds} s: it is deleted; node {pod.spec.node_name} may be"
-        " unreachable"
+        f"Pod {pod.metadata.name} was requested to stop at {pod.stop_time:%Y-%m-%dT%H:%M:%SZ} and still runs after its"
+        f" grace period of {pod.spec.termination_grace_period_seconds} s, so it is deleted; node"
+        f" {pod.spec.node_name} may be unreachable"
     )
     written = status.with_reason(task, task.status.phase, Reason.NODE_UNREACHABLE, message, pod)
     return join(Plan(actions=(WriteStatus(status=written),)), escalated)

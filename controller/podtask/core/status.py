@@ -63,7 +63,7 @@ def attempt_of_pod(task: Task, pod: Pod) -> Attempt:
 
 def admitted(task: Task, pod: Pod, now: datetime) -> TaskStatus:
     """Return the status after the Pod's scheduling gates were removed. The schedule deadline counts from `now`."""
-    status = with_reason(task, Phase.PENDING, Reason.CREATED, "the Pod was admitted", pod)
+    status = with_reason(task, Phase.PENDING, Reason.CREATED, "the scheduling gates of the Pod were removed", pod)
     return _with_attempt(status, _replace(attempt_of_pod(task, pod), admitted_time=now), pod)
 
 

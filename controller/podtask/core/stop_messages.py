@@ -9,9 +9,9 @@ UNEXPLAINED = "the controller stopped the Pod"
 """Of a stop whose cause is not known: the reason on the Pod is none of those below."""
 
 _CAUSES: dict[str, str] = {
-    Reason.SCHEDULE_DEADLINE_EXCEEDED: "no node took the Pod within deadlines.scheduleSeconds"
+    Reason.SCHEDULE_DEADLINE_EXCEEDED: "the Pod was not scheduled within deadlines.scheduleSeconds"
     " ({0.deadlines.schedule_seconds} s)",
-    Reason.IMAGE_PULL_DEADLINE_EXCEEDED: "the images were not there within deadlines.imagePullSeconds"
+    Reason.IMAGE_PULL_DEADLINE_EXCEEDED: "the images were not pulled within deadlines.imagePullSeconds"
     " ({0.deadlines.image_pull_seconds} s)",
     Reason.START_DEADLINE_EXCEEDED: "container {0.container_name} did not start within deadlines.startSeconds"
     " ({0.deadlines.start_seconds} s)",
@@ -20,10 +20,10 @@ _CAUSES: dict[str, str] = {
     Reason.TOTAL_DEADLINE_EXCEEDED: "the task took longer than deadlines.totalSeconds"
     " ({0.deadlines.total_seconds} s) over all attempts",
     Reason.CANCELLED: "spec.cancel was set",
-    Reason.CANCEL_AFTER_REACHED: "spec.cancelAfter ({0.cancel_after}) was reached: nobody waits for the task any more",
+    Reason.CANCEL_AFTER_REACHED: "spec.cancelAfter ({0.cancel_after}) was reached",
     Reason.SUSPENDED: "spec.suspend was set",
-    Reason.NODE_LOST: "the Pod's node did not stop it, and forceDeletePodAfterSeconds"
-    " ({0.force_delete_pod_after_seconds} s) gave it up",
+    Reason.NODE_LOST: "the node did not stop the Pod within forceDeletePodAfterSeconds"
+    " ({0.force_delete_pod_after_seconds} s), so it was deleted without grace",
 }
 
 
@@ -36,7 +36,7 @@ def while_stopping(task: Task, pod: Pod) -> str:
     """Return the message while a Pod is being stopped. Empty where the spec did not cause the stop."""
     cause = message_for(task, pod.stop_reason)
     grace = pod.spec.termination_grace_period_seconds
-    return f"{cause}; Pod {pod.metadata.name} is being stopped and has {grace} s for it" if cause else ""
+    return f"{cause}; Pod {pod.metadata.name} is being stopped (grace period {grace} s)" if cause else ""
 
 
 def after_stop(task: Task, reason: str, *, has_started: bool) -> str:

@@ -107,10 +107,10 @@ def _check_list(value: object, shape: _List, where: str) -> None:
     for index, item in enumerate(value):
         key = item.get(shape.key)
         if not isinstance(key, str):
-            raise TemplateError(f"{where}[{index}].{shape.key} must be a text")
+            raise TemplateError(f"{where}[{index}].{shape.key} must be a string")
         if key in seen and not shape.may_repeat:
             # The API server refuses it too, but the merge by this key would have dropped the first one before.
             shown = key[:_TEXT_LIMIT]
-            raise TemplateError(f"{where}[{index}].{shape.key} must be unique in its list: {shown} stands there twice")
+            raise TemplateError(f"{where}[{index}].{shape.key} must be unique in its list: {shown} occurs twice")
         seen.add(key)
         _check_map(item, shape.item, f"{where}[{index}]")

@@ -153,7 +153,7 @@ def _is_lost(terminated: Terminated) -> bool:
 
 def _classify_own_end(pod: Pod, container: str, terminated: Terminated | None, *, was_running: bool) -> Termination:
     if _is_done(pod, terminated):
-        message = "" if terminated else f"the Pod succeeded, and how container {container} ended was not reported"
+        message = "" if terminated else f"the Pod succeeded, and the end of container {container} was not reported"
         return _make_termination(AttemptOutcome.SUCCEEDED, Reason.COMPLETED, message, terminated)
     if _outgrew_its_limit(pod):
         message = _join(pod.status.reason, pod.status.message)
@@ -289,7 +289,7 @@ def _disruption(pod: Pod, terminated: Terminated | None) -> tuple[Reason, str] |
     requested = deletion_requested_at(pod)
     if requested is None or _was_before(pod, terminated, requested):
         return None
-    return Reason.POD_DELETED, "somebody deleted the Pod"
+    return Reason.POD_DELETED, "the Pod was deleted, and not by the controller"
 
 
 def _disrupting(pod: Pod, kind: str, terminated: Terminated | None) -> Condition | None:
@@ -343,7 +343,7 @@ def _make_termination(
 
 def _describe_end(terminated: Terminated) -> str:
     if terminated.reason == "OOMKilled":
-        return f"was killed for want of memory (exit code {terminated.exit_code})"
+        return f"was killed because it ran out of memory (exit code {terminated.exit_code})"
     by_signal = f" (signal {terminated.signal})" if terminated.signal else ""
     return f"ended with exit code {terminated.exit_code}{by_signal}"
 

@@ -69,8 +69,8 @@ def _to_status(snapshot: TaskSnapshot, content: bytes, xcom: XComSpec, attempt: 
     if snapshot.result_refused:
         raise XComError(
             Reason.XCOM_TOO_LARGE,
-            f"the result of {len(content)} bytes and the rest of the object are together more than the API server"
-            " stores; make spec or result smaller",
+            f"with the result of {len(content)} bytes the PodTask exceeds the API server's size limit; make spec or"
+            " result smaller",
         )
     return status
 
@@ -111,11 +111,11 @@ def _read_message(pod: Pod, container: str, xcom: XComSpec) -> bytes:
     main = pod.container(container)
     terminated = main.state.terminated if main else None
     if terminated is None:
-        raise XComError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
+        raise XComError(Reason.XCOM_LOST, "the Pod was gone before its result could be read")
     if _REPLACEMENT in terminated.message:
         raise XComError(
             Reason.XCOM_INVALID,
-            "the result is not UTF-8, or holds U+FFFD, which a termination message cannot tell from it; "
+            "the result is not UTF-8, or holds U+FFFD, which a termination message does not distinguish; "
             "write \\ufffd, or set xcom.maxBytes to 4096 or more",
         )
     content = terminated.message.encode()
@@ -131,7 +131,7 @@ def _await_sidecar(
     snapshot: TaskSnapshot, pod: Pod, termination: Termination, settings: Settings, now: datetime
 ) -> Pending:
     if pod.is_terminal:
-        raise XComError(Reason.XCOM_LOST, "the Pod went away before its result could be read")
+        raise XComError(Reason.XCOM_LOST, "the Pod was gone before its result could be read")
     if any(other.state.terminated is None for other in pod.status.container_statuses):
         return _await_others(snapshot, pod, settings, now)
     timeout = pod.spec.termination_grace_period_seconds + settings.result_seconds
@@ -142,7 +142,8 @@ def _await_sidecar(
     # From the report of the end, by the API server's clock: the node's may be behind by more than the timeout.
     until = times.add_saturating(max(ended_at, pod.kubelet_status_time or ended_at), timeout)
     lost = XComError(
-        Reason.XCOM_SIDECAR_FAILED, f"the result sidecar did not deliver within {timeout} s of the task's end"
+        Reason.XCOM_SIDECAR_FAILED,
+        f"the result sidecar did not deliver the result within {timeout} s after the task's end",
     )
     return _wait_or_lose(snapshot, pod, until, now, lost)
 
@@ -153,7 +154,7 @@ def _await_others(snapshot: TaskSnapshot, pod: Pod, settings: Settings, now: dat
     if deleted_at is None:
         return Pending()
     until = times.add_saturating(deleted_at, settings.result_seconds)
-    lost = XComError(Reason.XCOM_LOST, f"the Pod does not end; node {pod.spec.node_name} may be unreachable")
+    lost = XComError(Reason.XCOM_LOST, f"the Pod has not ended; node {pod.spec.node_name} may be unreachable")
     return _wait_or_lose(snapshot, pod, until, now, lost)
 
 

@@ -67,7 +67,9 @@ def parse_envelope(message: str) -> Envelope:
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's message is not an envelope: {error}") from error
     if envelope.v != 1:
-        raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar speaks version {envelope.v}, the controller 1")
+        raise XComError(
+            Reason.XCOM_SIDECAR_FAILED, f"the envelope has version {envelope.v}, the controller supports version 1"
+        )
     return envelope
 
 
@@ -84,8 +86,8 @@ def open_envelope(envelope: Envelope, max_bytes: int) -> bytes:
         case "noRoom" | "tooLarge":
             raise XComError(
                 Reason.XCOM_SIDECAR_FAILED,
-                f"the result of {envelope.size} bytes has no way out: the Pod has so many containers that a termination"
-                " message has no room even for its header; use fewer containers",
+                f"the result of {envelope.size} bytes cannot be delivered: with so many containers in the Pod a"
+                " termination message is too short even for the header; use fewer containers",
             )
         case "unreadable":
             raise XComError(Reason.XCOM_UNREADABLE, f"the sidecar cannot read the file: {envelope.message}")
@@ -131,14 +133,14 @@ def _decode(payload: bytes, envelope: Envelope, max_bytes: int) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
             content = stream.read(max_bytes + 1)
     except (binascii.Error, OSError, EOFError, zlib.error) as error:
-        raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the payload cannot be unpacked: {error}") from error
+        raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the payload cannot be decompressed: {error}") from error
     return content
 
 
 def _verified(content: bytes, envelope: Envelope) -> bytes:
     if len(content) != envelope.size or hashlib.sha256(content).hexdigest() != envelope.sha256:
         raise XComError(
-            Reason.XCOM_LOST, f"the result arrived damaged: {len(content)} of {envelope.size} bytes, or another digest"
+            Reason.XCOM_LOST, f"the result is damaged: {len(content)} of {envelope.size} bytes, or a wrong digest"
         )
     return content
 
@@ -184,7 +186,7 @@ def _check_tokens(text: str) -> None:
         problem = _text_problem(token) if token.startswith('"') else _number_problem(token)
         if problem:
             at = len(text[: found.start()].encode())
-            raise XComError(Reason.XCOM_INVALID, f"the result cannot be read everywhere: at byte {at} {problem}")
+            raise XComError(Reason.XCOM_INVALID, f"some parsers cannot read the result: at byte {at} {problem}")
 
 
 def _text_problem(token: str) -> str:
@@ -193,9 +195,11 @@ def _text_problem(token: str) -> str:
     value = json.loads(token)
     lone = _LONE_SURROGATE.search(value)
     if lone:
-        return f"a text has the lone surrogate \\u{ord(lone[0]):04x}, which is no character; write it as valid UTF-8"
+        return (
+            f"a string has the lone surrogate \\u{ord(lone[0]):04x}, which is not a character; write it as valid UTF-8"
+        )
     if "\0" in value:
-        return "a text has the character \\u0000 (NUL), which databases refuse; leave it out"
+        return "a string has the character \\u0000 (NUL), which databases refuse; leave it out"
     return ""
 
 
@@ -205,11 +209,11 @@ def _number_problem(token: str) -> str:
         return f"the number {token[:_SHOWN]} is beyond what a double holds, and reads as Infinity" if is_beyond else ""
     digits = len(token.lstrip("-"))
     is_longer = digits > _MOST_DIGITS
-    return f"a number has {digits} digits, and {_MOST_DIGITS} are the most; write it as a text" if is_longer else ""
+    return f"a number has {digits} digits, and the maximum is {_MOST_DIGITS}; write it as a string" if is_longer else ""
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise XComError(Reason.XCOM_INVALID, f"the result is not JSON: {name} is no JSON number")
+    raise XComError(Reason.XCOM_INVALID, f"the result is not JSON: {name} is not a JSON number")
 
 
 def failed_status(error: XComError, attempt: int) -> XComStatus:

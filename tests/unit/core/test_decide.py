@@ -480,7 +480,12 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         None,
     ),
     "removed gates are recorded": (gated().observe(make_pod()), 90, [("Pending", "Created")], None),
-    "gates that still hold are not": (gated().status(message="held by g").observe(make_pod().gated("g")), 90, [], None),
+    "gates that still hold are not": (
+        gated().status(message="the Pod has the scheduling gates g").observe(make_pod().gated("g")),
+        90,
+        [],
+        None,
+    ),
     # refusals
     "a refusal is told and waited out": (
         make_task().observe(create_error=refused()),
@@ -1142,7 +1147,9 @@ def test_what_an_end_means(
     got = status_of(make_task(**spec).status(**status).observe(made), 20)
     assert (str(got.phase), str(got.reason), got.failure_count, got.disruption_count) == want
     if status.get("reason") == "Unschedulable":
-        assert got.message == ("no node took the Pod within deadlines.scheduleSeconds (3 s); Unschedulable: 0/3 nodes")
+        assert got.message == (
+            "the Pod was not scheduled within deadlines.scheduleSeconds (3 s); Unschedulable: 0/3 nodes"
+        )
 
 
 def code_rule(action: str, operator: str, value: int, **more: Any) -> dict[str, Any]:
@@ -1181,13 +1188,12 @@ LIMITS = {
 }  # fmt: skip
 STOPPED = make_pod().running().exit(143).phase("Failed", "DeadlineExceeded")
 MESSAGES = {
-    "ImagePullDeadlineExceeded": "the images were not there within deadlines.imagePullSeconds (2 s)",
+    "ImagePullDeadlineExceeded": "the images were not pulled within deadlines.imagePullSeconds (2 s)",
     "StartDeadlineExceeded": "container base did not start within deadlines.startSeconds (3 s)",
     "RunDeadlineExceeded": "container base ran longer than deadlines.runSeconds (4 s)",
     "TotalDeadlineExceeded": "the task took longer than deadlines.totalSeconds (5 s) over all attempts",
     "Cancelled": "spec.cancel was set",
-    "CancelAfterReached": "spec.cancelAfter (2026-01-01 00:00:09+00:00) was reached: "
-    "nobody waits for the task any more",
+    "CancelAfterReached": "spec.cancelAfter (2026-01-01 00:00:09+00:00) was reached",
 }
 
 
@@ -1200,7 +1206,7 @@ def test_a_stop_is_reported_with_its_limit(reason: str, message: str) -> None:
 
 def test_a_stop_is_reported_while_it_lasts() -> None:
     got = status_of(running(**LIMITS).observe(LIVE.stopped("RunDeadlineExceeded")), 20)
-    assert got.message == f"{MESSAGES['RunDeadlineExceeded']}; Pod {POD} is being stopped and has 30 s for it"
+    assert got.message == f"{MESSAGES['RunDeadlineExceeded']}; Pod {POD} is being stopped (grace period 30 s)"
 
 
 def test_an_end_by_a_limit_without_a_pod_is_reported_with_it() -> None:
@@ -1208,19 +1214,23 @@ def test_an_end_by_a_limit_without_a_pod_is_reported_with_it() -> None:
     assert (got.reason, got.message) == ("TotalDeadlineExceeded", MESSAGES["TotalDeadlineExceeded"])
     got = status_of(make_task(deadlines={"scheduleSeconds": 5}).observe(create_error=refused()), 7)
     assert (
-        got.message == "no node took the Pod within deadlines.scheduleSeconds (5 s); QuotaExceeded: exceeded quota: q"
+        got.message
+        == "the Pod was not scheduled within deadlines.scheduleSeconds (5 s); QuotaExceeded: exceeded quota: q"
     )
 
 
 def test_a_pod_deleted_by_force_is_reported_with_its_time() -> None:
     lost = LIVE.noted("NodeLost").deleted(5, 0)
     got = status_of(running(disruption_limit=0, force_delete_pod_after_seconds=6).observe(lost), 20)
-    assert got.message == "the Pod's node did not stop it, and forceDeletePodAfterSeconds (6 s) gave it up"
+    assert (
+        got.message
+        == "the node did not stop the Pod within forceDeletePodAfterSeconds (6 s), so it was deleted without grace"
+    )
 
 
 def test_a_budget_that_is_used_up_is_reported_with_its_figures() -> None:
     made = make_task(backoff_limit=1).status(failure_count=1, attempt_count=1).observe(make_pod(2).running().exit(1))
-    want = "2 failures, and backoffLimit is 1; the last: NonZeroExit: container base ended with exit code 1"
+    want = "2 failures exceed backoffLimit 1; the last one: NonZeroExit: container base ended with exit code 1"
     assert status_of(made, 20).message == want
 
 

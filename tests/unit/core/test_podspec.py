@@ -161,7 +161,7 @@ def _in_containers(**fields: Any) -> dict[str, Any]:
 TWICE: dict[str, tuple[dict[str, Any], str]] = {
     "two mounts on one path": (
         {"volumeMounts": [{"name": "a", "mountPath": "/etc/s"}, {"name": "b", "mountPath": "/etc/s"}]},
-        r"spec.volumeMounts\[1\].mountPath must be unique in its list: /etc/s stands there twice",
+        r"spec.volumeMounts\[1\].mountPath must be unique in its list: /etc/s occurs twice",
     ),
     "two volumes of one name": (
         {"volumes": [{"name": "a", "secret": {"secretName": "one"}}, {"name": "a", "secret": {"secretName": "two"}}]},

@@ -456,7 +456,7 @@ def test_without_a_place_a_task_waits_and_says_so_once_it_has_lasted() -> None:
     second = limited(make_task(), 5)
     phase, reason, message = written(second)
     assert (phase, reason, second.waits_for_slot) == ("Pending", "ConcurrencyLimit", True)
-    assert message == "the platform allows namespace default 3 running Pods of PodTasks at once"
+    assert message == "the platform allows 3 running Pods of PodTasks at once in namespace default"
     told = make_task().status(phase=phase, reason=reason, message=message, observed_generation=1)
     assert limited(told, 900) == plan.Plan(waits_for_slot=True), "no clock brings it back"
 
@@ -464,7 +464,7 @@ def test_without_a_place_a_task_waits_and_says_so_once_it_has_lasted() -> None:
 def test_only_the_total_clock_runs_while_it_waits_for_a_place() -> None:
     deadlines = {"totalSeconds": 60, "scheduleSeconds": 10}
     told = make_task(deadlines=deadlines).status(
-        reason="ConcurrencyLimit", message="the platform allows namespace default 3 running Pods of PodTasks at once"
+        reason="ConcurrencyLimit", message="the platform allows 3 running Pods of PodTasks at once in namespace default"
     )
     assert limited(told, 30) == plan.Plan(wake_at=at(60), waits_for_slot=True)
     assert written(limited(told, 60))[:2] == ("Failed", "TotalDeadlineExceeded")
@@ -486,7 +486,7 @@ def test_the_schedule_clock_begins_when_the_turn_has_come() -> None:
 
 def test_an_old_refusal_neither_ends_nor_hurries_a_task_in_line() -> None:
     in_line = make_task(deadlines={"scheduleSeconds": 60}).status(
-        reason="ConcurrencyLimit", message="the platform allows namespace default 3 running Pods of PodTasks at once"
+        reason="ConcurrencyLimit", message="the platform allows 3 running Pods of PodTasks at once in namespace default"
     )
     assert limited(in_line, 900, create_error=QUOTA) == plan.Plan(waits_for_slot=True)
     assert [type(action) for action in limited(in_line, 900, slots_used=2, create_error=QUOTA).actions] == [

@@ -159,10 +159,10 @@ def test_judge(content: bytes, want: str | None) -> None:
 
 
 UNREADABLE: dict[str, tuple[bytes, str]] = {
-    "a lone surrogate": (b'{"\xc3\xa9": "a\\udcff"}', r"at byte 7 a text has the lone surrogate \\udcff"),
-    "half a pair": (b'["\\uDE00\\uD83D"]', r"at byte 1 a text has the lone surrogate \\ude00"),
-    "in a key": (b'{"\\ud800": 1}', r"at byte 1 a text has the lone surrogate \\ud800"),
-    "NUL": (b'["x", "a\\u0000"]', r"at byte 6 a text has the character \\u0000 \(NUL\)"),
+    "a lone surrogate": (b'{"\xc3\xa9": "a\\udcff"}', r"at byte 7 a string has the lone surrogate \\udcff"),
+    "half a pair": (b'["\\uDE00\\uD83D"]', r"at byte 1 a string has the lone surrogate \\ude00"),
+    "in a key": (b'{"\\ud800": 1}', r"at byte 1 a string has the lone surrogate \\ud800"),
+    "NUL": (b'["x", "a\\u0000"]', r"at byte 6 a string has the character \\u0000 \(NUL\)"),
     "beyond a double": (b'["1e999", 1e999]', "at byte 10 the number 1e999 is beyond what a double holds"),
     "and below": (b"[-1.5E+400]", "at byte 1 the number -1.5E\\+400 is beyond what a double holds"),
     "by its digits": (b"[" + b"9" * 310 + b".0]", "at byte 1 the number 9{40} is beyond what a double holds"),
@@ -180,7 +180,7 @@ def test_json_that_not_every_reader_takes_is_refused_by_its_place(content: bytes
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_python_constants_are_named(constant: str) -> None:
-    with pytest.raises(XComError, match=f"the result is not JSON: {constant} is no JSON number"):
+    with pytest.raises(XComError, match=f"the result is not JSON: {constant} is not a JSON number"):
         xcom_envelope.to_status(f"[{constant}]".encode(), 50_000, 2)
 
 
