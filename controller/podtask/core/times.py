@@ -42,7 +42,7 @@ def spread_seconds(uid: str) -> float:
     """Return a fraction of a second, at least 0 and below 1, that depends only on the uid.
 
     Times in statuses are whole seconds. Without this spread all tasks that ended within one second would be due at
-    once, and delay the events after them (docs/adr/0010).
+    once, and delay the events after them (docs/design/0010).
     """
     return zlib.crc32(uid.encode()) / 2**32
 

@@ -15,7 +15,7 @@ from ..kube.http import DEFAULT_LIMITS
 from . import election
 
 LEAST_HOLD_SECONDS = election.DURATION_SECONDS + int(DEFAULT_LIMITS.write_seconds)
-"""A deposed controller's last create arrives within this time, and has to find the finished Pod (docs/adr/0003)."""
+"""A deposed controller's last create arrives within this time, and has to find the finished Pod (docs/design/0003)."""
 
 
 def _list(text: str) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ class Options:
     )
     pod_hold_seconds: int = field(
         default=60,
-        metadata={"help": "a finished Pod stays this long at least; 40 or more (docs/adr/0003)", "kind": _hold},
+        metadata={"help": "a finished Pod stays this long at least; 40 or more (docs/design/0003)", "kind": _hold},
     )
     live_read_seconds: int = field(
         default=60,

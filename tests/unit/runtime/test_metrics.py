@@ -206,5 +206,5 @@ def test_everything_served_is_in_the_table(watch: Watch) -> None:
 
 def test_the_document_is_what_the_table_says() -> None:
     want = document(HOW)
-    assert (ROOT / "docs/metrics.md").read_text() == want, "make generate"
+    assert (ROOT / "docs/reference/metrics.md").read_text() == want, "make generate"
     assert all(f"| `{metric.name}` |" in want for metric in TABLE)
