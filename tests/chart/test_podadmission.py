@@ -13,7 +13,7 @@ from cluster import Cluster
 from podtask.api import names
 from podtask.api.reasons import Reason
 from podtask.core import create_errors, identity
-from podtask.core.snapshot import Refusal
+from podtask.core.snapshot import CreateError
 from tests.builders import at
 from tests.chart import audit
 from tests.chart.pods import BOUNDS_POLICY, MARKS, MARKS_POLICY, OWNER, UID, Actor, marked, pod
@@ -68,7 +68,7 @@ def test_only_the_controller_may_set_its_metadata_on_a_pod(admin: Actor, namespa
     if refused:
         # A controller whom the policy does not know waits, and ends no task over it.
         known = create_errors.classify_create_error(
-            Refusal(attempt=1, code=403, reason="Forbidden", message=refused, at=at(1))
+            CreateError(attempt=1, code=403, reason="Forbidden", message=refused, at=at(1))
         )
         assert known == (create_errors.Decision.WAIT, Reason.CREATE_REFUSED)
 

@@ -78,7 +78,7 @@ def test_two_volumes_of_one_name_in_a_template_are_refused(namespace: Namespace)
     template = {"spec": {"volumes": [{"name": "a", "emptyDir": {}}] * 2, "containers": [container("base", "true")]}}
     status = namespace.run("doubled", template=template)
     assert (status["phase"], status["reason"]) == ("Failed", "InvalidPodTemplate")
-    assert "spec.template.spec.volumes[1].name must be unique in its list: a stands there twice" in status["message"]
+    assert "spec.template.spec.volumes[1].name must be unique in its list: a occurs twice" in status["message"]
 
 
 def test_the_sidecar_fits_into_pod_level_resources(namespace: Namespace) -> None:

@@ -70,7 +70,7 @@ def test_an_exhausted_disruption_limit_ends_the_task(namespace: Namespace, limit
         delete(namespace, running_pod(namespace, "taken", attempt))
     status = namespace.wait_finished("taken")
     check(status, "Failed", reason, *[Ended("Disrupted", "PodDeleted", 143)] * (limit + 1))
-    assert "somebody deleted the Pod" in status["message"]
+    assert "the Pod was deleted, and not by the controller" in status["message"]
 
 
 def test_a_pod_deleted_before_its_start_is_not_counted(namespace: Namespace) -> None:

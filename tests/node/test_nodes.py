@@ -76,7 +76,7 @@ def test_an_unreachable_node_is_waited_for(own_cluster: Cluster, place: Namespac
     pod = run_and_cut_off(own_cluster, place, "unheard")
     place.core.delete_namespaced_pod(pod, place.name)
     reported = place.wait("unheard", has_reason("NodeUnreachable"))["status"]
-    assert f"Pod {pod} was to end by" in reported["message"]
+    assert f"Pod {pod} should have ended by" in reported["message"]
     assert NODE in reported["message"]
     assert [p["metadata"]["name"] for p in place.pods()] == [pod], "never a second one beside it"
     own_cluster.start("kubelet")

@@ -160,7 +160,7 @@ BAD_RESULTS = [
         {"maxBytes": 1_000_000 // 2}, write_noise(600_000), "XComTooLarge", ["600000", "500000"], id="far too many"
     ),
     pytest.param({}, write(b'{"a": 1'), "XComInvalid", ["not JSON"], id="half an object"),
-    pytest.param({}, write(b"NaN"), "XComInvalid", ["NaN is no JSON number"], id="Python's NaN"),
+    pytest.param({}, write(b"NaN"), "XComInvalid", ["NaN is not a JSON number"], id="Python's NaN"),
     pytest.param({}, write(b'"\xff"'), "XComInvalid", ["not UTF-8"], id="no UTF-8"),
     pytest.param({}, write(b'"\\udcff.csv"'), "XComInvalid", ["at byte 0", "lone surrogate"], id="a lone surrogate"),
     pytest.param({}, write(b"[1e400]"), "XComInvalid", ["at byte 1", "1e400", "double"], id="beyond a double"),

@@ -45,7 +45,7 @@ def test_a_late_result_is_reported(namespace: Namespace) -> None:
     fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=20, initContainers=[stubborn], xcom={})
     namespace.create("late", **fields)
     reported = namespace.wait("late", has_reason("CollectingResult"))["status"]
-    assert "its result has not come yet" in reported["message"]
+    assert "its result has not been received yet" in reported["message"]
     check(namespace.wait_finished("late"), "Succeeded", "Completed", SUCCESS)
 
 
@@ -58,7 +58,7 @@ def test_the_next_attempt_waits_for_a_pod_that_ends_slowly(namespace: Namespace)
     failure = Ended("Failed", "NonZeroExit", 1)
     status = namespace.wait_finished("slow")
     check(status, "Failed", "BackoffLimitExceeded", failure, failure)
-    assert "2 failures, and backoffLimit is 1" in status["message"]
+    assert "2 failures exceed backoffLimit 1" in status["message"]
 
 
 # ---- names ----

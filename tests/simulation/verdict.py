@@ -2,7 +2,7 @@
 
 from podtask.api import names
 from podtask.api.v1alpha1.values import TERMINAL
-from podtask.core import collect
+from podtask.core import xcom_collection
 
 from . import oracle
 from .draws import TaskScript
@@ -169,7 +169,7 @@ class Verdict:
         """Whether the result did not reach the API, or not in the time that is allowed by a clock that may jump."""
         jumps = any(by > 0 for _, by in self._faults.jumps)
         interrupted = run.forced or bool(run.disrupted) or run.stopped_at is not None
-        unread = run.log_lost or run.log_failures >= collect.LOG_READS
+        unread = run.log_lost or run.log_failures >= xcom_collection.LOG_READS
         return run.sidecar_failed or unread or run.delivered_at is None or jumps or interrupted
 
 

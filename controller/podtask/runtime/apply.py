@@ -18,7 +18,7 @@ from ..api.reasons import Reason
 from ..core import create_errors, identity, plan, podspec, times
 from ..core.pod import Pod
 from ..core.settings import Settings
-from ..core.snapshot import PodEvent, PodEvents, Refusal, Relabelled, ResultLog, Task, TaskSnapshot
+from ..core.snapshot import CreateError, PodEvent, PodEvents, Relabelled, ResultLog, Task, TaskSnapshot
 from ..kube import backoff, errors
 from ..kube import clock as kube_clock
 from ..kube.client import POD_EVENTS, PODS, Client, PatchType
@@ -174,10 +174,10 @@ class Applier:
             reply = await self._api.create(PODS, meta.namespace, orjson.dumps(manifest))
         except podspec.PolicyError as error:
             reason = Reason.POLICY_DENIED
-            facts.refusal = _refusal(facts.refusal, action.attempt, 403, reason, str(error), self._now())
+            facts.create_error = _counted(facts.create_error, action.attempt, 403, reason, str(error), self._now())
             return
         except podspec.TemplateError as error:
-            facts.refusal = _refusal(facts.refusal, action.attempt, 422, "Invalid", str(error), self._now())
+            facts.create_error = _counted(facts.create_error, action.attempt, 422, "Invalid", str(error), self._now())
             return
         except errors.Conflict as error:
             # A resource quota under contention replies 409 too, with another reason; retry.
@@ -195,11 +195,11 @@ class Applier:
                 if error.code >= 500:
                     facts.unknown_create_deadline = self._new_create_deadline()
                 raise
-            facts.refusal = _refusal(
-                facts.refusal, action.attempt, error.code, error.reason, error.message, self._now()
+            facts.create_error = _counted(
+                facts.create_error, action.attempt, error.code, error.reason, error.message, self._now()
             )
             return
-        facts.refusal = facts.conflicting_pod = None
+        facts.create_error = facts.conflicting_pod = None
         self._record_own_pod(task, decode_pod(reply))
 
     def _new_create_deadline(self) -> datetime:
@@ -213,12 +213,14 @@ class Applier:
             raise Requeue
         facts = self._task_facts.get_or_create(task.metadata.uid)
         if pod.is_owned_by(task.metadata.uid):
-            facts.refusal = None
+            facts.create_error = None
             self._record_own_pod(task, pod)
         else:
             facts.conflicting_pod = pod
-            message = f"Pod {action.name} of PodTask {pod.task_name} still has the name"
-            facts.refusal = _refusal(facts.refusal, action.attempt, 409, "AlreadyExists", message, self._now())
+            text = f"Pod {action.name} of PodTask {pod.task_name} still has the name"
+            facts.create_error = _counted(
+                facts.create_error, action.attempt, 409, "AlreadyExists", message, self._now()
+            )
 
     async def _restore_labels(self, task: Task, action: plan.RestoreLabels) -> None:
         """Add our labels to a Pod again. A webhook may remove them at once, so restores are counted, for the backoff.
@@ -395,9 +397,11 @@ def _stop_metadata(snapshot: TaskSnapshot, uid: str, reason: str) -> dict[str, A
     return {"uid": uid, "annotations": {names.ANNOTATION_STOP: reason}, **guard}
 
 
-def _refusal(before: Refusal | None, attempt: int, code: int, reason: str, message: str, at: datetime) -> Refusal:
+def _counted(
+    before: CreateError | None, attempt: int, code: int, reason: str, message: str, at: datetime
+) -> CreateError:
     count = before.count + 1 if before is not None and before.attempt == attempt else 1
-    return Refusal(attempt=attempt, code=code, reason=reason, message=message, at=at, count=count)
+    return CreateError(attempt=attempt, code=code, reason=reason, message=message, at=at, count=count)
 
 
 def _relabelled(before: Relabelled | None, uid: str, at: datetime) -> Relabelled:

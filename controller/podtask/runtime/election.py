@@ -3,8 +3,8 @@
 Two rules make it safe. First, the holder counts the Lease's duration from before it sent the renewal, and stops
 `MARGIN_SECONDS` early; the others count from when they observed the renewal. Each uses only its own monotonic clock,
 so the holder has stopped before another replica starts, whatever the wall clocks say (docs/design/0003). Second,
-`check` runs in the same iteration of the event loop as each write, so a process that was suspended sends no write after it
-resumes.
+`check` runs in the same iteration of the event loop as each write, so a process that was suspended sends no write
+after it resumes.
 """
 
 import asyncio

@@ -203,7 +203,7 @@ class Reconciler:
         return TaskSnapshot(
             task=task,
             pods=self._cache.pods_of(key),
-            refusal=facts.refusal,
+            create_error=facts.create_error,
             conflicting_pod=facts.conflicting_pod,
             conflicting_task=self._owner_of(facts.conflicting_pod),
             gone_pods=facts.gone_pods,
@@ -237,7 +237,7 @@ class Reconciler:
             self._recorder.record(snapshot.task, event)
 
     def _note_created(self, uid: str) -> None:
-        if self._metrics is not None and self._task_facts.get(uid).refusal is None:
+        if self._metrics is not None and self._task_facts.get(uid).create_error is None:
             self._metrics.pod_created(uid)
 
     async def _check_live(self, task: Task) -> None:

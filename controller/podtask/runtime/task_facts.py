@@ -9,14 +9,14 @@ from datetime import datetime
 
 from ..api import names
 from ..core.pod import Pod
-from ..core.snapshot import PodEvents, Refusal, Relabelled, ResultLog
+from ..core.snapshot import CreateError, PodEvents, Relabelled, ResultLog
 
 
 @dataclass(slots=True)
 class Facts:
     """The facts about one task. `core.snapshot.TaskSnapshot` describes the fields of the same name."""
 
-    refusal: Refusal | None = None
+    create_error: CreateError | None = None
     conflicting_pod: Pod | None = None
     gone_pods: frozenset[str] = frozenset()
     unlabelled_pod: Pod | None = None

@@ -230,7 +230,7 @@ def test_a_stop_that_the_kubelet_ignores_is_followed_by_a_delete(
     # As if it had been asked so long ago: its grace of 30 s and a minute more.
     edit(namespace, pod, {"annotations": {STOP_TIME: noted(timedelta(seconds=91))}})
     task = namespace.wait("etl", lambda t: t["status"]["reason"] == "NodeUnreachable")
-    assert "was asked to stop at" in task["status"]["message"]
+    assert "was requested to stop at" in task["status"]["message"]
     pod = own_pod(namespace, lambda p: "deletionTimestamp" in p["metadata"])
     assert pod["metadata"]["annotations"][STOP_REASON] == "Cancelled"
     held.end(143)

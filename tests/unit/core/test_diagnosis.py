@@ -1,4 +1,4 @@
-"""What holds a Pod up."""
+"""Why a Pod does not start."""
 
 import pytest
 

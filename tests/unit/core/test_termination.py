@@ -1,4 +1,4 @@
-"""Every way an attempt ends: whose fault it was."""
+"""Every way an attempt ends, with its outcome and reason."""
 
 from datetime import UTC, datetime
 
@@ -318,7 +318,7 @@ def test_a_success_without_a_known_end_has_no_exit_code() -> None:
     got = classify_termination(make_pod().scheduled().phase("Succeeded").build(), "base")
     assert got is not None
     assert (got.exit_code, got.started_at, got.finished_at) == (None, None, None)
-    assert got.message == "the Pod succeeded, and how container base ended was not reported"
+    assert got.message == "the Pod succeeded, and the end of container base was not reported"
 
 
 def test_an_init_containers_exit_code_is_not_the_tasks() -> None:
@@ -358,7 +358,7 @@ def test_blame_goes_to_the_init_container_and_not_to_the_sidecar_before_it() -> 
     made = made.exit(137, name="mesh").exit(4, name="prep", reason="OOMKilled").phase("Failed")
     got = classify_termination(made.build(), "base")
     assert got is not None
-    assert got.message == "init container prep was killed for want of memory (exit code 4)"
+    assert got.message == "init container prep was killed because it ran out of memory (exit code 4)"
     assert got.started_at is None
 
 

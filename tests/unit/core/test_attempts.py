@@ -1,8 +1,8 @@
-"""Waits between attempts."""
+"""The delay between attempts."""
 
 import pytest
 
-from podtask.core.backoff import delay_seconds
+from podtask.core.attempts import delay_seconds
 from podtask.core.snapshot import BackoffSpec
 
 WAITS = {

@@ -1,4 +1,4 @@
-"""Results as they arrive, and as an enemy would have them arrive."""
+"""Envelopes, logs and results: valid, damaged and hostile ones."""
 
 import base64
 import gzip
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from podtask.core import result
-from podtask.core.result import Envelope, Missing, ResultError
+from podtask.core import xcom_envelope
+from podtask.core.xcom_envelope import Envelope, XComError, XComMissing
 
 DATA = b'{"a": 1}'
 
@@ -27,22 +27,22 @@ def sealed(data: bytes = DATA, **fields: Any) -> Envelope:
         "encoding": "raw",
         "payload": data.decode(),
     }
-    return result.parse_envelope(json.dumps(wire | fields))
+    return xcom_envelope.parse_envelope(json.dumps(wire | fields))
 
 
-def reason(error: pytest.ExceptionInfo[ResultError]) -> str:
+def reason(error: pytest.ExceptionInfo[XComError]) -> str:
     return error.value.reason.value
 
 
 def test_inline() -> None:
-    assert result.open_envelope(sealed(), 100) == DATA
-    assert result.open_envelope(sealed(encoding="gzip+base64", payload=packed(DATA)), 100) == DATA
-    assert result.open_envelope(sealed(b""), 100) == b""
+    assert xcom_envelope.open_envelope(sealed(), 100) == DATA
+    assert xcom_envelope.open_envelope(sealed(encoding="gzip+base64", payload=packed(DATA)), 100) == DATA
+    assert xcom_envelope.open_envelope(sealed(b""), 100) == b""
 
 
 def test_missing() -> None:
-    with pytest.raises(Missing):
-        result.open_envelope(result.parse_envelope('{"v":1,"state":"missing"}'), 100)
+    with pytest.raises(XComMissing):
+        xcom_envelope.open_envelope(xcom_envelope.parse_envelope('{"v":1,"state":"missing"}'), 100)
 
 
 MESSAGES = {
@@ -62,8 +62,8 @@ MESSAGES = {
 
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 def test_what_is_no_envelope(message: str) -> None:
-    with pytest.raises(ResultError) as error:
-        result.parse_envelope(message)
+    with pytest.raises(XComError) as error:
+        xcom_envelope.parse_envelope(message)
     assert reason(error) == "XComSidecarFailed"
 
 
@@ -88,8 +88,8 @@ LOSSES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("fields", "want"), LOSSES.values(), ids=LOSSES)
 def test_losses(fields: dict[str, Any], want: str) -> None:
-    with pytest.raises(ResultError) as error:
-        result.open_envelope(sealed(**fields), 100)
+    with pytest.raises(XComError) as error:
+        xcom_envelope.open_envelope(sealed(**fields), 100)
     assert reason(error) == want
 
 
@@ -103,16 +103,16 @@ def frames(data: bytes, size: int = 8) -> tuple[Envelope, list[bytes]]:
 
 def test_log() -> None:
     envelope, lines = frames(DATA)
-    assert result.open_log(b"\n".join(lines), envelope, 100) == DATA
+    assert xcom_envelope.open_log(b"\n".join(lines), envelope, 100) == DATA
     foreign = [b"hello", b"podtask-xcom/1 0000000000000000 1/9 AAAA", lines[0].replace(b"1/", b"1/9"), b"\xff\xfe"]
     shuffled = [*reversed(lines), *foreign, *lines]
-    assert result.open_log(b"\n".join(shuffled), envelope, 100) == DATA
+    assert xcom_envelope.open_log(b"\n".join(shuffled), envelope, 100) == DATA
 
 
 def test_log_with_a_hole() -> None:
     envelope, lines = frames(DATA)
-    with pytest.raises(ResultError, match="1 of ") as error:
-        result.open_log(b"\n".join(lines[1:]), envelope, 100)
+    with pytest.raises(XComError, match="1 of ") as error:
+        xcom_envelope.open_log(b"\n".join(lines[1:]), envelope, 100)
     assert reason(error) == "XComLost"
 
 
@@ -122,8 +122,8 @@ def test_log_with_a_number_of_chunks_that_nobody_could_send(chunks: int) -> None
     hostile = sealed(state="log", encoding="gzip+base64", chunks=chunks, payload="", sha256=envelope.sha256)
     mark = lines[0].split()[1].decode()
     lines.append(f"podtask-xcom/1 {mark} {'9' * 5000}/{chunks} AAAA".encode())
-    with pytest.raises(ResultError) as error:
-        result.open_log(b"\n".join(lines), hostile, 100)
+    with pytest.raises(XComError) as error:
+        xcom_envelope.open_log(b"\n".join(lines), hostile, 100)
     assert reason(error) == "XComLost"
 
 
@@ -149,20 +149,20 @@ JUDGED: dict[str, tuple[bytes, str | None]] = {
 @pytest.mark.parametrize(("content", "want"), JUDGED.values(), ids=JUDGED)
 def test_judge(content: bytes, want: str | None) -> None:
     if want is None:
-        got = result.judge(content, 50_000, 2)
+        got = xcom_envelope.to_status(content, 50_000, 2)
         assert (got.state, got.value, got.size_bytes, got.attempt) == ("Collected", content.decode(), len(content), 2)
         assert got.sha256 == hashlib.sha256(content).hexdigest()
         return
-    with pytest.raises(ResultError) as error:
-        result.judge(content, 50_000, 2)
+    with pytest.raises(XComError) as error:
+        xcom_envelope.to_status(content, 50_000, 2)
     assert reason(error) == want
 
 
 UNREADABLE: dict[str, tuple[bytes, str]] = {
-    "a lone surrogate": (b'{"\xc3\xa9": "a\\udcff"}', r"at byte 7 a text has the lone surrogate \\udcff"),
-    "half a pair": (b'["\\uDE00\\uD83D"]', r"at byte 1 a text has the lone surrogate \\ude00"),
-    "in a key": (b'{"\\ud800": 1}', r"at byte 1 a text has the lone surrogate \\ud800"),
-    "NUL": (b'["x", "a\\u0000"]', r"at byte 6 a text has the character \\u0000 \(NUL\)"),
+    "a lone surrogate": (b'{"\xc3\xa9": "a\\udcff"}', r"at byte 7 a string has the lone surrogate \\udcff"),
+    "half a pair": (b'["\\uDE00\\uD83D"]', r"at byte 1 a string has the lone surrogate \\ude00"),
+    "in a key": (b'{"\\ud800": 1}', r"at byte 1 a string has the lone surrogate \\ud800"),
+    "NUL": (b'["x", "a\\u0000"]', r"at byte 6 a string has the character \\u0000 \(NUL\)"),
     "beyond a double": (b'["1e999", 1e999]', "at byte 10 the number 1e999 is beyond what a double holds"),
     "and below": (b"[-1.5E+400]", "at byte 1 the number -1.5E\\+400 is beyond what a double holds"),
     "by its digits": (b"[" + b"9" * 310 + b".0]", "at byte 1 the number 9{40} is beyond what a double holds"),
@@ -172,33 +172,33 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("content", "words"), UNREADABLE.values(), ids=UNREADABLE)
 def test_json_that_not_every_reader_takes_is_refused_by_its_place(content: bytes, words: str) -> None:
-    with pytest.raises(ResultError, match=words) as error:
-        result.judge(content, 50_000, 2)
+    with pytest.raises(XComError, match=words) as error:
+        xcom_envelope.to_status(content, 50_000, 2)
     assert reason(error) == "XComInvalid"
     assert "not JSON" not in str(error.value)
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_python_constants_are_named(constant: str) -> None:
-    with pytest.raises(ResultError, match=f"the result is not JSON: {constant} is no JSON number"):
-        result.judge(f"[{constant}]".encode(), 50_000, 2)
+    with pytest.raises(XComError, match=f"the result is not JSON: {constant} is not a JSON number"):
+        xcom_envelope.to_status(f"[{constant}]".encode(), 50_000, 2)
 
 
 @pytest.mark.parametrize("blank", [b"", b" \n\t"])
 def test_a_blank_file_is_missing(blank: bytes) -> None:
-    with pytest.raises(Missing):
-        result.judge(blank, 100, 1)
+    with pytest.raises(XComMissing):
+        xcom_envelope.to_status(blank, 100, 1)
 
 
 def test_words_of_the_task_never_break_the_status_limits() -> None:
-    with pytest.raises(ResultError) as error:
-        result.open_envelope(sealed(state="unreadable", message="\x00" * 5000), 100)
-    assert len(result.failed(error.value, 1).message) <= 1024
-    assert result.empty(3).attempt == 3
+    with pytest.raises(XComError) as error:
+        xcom_envelope.open_envelope(sealed(state="unreadable", message="\x00" * 5000), 100)
+    assert len(xcom_envelope.failed_status(error.value, 1).message) <= 1024
+    assert xcom_envelope.empty_status(3).attempt == 3
 
 
 def test_a_bomb_is_never_unpacked_whole() -> None:
-    with pytest.raises(ResultError, match="101 of 10000000 bytes"):
-        result.open_envelope(
+    with pytest.raises(XComError, match="101 of 10000000 bytes"):
+        xcom_envelope.open_envelope(
             sealed(encoding="gzip+base64", payload=packed(b"0" * 10_000_000), size=10_000_000), max_bytes=100
         )

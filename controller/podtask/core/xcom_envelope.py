@@ -1,7 +1,7 @@
-"""Read and judge the result of a task: what the sidecar's envelope, its log or a termination message says.
+"""Decode and check the result of a task, from the sidecar's envelope and log or from a termination message.
 
-Every loss has a reason of its own and nothing is ever shortened. The sidecar only carries bytes; whether they are
-blank, valid or too many is decided here. `sidecar/README.md` has the envelope's fields.
+An oversized, missing or invalid result has a specific reason. A result is never truncated. The sidecar only delivers
+bytes; they are checked here. `sidecar/README.md` describes the fields of the envelope.
 """
 
 import base64
@@ -24,19 +24,19 @@ from .snapshot import XComStatus
 _FRAME = b"podtask-xcom/1 "
 _INDEX_DIGITS = 6
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][0-9.eE+-]*')
-"""A text or a number, where the JSON is known to be right."""
+"""A string or a number in valid JSON."""
 _SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])|[0-9][eE]\+?[0-9]{2}|[0-9]{300}")
-"""Found wherever a token may be none that all take, and seldom elsewhere: a look at each token takes its time."""
+"""Matches every text with a token that some parsers refuse, and few others. Only then each token is checked."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _MOST_DIGITS = 4300
-"""Python converts no longer integer, and most of those who read results are written in it."""
+"""Python's limit for the conversion of an integer; most readers of results are written in Python."""
 _SHOWN = 40
 _TEXT_LIMIT = 1024
-"""Messages quote what the task may have written, and the status has a limit that a write must not break."""
+"""Characters of a message. It may quote what the task wrote, and the message in the status is limited."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """What the sidecar leaves in its termination message."""
+    """The sidecar's termination message."""
 
     v: int
     state: str
@@ -48,111 +48,113 @@ class Envelope(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class ResultError(Exception):
-    """There is no result; `reason` and the text say why."""
+class XComError(Exception):
+    """The result cannot be collected. It has a `reason`, and the message for the status."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-class Missing(Exception):
-    """There was no file, or a blank one: nothing wrong unless the result is required."""
+class XComMissing(Exception):
+    """The result file is missing or blank, which is an error only if the result is required."""
 
 
 def parse_envelope(message: str) -> Envelope:
-    """Parse the sidecar's termination message. Raises `ResultError`."""
+    """Parse the sidecar's termination message. Raises `XComError`."""
     try:
         envelope = msgspec.json.decode(message, type=Envelope)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's message is not an envelope: {error}") from error
+        raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's message is not an envelope: {error}") from error
     if envelope.v != 1:
-        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar speaks version {envelope.v}, the controller 1")
+        raise XComError(
+            Reason.XCOM_SIDECAR_FAILED, f"the envelope has version {envelope.v}, the controller supports version 1"
+        )
     return envelope
 
 
 def open_envelope(envelope: Envelope, max_bytes: int) -> bytes:
-    """Give the file's bytes from an envelope that carries them. Raises `Missing` or `ResultError`."""
+    """Return the bytes of the result file from an inline envelope. Raises `XComMissing` or `XComError`."""
     match envelope.state:
         case "inline":
             return _verified(_decode(envelope.payload.encode(), envelope, max_bytes), envelope)
         case "missing":
-            raise Missing
+            raise XComMissing
         case "tooLarge" if envelope.size > max_bytes or not envelope.size:
             raise too_large(envelope.size, max_bytes)
-        # "tooLarge" within the limit is what sidecars said that did not know the other word yet.
+        # Older sidecars send "tooLarge", also within the limit, instead of "noRoom".
         case "noRoom" | "tooLarge":
-            raise ResultError(
+            raise XComError(
                 Reason.XCOM_SIDECAR_FAILED,
-                f"the result of {envelope.size} bytes has no way out: the Pod has so many containers that a termination"
-                " message has no room even for its header; use fewer containers",
+                f"the result of {envelope.size} bytes cannot be delivered: with so many containers in the Pod a"
+                " termination message is too short even for the header; use fewer containers",
             )
         case "unreadable":
-            raise ResultError(Reason.XCOM_UNREADABLE, f"the sidecar cannot read the file: {envelope.message}")
+            raise XComError(Reason.XCOM_UNREADABLE, f"the sidecar cannot read the file: {envelope.message}")
         case other:
-            raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's state {other!r} is not known")
+            raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the sidecar's state {other!r} is not known")
 
 
 def open_log(log: bytes, envelope: Envelope, max_bytes: int) -> bytes:
-    """Give the file's bytes from the frames in the sidecar's log. Raises `ResultError`."""
+    """Return the bytes of the result file from the frames in the sidecar's log. Raises `XComError`."""
     prefix = _FRAME + envelope.sha256[:16].encode() + b" "
     parts: dict[int, bytes] = {}
     for line in log.splitlines():
         if not line.startswith(prefix):
             continue
-        place, _, part = line[len(prefix) :].partition(b" ")
-        index, _, total = place.partition(b"/")
+        position, _, part = line[len(prefix) :].partition(b" ")
+        index, _, total = position.partition(b"/")
         if index.isdigit() and len(index) <= _INDEX_DIGITS and total == str(envelope.chunks).encode():
             parts[int(index)] = part
-    # Counted from what is there: the number of chunks is a stranger's, and may be of any size.
+    # Iterate over the received parts, because the number of chunks is untrusted and may be of any size.
     found = sorted(i for i in parts if 1 <= i <= envelope.chunks)
     if len(found) != envelope.chunks or not found:
         missing = envelope.chunks - len(found)
-        raise ResultError(
+        raise XComError(
             Reason.XCOM_LOST, f"{missing} of {envelope.chunks} parts of the result are not in the sidecar's log"
         )
     joined = b"".join(parts[i] for i in found)
     return _verified(_decode(joined, envelope, max_bytes), envelope)
 
 
-def too_large(size: int, max_bytes: int) -> ResultError:
-    """Say that the file is over the limit."""
-    return ResultError(Reason.XCOM_TOO_LARGE, f"the result has {size} bytes, xcom.maxBytes allows {max_bytes}")
+def too_large(size: int, max_bytes: int) -> XComError:
+    """Return the error for a result above the limit."""
+    return XComError(Reason.XCOM_TOO_LARGE, f"the result has {size} bytes, xcom.maxBytes allows {max_bytes}")
 
 
 def _decode(payload: bytes, envelope: Envelope, max_bytes: int) -> bytes:
     if envelope.encoding == "raw":
         return payload
     if envelope.encoding != "gzip+base64":
-        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the encoding {envelope.encoding!r} is not known")
+        raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the encoding {envelope.encoding!r} is not known")
     try:
         packed = base64.b64decode(payload, validate=True)
-        # The task can write its own envelope: never unpack more than was promised.
+        # The task can write an envelope itself, so at most the allowed size is decompressed.
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
             content = stream.read(max_bytes + 1)
     except (binascii.Error, OSError, EOFError, zlib.error) as error:
-        raise ResultError(Reason.XCOM_SIDECAR_FAILED, f"the payload cannot be unpacked: {error}") from error
+        raise XComError(Reason.XCOM_SIDECAR_FAILED, f"the payload cannot be decompressed: {error}") from error
     return content
 
 
 def _verified(content: bytes, envelope: Envelope) -> bytes:
     if len(content) != envelope.size or hashlib.sha256(content).hexdigest() != envelope.sha256:
-        raise ResultError(
-            Reason.XCOM_LOST, f"the result arrived damaged: {len(content)} of {envelope.size} bytes, or another digest"
+        raise XComError(
+            Reason.XCOM_LOST, f"the result is damaged: {len(content)} of {envelope.size} bytes, or a wrong digest"
         )
     return content
 
 
-def judge(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
-    """Turn the file's bytes into the status. Raises `Missing` where they are blank, and `ResultError`."""
+def to_status(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
+    """Return the status for the bytes of the result file. Raises `XComMissing` if they are blank, and `XComError`."""
     if len(content) > max_bytes:
         raise too_large(len(content), max_bytes)
     if not content.strip():
-        raise Missing
+        raise XComMissing
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise ResultError(
+        raise XComError(
             Reason.XCOM_INVALID, f"the result is not UTF-8: {error.reason} at byte {error.start}"
         ) from error
     _check_json(text)
@@ -166,14 +168,14 @@ def judge(content: bytes, max_bytes: int, attempt: int) -> XComStatus:
 
 
 def _check_json(text: str) -> None:
-    """Refuse what is not JSON, and JSON that only some readers take. Raises `ResultError`."""
+    """Refuse invalid JSON, and JSON that some parsers refuse. Raises `XComError`."""
     try:
-        # Integers stay texts: Python converts no more than 4,300 digits.
+        # Integers stay strings: Python converts at most 4,300 digits.
         json.loads(text, parse_int=str, parse_constant=_refuse_constant)
     except RecursionError as error:
-        raise ResultError(Reason.XCOM_INVALID, "the result is nested too deeply") from error
+        raise XComError(Reason.XCOM_INVALID, "the result is nested too deeply") from error
     except json.JSONDecodeError as error:
-        raise ResultError(Reason.XCOM_INVALID, f"the result is not JSON: {error}") from error
+        raise XComError(Reason.XCOM_INVALID, f"the result is not JSON: {error}") from error
     if _SUSPECT.search(text):
         _check_tokens(text)
 
@@ -184,7 +186,7 @@ def _check_tokens(text: str) -> None:
         problem = _text_problem(token) if token.startswith('"') else _number_problem(token)
         if problem:
             at = len(text[: found.start()].encode())
-            raise ResultError(Reason.XCOM_INVALID, f"the result cannot be read everywhere: at byte {at} {problem}")
+            raise XComError(Reason.XCOM_INVALID, f"some parsers cannot read the result: at byte {at} {problem}")
 
 
 def _text_problem(token: str) -> str:
@@ -193,9 +195,11 @@ def _text_problem(token: str) -> str:
     value = json.loads(token)
     lone = _LONE_SURROGATE.search(value)
     if lone:
-        return f"a text has the lone surrogate \\u{ord(lone[0]):04x}, which is no character; write it as valid UTF-8"
+        return (
+            f"a string has the lone surrogate \\u{ord(lone[0]):04x}, which is not a character; write it as valid UTF-8"
+        )
     if "\0" in value:
-        return "a text has the character \\u0000 (NUL), which databases refuse; leave it out"
+        return "a string has the character \\u0000 (NUL), which databases refuse; leave it out"
     return ""
 
 
@@ -205,20 +209,20 @@ def _number_problem(token: str) -> str:
         return f"the number {token[:_SHOWN]} is beyond what a double holds, and reads as Infinity" if is_beyond else ""
     digits = len(token.lstrip("-"))
     is_longer = digits > _MOST_DIGITS
-    return f"a number has {digits} digits, and {_MOST_DIGITS} are the most; write it as a text" if is_longer else ""
+    return f"a number has {digits} digits, and the maximum is {_MOST_DIGITS}; write it as a string" if is_longer else ""
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ResultError(Reason.XCOM_INVALID, f"the result is not JSON: {name} is no JSON number")
+    raise XComError(Reason.XCOM_INVALID, f"the result is not JSON: {name} is not a JSON number")
 
 
-def failed(error: ResultError, attempt: int) -> XComStatus:
-    """Give the status of a result that could not be had."""
+def failed_status(error: XComError, attempt: int) -> XComStatus:
+    """Return the status of a result that could not be collected."""
     return XComStatus(state=ResultState.FAILED, reason=error.reason, message=str(error)[:_TEXT_LIMIT], attempt=attempt)
 
 
-def empty(attempt: int) -> XComStatus:
-    """Give the status of a task that wrote no result."""
+def empty_status(attempt: int) -> XComStatus:
+    """Return the status of a task that wrote no result."""
     return XComStatus(
         state=ResultState.EMPTY,
         reason=Reason.XCOM_MISSING,
