@@ -11,7 +11,7 @@ from podtask.api import names
 from podtask.api.v1alpha1 import resource
 from podtask.api.v1alpha1.rules import violations
 from podtask.core import merge, podspec
-from podtask.core.plan import Settings
+from podtask.core.settings import Settings
 from tests.builders import make_task
 from tests.crd import examples, judge, provider
 

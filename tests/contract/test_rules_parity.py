@@ -103,7 +103,7 @@ OVER_SPEC = [rule for rule in RULES if rule.path == "spec" or (not rule.path and
 
 @pytest.mark.parametrize("rule", [rule for rule in OVER_SPEC if not rule.is_transition], ids=_rule)
 def test_a_rule_over_the_spec_is_judged_until_the_task_has_begun(rule: Rule) -> None:
-    """They stand on the object behind a guard, for the server's sake (docs/adr/0005)."""
+    """They stand on the object behind a guard, for the server's sake (docs/design/0005)."""
     written, verdicts = cel.compile(WRITTEN[rule.message]), set()
     for _, after in PAIRS:
         broken = bool(judge.broken_by_python(rule, after))
@@ -115,7 +115,7 @@ def test_a_rule_over_the_spec_is_judged_until_the_task_has_begun(rule: Rule) -> 
 
 
 def test_the_packed_rule_says_what_its_parts_say() -> None:
-    """All that a changed spec must keep stands in the CRD as one rule (docs/adr/0005)."""
+    """All that a changed spec must keep stands in the CRD as one rule (docs/design/0005)."""
     (packed,) = [rule for rule in SCHEMA["x-kubernetes-validations"] if "messageExpression" in rule]
     rule, message = cel.compile(packed["rule"]), cel.compile(packed["messageExpression"])
     over_change = [rule for rule in OVER_SPEC if rule.is_transition]

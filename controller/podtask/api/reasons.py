@@ -1,6 +1,6 @@
 """Every reason that can stand in a status, each with one sentence on what it means and one on what to do.
 
-`docs/reasons.md` is generated from this table; a reason that is not here cannot be written.
+`docs/reference/reasons.md` is generated from this table; a reason that is not here cannot be written.
 """
 
 import enum

@@ -87,8 +87,8 @@ def _by_place() -> dict[str, list[Node]]:
 
     The server judges every rule at each write, of the status too, and for each field that a rule reads of an object it
     copies the schema of all fields of that object: rules that read the 50 fields of `spec` cost more than the rest of
-    the request (docs/adr/0005). The two small fields of the status that the guards read tell that the spec cannot have
-    changed.
+    the request (docs/design/0005). The two small fields of the status that the guards read tell that the spec
+    cannot have changed.
     """
     found: dict[str, list[Node]] = {}
     whole = [rule for rule in RULES if _is_over_spec(rule)]

@@ -39,7 +39,7 @@ _CONTAINER_NAMES = {
     "result-name-reserved-sidecar": "spec.template.spec.containers[].name",
     "result-name-reserved-template-init": "spec.template.spec.initContainers[].name",
 }
-"""Judged where each name stands: for each look into the spec the server copies the spec's schema (docs/adr/0013)."""
+"""Judged where each name stands: for each look into the spec the server copies the spec's schema (docs/design/0013)."""
 
 
 def _leaves_the_result_name(rule: str, path: str) -> Rule:

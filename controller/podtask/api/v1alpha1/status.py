@@ -76,7 +76,7 @@ class Attempt(Model):
     exit_code: ExitCode | None = None
     """exitCode of the task's container."""
     reason: ShortText | None = None
-    """reason of the end, in one word (docs/reasons.md)."""
+    """reason of the end, in one word (docs/reference/reasons.md)."""
     message: Text | None = None
     """message of the end, for people."""
     log_tail: Annotated[str, Field(max_length=MAX_LOG_TAIL)] | None = None
@@ -113,7 +113,7 @@ class PodTaskStatus(Model):
     phase: Phase | None = None
     """phase of the task: Suspended, Pending, Running; Succeeded, Failed, Cancelled and Skipped are for ever."""
     reason: ShortText | None = None
-    """reason of the phase, in one word (docs/reasons.md)."""
+    """reason of the phase, in one word (docs/reference/reasons.md)."""
     message: Text | None = None
     """message of the phase, for people."""
     start_time: Timestamp | None = None
