@@ -1,10 +1,9 @@
-"""The door to a real API server: `client.Client` over HTTP/1.1 keep-alive.
+"""`client.Client` over HTTP/1.1: retries, limits, credentials and metrics. `transport` sends each single request.
 
-What may be sent twice is the whole art here. A read is tried again after any failure that may pass. A write is tried
-again only where it is certain that nothing was done: the connection could not be made, or the server answered 429 or
-401. After a lost reply or a 5xx the write may have happened, and only the caller can look. No call, waiting and
-retries included, outlives `Limits.write_seconds` or `read_seconds`: the proof that a deposed leader's last create is
-dead rests on it.
+Retry policy: reads are retried on transport errors and 5xx. Writes are retried only if provably not applied (connect
+failed, 429, 401). After a lost reply or a 5xx a write may have been applied, and only its caller can find out. No call
+takes longer than `Limits.write_seconds` or `read_seconds`, waiting and retries included: `runtime.election` relies on
+it for the time after which no write of a deposed leader can land.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from . import backoff, client, clock, concurrency_limiter, config, errors, list_splitter, reply, request
-from .session import Begin, Exchange, Reply, Session
+from .transport import Begin, Exchange, Reply, Transport
 
 V = TypeVar("V")
 
@@ -40,13 +39,13 @@ class Limits:
     write_seconds: float = 30.0
     """A whole write, retries included: how long after losing the Lease our last write can still land."""
     watch_silence_seconds: float = 75.0
-    """Bookmarks come once a minute, so a watch that says nothing for this long is dead."""
+    """Bookmarks come once a minute, so a watch on which nothing came for this long is dead."""
     watch_timeout_seconds: tuple[int, int] = (290, 590)
     """How long the server may keep a watch open, drawn at random so that watches do not end together."""
 
 
-class Observer(Protocol):
-    """Hears of every request sent."""
+class RequestObserver(Protocol):
+    """Is called after every request that was sent, or whose connection failed."""
 
     def __call__(self, verb: str, resource: str, status: int, seconds: float) -> None:
         """Note one request: `status` 0 where no reply came; for a watch, `seconds` is until the stream began."""
@@ -73,17 +72,16 @@ class HttpClient:
         where: config.ClusterConfig,
         *,
         limits: Limits = DEFAULT_LIMITS,
-        observer: Observer = _unobserved,
+        observer: RequestObserver = _unobserved,
         before_write: Callable[[], None] = _allow_all,
         on_server_date: Callable[[str, float], None] = _ignore_date,
         time_source: clock.Clock = clock.SYSTEM,
         jitter: backoff.Jitter = random.random,
     ) -> None:
-        """`before_write` is called before every sending of a write; what it raises goes to the caller, unsent.
+        """`before_write` is called right before each write is handed to its connection, in the same turn of the event
+        loop. If it raises, nothing is sent, and the exception goes to the caller.
 
-        `on_server_date` hears the `Date` of each reply, and how many seconds the request took.
-
-        The write goes out in the same turn of the loop, on a kept connection and on a new one.
+        `on_server_date` is called with the `Date` of each reply, and how many seconds the request took.
         """
         self._token = config.Token(where, time_source=time_source)
         self._limits = limits
@@ -95,16 +93,16 @@ class HttpClient:
         self._limiter = concurrency_limiter.ConcurrencyLimiter(
             limits.in_flight, least=limits.least_in_flight, time_source=time_source
         )
-        self._session = Session(where, limits.connect_seconds)
+        self._transport = Transport(where, limits.connect_seconds)
 
     @property
     def in_flight_limit(self) -> int:
-        """How many requests may be under way now: `Limits.in_flight`, or fewer while the server is busy."""
+        """How many requests may run at once now: `Limits.in_flight`, or fewer while the server is busy."""
         return self._limiter.size
 
     async def close(self) -> None:
-        """Close every connection; requests under way fail."""
-        await self._session.close()
+        """Close every connection. Requests that are running fail."""
+        await self._transport.close()
 
     async def get(self, resource: client.Resource, namespace: str, name: str) -> bytes:
         """See `client.Client.get`."""
@@ -205,7 +203,7 @@ class HttpClient:
         started = self._clock.monotonic()
         status = 0
         try:
-            stream = await self._session.open_stream(prepared, token, self._limits.request_seconds)
+            stream = await self._transport.open_stream(prepared, token, self._limits.request_seconds)
             status = stream.reply.status
         finally:
             self._observer(prepared.verb, prepared.resource, status, self._clock.monotonic() - started)
@@ -299,7 +297,7 @@ class HttpClient:
             is_refused = False
 
         try:
-            answer = await self._session.send(prepared, token, until - started, before_send=before_send, begin=begin)
+            answer = await self._transport.send(prepared, token, until - started, before_send=before_send, begin=begin)
             status = answer.status
         finally:
             seconds = self._clock.monotonic() - started

@@ -221,7 +221,7 @@ class Metrics:
     # ---- as it happens ----
 
     def request(self, verb: str, resource: str, status: int, seconds: float) -> None:
-        """See `kube.http.Observer`."""
+        """See `kube.http.RequestObserver`."""
         key = (verb, resource, status)
         children = self._of_request.get(key)
         if children is None:

@@ -58,7 +58,7 @@ class Reply(NamedTuple):
         return self.headers.get(name, "")
 
 
-class Session:
+class Transport:
     """Connections to one API server: kept ones for requests, and a new one for each watch.
 
     Make it inside the running event loop, and close it in the same. The number of connections is not limited here,
@@ -135,6 +135,8 @@ class Session:
         """Return a kept connection that is alive, or a new one. Raises `errors.TransportError`."""
         if connector.closed:
             raise errors.TransportError("not sent: the client is closed")
+        if seconds <= 0:  # aiohttp takes 0 for "no limit"
+            raise errors.TransportError("not sent: there is no time left")
         timeout = self._timeout if seconds >= self._connect_seconds else _connect_timeout(seconds)
         try:
             while True:

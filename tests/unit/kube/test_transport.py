@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from cluster import pki
-from podtask.kube import errors, session
+from podtask.kube import errors, transport
 from podtask.kube.client import PODS, PatchType
 from podtask.kube.config import ClusterConfig
 from podtask.kube.http import HttpClient, Limits
@@ -167,7 +167,7 @@ async def test_a_second_reply_in_the_same_bytes_does_not_replace_the_first() -> 
 async def test_a_reply_to_nothing_is_not_taken_for_the_reply_to_the_next_request() -> None:
     async with listening(OK, OK.replace(b"{}", b"[]")) as peer, connected(peer.url) as api:
         assert await patch(api) == b"{}"
-        (kept,) = api._session._polls
+        (kept,) = api._transport._polls
         peer.writers[0].write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnull")
         await turns_until(lambda: kept.should_close)
         assert await patch(api) == b"[]"
@@ -223,7 +223,7 @@ async def test_nothing_is_sent_on_a_connection_that_the_loop_does_not_know_to_be
 
 
 async def test_idle_connections_are_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_KEEPALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "_KEEPALIVE_SECONDS", 0.05)
     async with listening(OK) as peer, connected(peer.url) as api:
         await patch(api)
         await peer.until_closed(0)
