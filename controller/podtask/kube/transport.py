@@ -1,8 +1,8 @@
 """Sends one request on a connection of aiohttp, and proves whether any of it was handed to the connection.
 
 aiohttp's connector makes and keeps the connections, and its protocol parses the replies. Its `ClientSession` is not
-used: redirects, cookies, proxies, compression and re-sending are not wanted here, and cost three times the CPU of all
-the rest (docs/adr/0017). Errors are `errors.ReplyLost` if the request may have reached the server, and a plain
+used: redirects, cookies, proxies, compression and re-sending are not wanted here, and cost more CPU than all the rest
+(docs/design/0017). Errors are `errors.ReplyLost` if the request may have reached the server, and a plain
 `errors.TransportError` if it provably did not.
 """
 

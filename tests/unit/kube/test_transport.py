@@ -133,7 +133,7 @@ async def test_chunks_become_one_body_and_the_connection_is_kept() -> None:
     "reply",
     [
         b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n",
         OK.replace(b"2", b"-2", 2),
         OK[:-1],
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab",
