@@ -34,6 +34,7 @@ lint: .venv/.ready  ## Lint, format, import contracts, spelling, shell scripts, 
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@PYTHONPATH=controller:hack $(BIN)/lint-imports
+	@cd airflow-provider && PYTHONPATH=src ../$(BIN)/lint-imports
 	@$(BIN)/codespell $$(git ls-files | grep -vE '\.(lock|sum)$$|/locks/')
 	@$(BIN)/shellcheck $$(git ls-files hack .ci | xargs grep -lE '^#!/usr/bin/env bash')
 	@$(BIN)/yamllint -s crds .yamllint.yaml charts/podtask/values.yaml charts/podtask/Chart.yaml charts/podtask/ci

@@ -1,4 +1,4 @@
-"""A cluster of its own for the chart: no other controller works in it, and its API server notes who asks for what."""
+"""A separate cluster for the chart, without another controller, whose API server writes an audit log."""
 
 import contextlib
 import json

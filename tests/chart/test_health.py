@@ -61,7 +61,7 @@ def test_a_new_task_progresses(lua: str) -> None:
     assert health(lua, unseen) == ("Progressing", "waiting for the controller")
 
 
-def test_a_change_that_nobody_has_seen_progresses_unless_all_is_over(lua: str) -> None:
+def test_an_unobserved_change_is_progressing_unless_the_task_is_finished(lua: str) -> None:
     def judged(phase: str) -> str:
         return health(lua, {"metadata": {"generation": 2}, "status": {"phase": phase, "observedGeneration": 1}})[0]
 
@@ -73,7 +73,7 @@ def test_a_change_that_nobody_has_seen_progresses_unless_all_is_over(lua: str) -
 @pytest.mark.xdist_group("chart")
 @pytest.mark.node
 @pytest.mark.usefixtures("crd_alone")
-def test_helm_waits_for_the_controllers_notice_and_not_for_the_task(
+def test_helm_waits_for_observed_generation_and_not_for_the_task(
     cluster: Cluster, namespace: Namespace, tmp_path: Path
 ) -> None:
     """Shown without a controller: the test writes the status itself, so that nothing is a matter of time."""

@@ -10,7 +10,7 @@ ABSENT = "localhost/podtask/absent:dev"
 RESULT = "/airflow/xcom/return.json"
 
 POLITE = "trap 'exit 143' TERM; echo started; sleep 600 & wait"
-"""Waits until it is told to stop, and obeys."""
+"""Waits for SIGTERM, and ends."""
 STUBBORN = "trap '' TERM; echo started; sleep 600"
 """Waits, and ends by SIGKILL only."""
 
@@ -29,5 +29,5 @@ def python(script: str, **more: Any) -> Fields:
 
 
 def container(name: str, script: str, **more: Any) -> Fields:
-    """Give a further container that runs a shell script."""
+    """Return a further container that runs a shell script."""
     return {"name": name, "image": PYTHON, "command": ["sh", "-c", script], **more}

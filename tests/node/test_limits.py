@@ -6,7 +6,7 @@ QUOTES = 'open("/airflow/xcom/return.json", "w").write("[" + ",".join([chr(34) *
 """510 kB of JSON that is nearly twice as long again once it stands in a JSON string."""
 
 
-def test_a_result_that_makes_the_object_too_large_is_told(namespace: Namespace) -> None:
+def test_a_result_that_makes_the_object_too_large_is_reported(namespace: Namespace) -> None:
     namespace.create(
         "huge",
         suspend=True,

@@ -55,8 +55,8 @@ def test_what_is_held_between_two_looks_gives_the_same_plan(snapshot: TaskSnapsh
     task, pods = snapshot.task, snapshot.pods
     held = msgspec.structs.replace(
         snapshot,
-        task=decode.TASKS_HELD.unpack(decode.TASKS_HELD.pack(task)),
-        pods=tuple(decode.PODS_HELD.unpack(decode.PODS_HELD.pack(found)) for found in pods),
+        task=decode.TASK_CODEC.unpack(decode.TASK_CODEC.pack(task)),
+        pods=tuple(decode.POD_CODEC.unpack(decode.POD_CODEC.pack(found)) for found in pods),
     )
     assert decide(snapshot, now, SETTINGS) == decide(held, now, SETTINGS)
 

@@ -165,8 +165,8 @@ class Replica(Controller):
     async def _lead(self) -> None:
         self._led_at = asyncio.get_running_loop().time()
         self.queue.open()
-        self.cluster.rebuild()
-        self.cluster.wake_all()
+        self.cluster.rebuild_slots()
+        self.cluster.enqueue_all()
         async with asyncio.TaskGroup() as group:
             for _ in range(_WORKERS):
                 group.create_task(self.reconciler.work())

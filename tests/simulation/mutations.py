@@ -42,7 +42,7 @@ def rename_on_conflict() -> AbstractContextManager[Any]:
     async def adopt(self: apply.Applier, task: Any, action: plan.CreatePod) -> None:
         manifest = podspec.build(task, action.attempt, f"{action.name}-again{next(serial)}", self._settings)
         reply = await self._api.create(PODS, task.metadata.namespace, orjson.dumps(manifest))
-        self._objects.put_pod(decode_pod(reply))
+        self._cache.put_pod(decode_pod(reply))
 
     return mock.patch.object(apply.Applier, "_adopt", adopt)
 
@@ -62,7 +62,7 @@ def adopt_by_name() -> AbstractContextManager[Any]:
         pod = orjson.loads(await self._api.get(PODS, task.metadata.namespace, action.name))
         ours = podspec.build(task, action.attempt, action.name, self._settings)["metadata"]
         pod["metadata"] |= {"labels": ours["labels"], "ownerReferences": ours["ownerReferences"]}
-        self._objects.put_pod(decode_pod(orjson.dumps(pod)))
+        self._cache.put_pod(decode_pod(orjson.dumps(pod)))
 
     return mock.patch.object(apply.Applier, "_adopt", adopt)
 
@@ -99,7 +99,7 @@ async def _write_over(applier: apply.Applier, task: Any, action: plan.WriteStatu
         reply = await applier._patch_unversioned(meta, changes)  # type: ignore[attr-defined]
     except errors.NotFound as error:
         raise apply.StaleCache from error
-    applier._objects.put_task(decode_task(reply))
+    applier._cache.put_task(decode_task(reply))
 
 
 async def _patch_unversioned(self: apply.Applier, meta: Any, changes: dict[str, Any]) -> bytes:
@@ -131,24 +131,24 @@ def trust_cache_of_pods() -> AbstractContextManager[Any]:
     """A Pod that is not in the cache is taken for gone, without asking."""
 
     async def confirm(self: apply.Applier, task: Any, action: plan.VerifyDeleted) -> None:
-        self._task_facts.get_or_create(task.metadata.uid).gone_pods.add(action.uid)
+        self._task_facts.get_or_create(task.metadata.uid).gone_pods |= {action.uid}
 
-    return mock.patch.object(apply.Applier, "_confirm_gone", confirm)
+    return mock.patch.object(apply.Applier, "_verify_deleted", confirm)
 
 
 def stop_unversioned() -> AbstractContextManager[Any]:
     """A Pod is stopped whatever has become of it since it was judged."""
-    real = apply._stop_note
+    real = apply._stop_metadata
 
     def note(*args: Any) -> dict[str, Any]:
         return {key: value for key, value in real(*args).items() if key != "resourceVersion"}
 
-    return mock.patch.object(apply, "_stop_note", note)
+    return mock.patch.object(apply, "_stop_metadata", note)
 
 
 def forget_doubt() -> AbstractContextManager[Any]:
     """A create without a reply is taken for one that was never sent."""
-    return mock.patch.object(apply.Applier, "_end_of_doubt", return_value=None)
+    return mock.patch.object(apply.Applier, "_new_create_deadline", return_value=None)
 
 
 def release_first() -> AbstractContextManager[Any]:

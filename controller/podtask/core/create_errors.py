@@ -75,6 +75,16 @@ _TABLE: tuple[_Row, ...] = (
 )
 
 
+def is_refusal(code: int, message: str) -> bool:
+    """Return whether an HTTP error concerns the Pod (a refusal), and not the API server's own state.
+
+    A webhook that fails is a 500, but concerns the Pod. 401 and 429 are retried.
+    """
+    if code >= 500:
+        return "webhook" in message
+    return code >= 400 and code not in {401, 429}
+
+
 def classify_create_error(refusal: Refusal) -> Classified:
     """Give the first row of the table that fits, or wait."""
     # Our own answer, which no request led to. It quotes the task, whose words must not be taken for a server's.

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ..runtime import metrics
+from ..api.metrics import TABLE
 from . import docs
 from .manifest import definition
 
@@ -29,7 +29,7 @@ def generated() -> dict[str, str]:
     """Return every generated file by its path in the repository."""
     crd = definition()
     files = {
-        METRICS: metrics.document(HOW),
+        METRICS: docs.metrics(TABLE, HOW),
         CRD: HEADER + _yaml(crd),
         CHART_CRD: HEADER + _templated(crd),
         API: docs.api(crd, HOW),

@@ -24,7 +24,7 @@ NEVER_SECONDS = 86_400
 
 
 def common(home: Path, executor: str, database: str, ports: dict[str, int]) -> dict[str, str]:
-    """What every version understands."""
+    """Return the settings of every version."""
     return {
         "CORE__EXECUTOR": executor,
         "DATABASE__SQL_ALCHEMY_CONN": database,
@@ -48,7 +48,7 @@ def common(home: Path, executor: str, database: str, ports: dict[str, int]) -> d
 
 
 def airflow_3(ports: dict[str, int], host: str) -> dict[str, str]:
-    """What Airflow 3 adds."""
+    """Return the settings of Airflow 3."""
     address = f"http://{host}:{ports['api']}"
     return {
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
@@ -68,7 +68,7 @@ def airflow_3(ports: dict[str, int], host: str) -> dict[str, str]:
 
 
 def airflow_2(ports: dict[str, int], host: str) -> dict[str, str]:
-    """What Airflow 2 wants to hear in its own words."""
+    """Return the settings of Airflow 2."""
     return {
         "WEBSERVER__WEB_SERVER_HOST": host,
         "WEBSERVER__WEB_SERVER_PORT": str(ports["api"]),

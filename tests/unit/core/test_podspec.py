@@ -228,7 +228,7 @@ def test_no_container_ends_more_than_once(fields: dict[str, Any], words: str | N
         build_raw({"image": "a", **fields})
 
 
-def test_what_kubectl_prints_is_a_template() -> None:
+def test_a_pod_printed_by_kubectl_is_a_valid_template() -> None:
     """`kubectl run x --image a --dry-run=client -o yaml`, pasted."""
     printed = {
         "metadata": {"creationTimestamp": None, "labels": {"run": "x"}},
