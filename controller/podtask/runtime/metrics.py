@@ -107,7 +107,7 @@ class Metrics:
         return prometheus.generate_latest(collector) + prometheus.generate_latest(self._registry)
 
     def request(self, verb: str, resource: str, status: int, seconds: float) -> None:
-        """See `kube.http.Observer`."""
+        """See `kube.http.RequestObserver`."""
         key = (verb, resource, status)
         children = self._of_request.get(key)
         if children is None:
