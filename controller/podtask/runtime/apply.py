@@ -218,9 +218,7 @@ class Applier:
         else:
             facts.conflicting_pod = pod
             text = f"Pod {action.name} of PodTask {pod.task_name} still has the name"
-            facts.create_error = _counted(
-                facts.create_error, action.attempt, 409, "AlreadyExists", message, self._now()
-            )
+            facts.create_error = _counted(facts.create_error, action.attempt, 409, "AlreadyExists", text, self._now())
 
     async def _restore_labels(self, task: Task, action: plan.RestoreLabels) -> None:
         """Add our labels to a Pod again. A webhook may remove them at once, so restores are counted, for the backoff.
