@@ -41,6 +41,7 @@ lint: .venv/.ready  ## Lint, format, import contracts, spelling, shell scripts, 
 	@$(RUN) -m podtask.crdgen --check
 	@$(RUN) -m chartgen --check
 	@$(RUN) -m bench.pages --check
+	@hack/words
 
 .PHONY: docs
 docs: .venv/.ready  ## Build the documentation site strictly into build/site

@@ -29,7 +29,7 @@ class Outcome:
     proof: str
     verdict: Verdict
     restarts: int
-    """Containers of the controllers that ended and were started again, by the kubelet and nobody else."""
+    """Containers of the controllers that ended and were started again, by the kubelet alone."""
     memory_before: Memory
     """At rest, before the first fault of all."""
     memory_after: Memory

@@ -1,7 +1,7 @@
 """Tasks of several kinds whose containers record that they ran, and the expected end of each.
 
 Every container adds a line to a file of the node before it does anything else. That file, and nothing that the
-controller says, tells how often a task ran.
+controller says, records how often a task ran.
 """
 
 import contextlib

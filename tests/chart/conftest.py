@@ -62,7 +62,7 @@ def cleaned(cluster: Cluster) -> Iterator[None]:
 
 @pytest.fixture
 def crd_alone(cluster: Cluster) -> Iterator[None]:
-    """The CRD from its file. Helm would not take it over from somebody else, so it is gone after the test."""
+    """The CRD from its file. Helm does not adopt a CRD that it did not install, so it is gone after the test."""
     crd.install(cluster)
     yield
     cluster.kubectl("delete", "crd", "podtasks.podtask.dev", HANG)

@@ -125,7 +125,7 @@ def test_the_ids_that_kubectl_shows_are_those_that_the_operator_writes() -> None
 
 
 def test_the_judge_sees_a_wrong_manifest() -> None:
-    """A broken one of each kind is told: by the schema, by a rule, by strictness, and as a Pod."""
+    """A broken one of each kind is rejected: by the schema, by a rule, by strictness, and as a Pod."""
     good = provider.build({"image": "a"})
     assert _problems(good | {"spec": {**good["spec"], "image": 5}})
     assert _problems(good | {"spec": {"disruptionLimit": 0}})

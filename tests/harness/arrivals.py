@@ -56,7 +56,7 @@ class Arrivals:
         try:
             await self._follow(path, opened)
             self._broken = EOFError(f"the watch of {path} has ended")
-        except Exception as error:  # noqa: BLE001 - raised by whoever waits for an event
+        except Exception as error:  # noqa: BLE001 - raised where an event is awaited
             self._broken = error
         opened.set()
         async with self._news:
@@ -90,7 +90,7 @@ async def arrivals(kubeconfig: Path, directory: Path, *collections: str) -> Asyn
             yield found
         finally:
             # While the watches hold their connections: those are closed, and waited for. One that a cancelled watch
-            # gives back is closed by whoever collects it.
+            # gives back is closed by the garbage collector.
             async with asyncio.timeout(HANG_SECONDS):
                 await connector.close()
             for watch in watches:

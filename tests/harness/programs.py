@@ -6,7 +6,7 @@ Fields = dict[str, Any]
 
 PYTHON = "localhost/podtask/python:dev"
 ABSENT = "localhost/podtask/absent:dev"
-"""An image that nobody has; its registry is the node itself, which refuses the connection at once."""
+"""An image that does not exist; its registry is the node itself, which refuses the connection at once."""
 RESULT = "/airflow/xcom/return.json"
 
 POLITE = "trap 'exit 143' TERM; echo started; sleep 600 & wait"

@@ -1,4 +1,4 @@
-"""Every reason that can stand in a status, each with one sentence on what it means and one on what to do.
+"""Every reason that a status can have, each with one sentence on what it means and one on what to do.
 
 `docs/reference/reasons.md` is generated from this table; a reason that is not here cannot be written.
 """
@@ -132,7 +132,7 @@ REASONS: dict[Reason, ReasonDoc] = {
     Reason.SKIPPED: ReasonDoc("A failure policy rule with action Skip matched.", "Nothing."),
     Reason.CANCELLED: ReasonDoc("spec.cancel was set.", "Nothing; create a new PodTask to run again."),
     Reason.CANCEL_AFTER_REACHED: ReasonDoc(
-        "spec.cancelAfter was reached: whoever waited for the task did not come back.", "Create a new PodTask."
+        "spec.cancelAfter was reached: the client that waited for the task did not renew it.", "Create a new PodTask."
     ),
     Reason.NON_ZERO_EXIT: ReasonDoc(
         "The task's container ended with an exit code other than 0.", "Read logTail or the Pod's log."
@@ -160,7 +160,7 @@ REASONS: dict[Reason, ReasonDoc] = {
         "The node refused the Pod before it started.", "Nothing; it is tried again. If it persists, look at the node."
     ),
     Reason.POD_DELETED: ReasonDoc(
-        "Somebody deleted the Pod.", "Cancel or suspend the PodTask instead of deleting its Pod."
+        "A user or another controller deleted the Pod.", "Cancel or suspend the PodTask instead of deleting its Pod."
     ),
     Reason.QUEUE_EVICTED: ReasonDoc("The queueing system took the Pod's place back.", "Nothing; it is queued again."),
     Reason.ADMISSION_DENIED: ReasonDoc(

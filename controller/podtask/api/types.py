@@ -18,7 +18,7 @@ SET: JsonDict = {"x-kubernetes-list-type": "set"}
 
 
 def map_by(key: str) -> JsonDict:
-    """Mark a list for the server as a map: entries are told apart by one field."""
+    """Mark a list for the server as a map: entries are identified by one field."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 

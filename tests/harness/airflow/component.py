@@ -44,7 +44,7 @@ class Component:
             (os.POSIX_SPAWN_OPEN, 1, str(self.log), append, 0o644),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
-        # Not a Popen: it complains when whoever started the component ends earlier than that.
+        # Not a Popen: it complains when the process that started the component ends earlier.
         pid = os.posix_spawn(self._command[0], self._command, self._environment, file_actions=output, setsid=True)
         self._note.write_text(str(pid))
 

@@ -58,7 +58,7 @@ def airflow_3(ports: dict[str, int], host: str) -> dict[str, str]:
         "API__BASE_URL": address,
         "API__WORKERS": "1",
         "API__SECRET_KEY": "a secret of the tests",
-        "API_AUTH__JWT_SECRET": "a secret of the tests, long enough that nobody warns of it " * 2,
+        "API_AUTH__JWT_SECRET": "a secret of the tests, long enough for every library " * 2,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": str(NEVER_SECONDS),
         # Airflow notices the end of most task processes this much later, each time.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",

@@ -18,7 +18,7 @@ from tests.integration.controller.kubelet import Kubelet, always
 pytestmark = pytest.mark.apiserver
 
 LONGEST_NAME = ".".join(["a" * 63] * 3) + "." + "b" * 61
-OWN_LABELS = {"podtask.dev/task-uid": "somebody-else", "podtask.dev/attempt": "7", "podtask.dev/task-name": "other"}
+OWN_LABELS = {"podtask.dev/task-uid": "another-task", "podtask.dev/attempt": "7", "podtask.dev/task-name": "other"}
 MEGABYTE = "x" * 1_000_000
 
 

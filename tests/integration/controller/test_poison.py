@@ -141,7 +141,7 @@ def _wait_ends(namespace: Namespace) -> dict[str, Json]:
     while True:
         found = {name: task for name, task in _tasks(namespace).items() if "bystander" not in name}
         left = {name: task for name, task in found.items() if task["status"].get("phase") not in TERMINAL}
-        # Another controller's tasks are nobody's here.
+        # Another controller's tasks are ignored here.
         left = {name: task for name, task in left.items() if task["spec"].get("managedBy") is None}
         if not left:
             return {name: task for name, task in found.items() if task["spec"].get("managedBy") is None}
@@ -158,7 +158,7 @@ _FOR_EVER = {"backoff", "backofflimit", "containername"}
 
 
 def _would_never_end(name: str, status: Json) -> bool:
-    """Return whether it is suspended, waits for a class that nobody makes, or is tried again and again."""
+    """Return whether it is suspended, waits for a class that does not exist, or is tried again and again."""
     if status.get("phase") == "Suspended" or status.get("reason") == "ConfigError":
         return True
     return name in _FOR_EVER and status.get("attemptCount", 0) > 0

@@ -181,7 +181,7 @@ def test_the_limit_of_live_pods_holds_and_every_task_finishes(namespace: Namespa
     with Controller(kubeconfig, *flags) as controller:
         for name in names:
             namespace.create(name, image="i")
-        # Pods live as nobody runs them yet: the limit is full, and the others say what they wait for.
+        # Pods live, as no node runs them yet: the limit is full, and the others say what they wait for.
         waiting = namespace.wait(names[-1], lambda t: t["status"].get("reason") == "ConcurrencyLimit")
         assert waiting["status"]["phase"] == "Pending"
         assert f"{LIMIT} running Pods" in waiting["status"]["message"]

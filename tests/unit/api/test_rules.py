@@ -35,7 +35,7 @@ MATCHERS = st.fixed_dictionaries(
 @settings(max_examples=200, deadline=None)
 @given(value=st.one_of(NESTED, MATCHERS), before=NESTED)
 def test_nothing_of_any_shape_makes_a_rule_fail(value: Any, before: Any) -> None:
-    """A wrong type is another's finding; a rule must survive it, since all findings are told at once."""
+    """A wrong type is another's finding; a rule must survive it, since all findings are reported together."""
     for rule in rules.RULES:
         assert rule.holds(value, before) in (True, False)
     rules.violations(value, before)

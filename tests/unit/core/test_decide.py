@@ -487,7 +487,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         None,
     ),
     # refusals
-    "a refusal is told and waited out": (
+    "a refusal is reported and waited out": (
         make_task().observe(create_error=refused()),
         7,
         [("Pending", "QuotaExceeded")],

@@ -417,7 +417,7 @@ def test_the_sidecar_is_told_the_platforms_size() -> None:
     pod = podspec.build(make_task(xcom={}).build(), 1, "etl-1", settings)
     assert "--max-bytes=5000" in pod["spec"]["initContainers"][-1]["args"]
     small = podspec.build(make_task(xcom={}).build(), 1, "etl-1", Settings(policy=Policy(max_result_bytes=500)))
-    assert "initContainers" not in small["spec"], "a small promise needs no sidecar, whoever makes it"
+    assert "initContainers" not in small["spec"], "a small promise needs no sidecar, in every case"
 
 
 # ---- what becomes of it ----

@@ -64,7 +64,7 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
         "Disrupted",
         "NodeShutdown",
     ),
-    "a disruption that nobody knows": (ran().exit(1).condition("DisruptionTarget", "New"), "Disrupted", "Evicted"),
+    "an unknown disruption": (ran().exit(1).condition("DisruptionTarget", "New"), "Disrupted", "Evicted"),
     "a condition that is not true": (
         ran().exit(1).condition("DisruptionTarget", "New", status="False"),
         "Failed",
@@ -232,7 +232,7 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
     ),
     # our own stops
     "cancelled": (ran().exit(143).stopped("Cancelled").phase("Failed", "DeadlineExceeded"), "Stopped", "Cancelled"),
-    "cancelled, and then somebody deleted it": (
+    "cancelled, and then deleted by a user": (
         ran().exit(143, 12).stopped("Cancelled").deleted(15),
         "Stopped",
         "Cancelled",
@@ -262,7 +262,7 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
         "Suspended",
     ),
     "given up with its node": (ran().noted("NodeLost").deleted(15, grace=0), "Disrupted", "NodeLost"),
-    "stopped for a reason nobody knows": (ran().noted("Whim").deleted(15, grace=0), "Disrupted", "PodDeleted"),
+    "stopped for an unknown reason": (ran().noted("Whim").deleted(15, grace=0), "Disrupted", "PodDeleted"),
     "never scheduled": (
         make_pod().noted("ScheduleDeadlineExceeded").deleted(15, grace=0),
         "Stopped",

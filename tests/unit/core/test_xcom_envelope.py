@@ -69,12 +69,12 @@ def test_what_is_no_envelope(message: str) -> None:
 
 LOSSES: dict[str, tuple[dict[str, Any], str]] = {
     "too large": ({"state": "tooLarge", "size": 10**6}, "XComTooLarge"),
-    "too large, and nobody knows by how much": ({"state": "tooLarge", "size": 0}, "XComTooLarge"),
+    "too large, size unknown": ({"state": "tooLarge", "size": 0}, "XComTooLarge"),
     "no room for a header": ({"state": "noRoom", "size": 90}, "XComSidecarFailed"),
     "no room for a header, as older sidecars say it": ({"state": "tooLarge", "size": 90}, "XComSidecarFailed"),
     "unreadable": ({"state": "unreadable", "message": "permission denied"}, "XComUnreadable"),
-    "a state nobody knows": ({"state": "later"}, "XComSidecarFailed"),
-    "an encoding nobody knows": ({"encoding": "rot13"}, "XComSidecarFailed"),
+    "an unknown state": ({"state": "later"}, "XComSidecarFailed"),
+    "an unknown encoding": ({"encoding": "rot13"}, "XComSidecarFailed"),
     "a wrong size": ({"size": 3}, "XComLost"),
     "a negative size": ({"size": -3}, "XComLost"),
     "a size beyond all numbers": ({"size": 10**30}, "XComLost"),

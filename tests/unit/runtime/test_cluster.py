@@ -71,11 +71,9 @@ async def test_a_changed_label_queues_the_previous_task() -> None:
     world = World()
     world.cluster.put_pod(pod())
     await world.woken()
-    other = msgspec.structs.replace(
-        pod().metadata, resource_version="8", labels={names.LABEL_TASK_UID: "somebody-else"}
-    )
+    other = msgspec.structs.replace(pod().metadata, resource_version="8", labels={names.LABEL_TASK_UID: "another-task"})
     world.cluster.put_pod(msgspec.structs.replace(pod(), metadata=other))
-    assert set(await world.woken()) == {KEY, identity.task_key("default", "somebody-else")}
+    assert set(await world.woken()) == {KEY, identity.task_key("default", "another-task")}
 
 
 def pod(namespace: str = "default", uid: str = "pod-1") -> Pod:

@@ -278,7 +278,7 @@ async def test_a_follower_with_a_silent_watch_does_not_acquire_the_lease(server:
     server.asked.clear()
     await asyncio.sleep(300)
     tries = [at for at, verb in server.asked if verb == "get"]
-    assert 0 < len(tries) <= 300 / (DURATION_SECONDS - 2.5), "each look tells what is there"
+    assert 0 < len(tries) <= 300 / (DURATION_SECONDS - 2.5), "each read reports what is there"
     assert second.terms == []
     assert len(first.terms[0]) == 1
 

@@ -111,7 +111,7 @@ class PodTaskStatus(Model):
     observed_generation: Generation | None = None
     """observedGeneration is the newest spec that the controller has acted on."""
     phase: Phase | None = None
-    """phase of the task: Suspended, Pending, Running; Succeeded, Failed, Cancelled and Skipped are for ever."""
+    """phase of the task: Suspended, Pending, Running; Succeeded, Failed, Cancelled and Skipped are terminal."""
     reason: ShortText | None = None
     """reason of the phase, in one word (docs/reference/reasons.md)."""
     message: Text | None = None
@@ -137,7 +137,7 @@ class PodTaskStatus(Model):
     conditions: (
         Annotated[list[Condition], Field(max_length=16, json_schema_extra=map_by("type")), DISTINCT_TYPES] | None
     ) = None
-    """conditions: Finished covers every end, Succeeded tells which, Suspended tells a pause."""
+    """Finished is True after every end. Succeeded says whether the end was a success, Suspended whether it is suspended."""
     attempts: (
         Annotated[
             list[Attempt], Field(max_length=MAX_ATTEMPTS_KEPT, json_schema_extra=map_by("number")), DISTINCT_NUMBERS

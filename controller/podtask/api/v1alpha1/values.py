@@ -60,7 +60,7 @@ class PodRetention(enum.StrEnum):
 
 
 class Phase(enum.StrEnum):
-    """Where the task stands. The last four are terminal: for ever."""
+    """Where the task stands. The last four are terminal."""
 
     SUSPENDED = "Suspended"
     PENDING = "Pending"
