@@ -177,7 +177,7 @@ TWICE: dict[str, tuple[dict[str, Any], str]] = {
         r"containers\[1\].name must be uniq",
     ),
     "init containers": ({"initContainers": [{"name": "a"}] * 2}, r"spec.initContainers\[1\].name must be unique"),
-    "a long name": ({"volumes": [{"name": "a" * 5000}] * 2}, "unique in its list: a{256} stands"),
+    "a long name": ({"volumes": [{"name": "a" * 5000}] * 2}, "unique in its list: a{256} occurs"),
 }
 
 
