@@ -260,7 +260,6 @@ async def test_a_connection_made_while_closing_is_closed() -> None:
         assert peer.requests == []
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body")
 @pytest.mark.parametrize("stops", ["times out", "is cancelled"])
 async def test_what_a_given_up_write_has_not_sent_is_never_sent(stops: str) -> None:
     """Such as the write of a deposed leader: it must not land when the server reads again, whenever that is."""
