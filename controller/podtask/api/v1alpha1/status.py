@@ -137,7 +137,8 @@ class PodTaskStatus(Model):
     conditions: (
         Annotated[list[Condition], Field(max_length=16, json_schema_extra=map_by("type")), DISTINCT_TYPES] | None
     ) = None
-    """Finished is True after every end. Succeeded says whether it was a success, Suspended whether it is suspended."""
+    """conditions of the task: Finished is True after every end, Succeeded says whether it was a success, Suspended
+    whether it is suspended."""
     attempts: (
         Annotated[
             list[Attempt], Field(max_length=MAX_ATTEMPTS_KEPT, json_schema_extra=map_by("number")), DISTINCT_NUMBERS
