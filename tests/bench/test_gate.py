@@ -21,7 +21,7 @@ MOST_PODS = 3.5
 MOST_ALLOCATED_KB = 2450
 """Above a Pod alone, for a task with one write of its status."""
 STATUS_WRITE_KB = 900
-"""What one more write of a status allocates. On a busy machine more tasks live long enough to be reported as Running."""
+"""One more status write allocates this. On a busy machine more tasks live long enough to be reported as Running."""
 
 
 @pytest.mark.timeout(900)
