@@ -12,7 +12,7 @@ import yaml
 
 from chartgen.__main__ import generated
 from podtask.api.reasons import Reason
-from podtask.api.v1alpha1.rules_change import MUTABLE, SCHEDULING
+from podtask.api.v1alpha1.validation_rules import MUTABLE, SCHEDULING
 from podtask.runtime import election, metrics, options
 from tests.chart.rendered import CHART, CI, NAMESPACE, Object, attempt, flags, helm, of_kind, only, render
 from tests.harness.controller import ROOT

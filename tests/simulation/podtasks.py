@@ -4,14 +4,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from podtask.api.v1alpha1 import rules
-from podtask.api.v1alpha1.rule import at
 from podtask.api.v1alpha1.status import PodTaskStatus
+from podtask.api.v1alpha1.validation_rules import RULES
 from podtask.kube import errors
+from tests.crd import judge
 
 Object = dict[str, Any]
 
-_OF_STATUS = tuple(rule for rule in rules.RULES if rule.path == "status")
+_OF_STATUS = tuple(rule for rule in RULES if rule.path == "status")
 """The rules that a write of the status can break: spec cannot change with it."""
 
 
@@ -21,7 +21,7 @@ class PodTasks:
     def create(self, obj: Object) -> Object:
         """Judge a new task; a status that came with it is dropped, and the schema's default takes its place."""
         new = {key: value for key, value in obj.items() if key != "status"}
-        _refuse(rules.violations(new))
+        _refuse(judge.violations(new))
         return {**new, "status": {"phase": "Pending"}}
 
     def update(self, old: Object, new: Object, subresource: str) -> Object:
@@ -31,7 +31,7 @@ class PodTasks:
         new = {**new, "status": old["status"]}
         if new.get("spec") != old.get("spec"):
             new["metadata"] = {**new["metadata"], "generation": old["metadata"]["generation"] + 1}
-            _refuse(rules.violations(new, old))
+            _refuse(judge.violations(new, old))
         return new
 
     def grace(self, obj: Object, asked: int | None) -> int | None:
@@ -46,7 +46,7 @@ def _status_update(old: Object, new: Object) -> Object:
         PodTaskStatus.model_validate(status)
     except ValidationError as error:
         raise errors.Invalid(f"status: {error}", reason="Invalid") from error
-    broken = [rule.id for rule in _OF_STATUS if not rule.holds(status, at(old, "status"))]
+    broken = [rule.id for rule in _OF_STATUS if not judge.holds(rule, status, old["status"])]
     _refuse(broken)
     return merged
 

@@ -14,8 +14,6 @@ SHORT_NAME = "pt"
 CONTROLLER = f"{GROUP}/controller"
 """The value of `spec.managedBy` that means this controller; anything else means hands off."""
 
-FIELD_MANAGER = "podtask"
-
 LABEL_TASK_UID = f"{GROUP}/task-uid"
 """On a Pod: the uid of its PodTask. The controller's Pod watch selects on the presence of this label."""
 LABEL_ATTEMPT = f"{GROUP}/attempt"

@@ -46,7 +46,6 @@ class Reason(enum.StrEnum):
     ADMISSION_DENIED = "AdmissionDenied"
     INVALID_SPEC = "InvalidSpec"
     INVALID_POD_TEMPLATE = "InvalidPodTemplate"
-    NOT_SUPPORTED = "NotSupported"
     NAME_CONFLICT = "NameConflict"
     SPEC_CHANGED = "SpecChanged"
     POLICY_DENIED = "PolicyDenied"
@@ -170,10 +169,6 @@ REASONS: dict[Reason, ReasonDoc] = {
     Reason.INVALID_SPEC: ReasonDoc("The spec breaks a rule; the message names it.", "Create a corrected PodTask."),
     Reason.INVALID_POD_TEMPLATE: ReasonDoc(
         "The API server does not accept the Pod; the message names the field.", "Create a corrected PodTask."
-    ),
-    Reason.NOT_SUPPORTED: ReasonDoc(
-        "The spec uses a field that this version of the controller does not carry out.",
-        "Remove the field that the message names, or upgrade the controller.",
     ),
     Reason.NAME_CONFLICT: ReasonDoc(
         "A Pod has the attempt's name, is not this task's (any more), and does not go by itself.",

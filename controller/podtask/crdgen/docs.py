@@ -2,25 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ..api import names
-from ..api.v1alpha1.rules import RULES
+from ..api.reasons import ReasonDoc
+from ..api.v1alpha1.validation_rules import RULES
 from .schema import Node
 
 _DEFAULT = re.compile(r"\s*Default: (?P<words>.*?)\.(?=\s|$)")
-
-
-class ReasonDoc(Protocol):
-    """What the table says of a reason."""
-
-    @property
-    def meaning(self) -> str:
-        """What happened."""
-
-    @property
-    def action(self) -> str:
-        """What a person can do."""
 
 
 def api(crd: Node, how: str) -> str:

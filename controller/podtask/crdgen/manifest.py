@@ -6,10 +6,9 @@ from typing import Any
 
 from ..api import names
 from ..api.v1alpha1.resource import PodTask
-from ..api.v1alpha1.rule import Refusal, Rule
-from ..api.v1alpha1.rules import RULES
 from ..api.v1alpha1.spec import PodTaskSpec
 from ..api.v1alpha1.status import PodTaskStatus
+from ..api.v1alpha1.validation_rules import RULES, ErrorReason, ValidationRule
 from ..api.v1alpha1.values import Phase
 from .schema import Node, structural
 
@@ -77,12 +76,12 @@ def object_schema() -> Node:
             "status": status,
         },
     }
-    for path, rules in _by_place().items():
-        place(schema, path)["x-kubernetes-validations"] = rules
+    for path, rules in _by_path().items():
+        schema_at(schema, path)["x-kubernetes-validations"] = rules
     return schema
 
 
-def _by_place() -> dict[str, list[Node]]:
+def _by_path() -> dict[str, list[Node]]:
     """Write the rules of each place; those over the spec as a whole stand on the object, behind a guard.
 
     The server judges every rule at each write, of the status too, and for each field that a rule reads of an object it
@@ -100,11 +99,11 @@ def _by_place() -> dict[str, list[Node]]:
     return found
 
 
-def _is_over_spec(rule: Rule) -> bool:
+def _is_over_spec(rule: ValidationRule) -> bool:
     return rule.path == "spec" or (not rule.path and rule.field == "spec")
 
 
-def _on_object(rule: Rule) -> str:
+def _on_object(rule: ValidationRule) -> str:
     """Write a rule over the spec as one over the object."""
     return re.sub(r"\b(self|oldSelf)\b", r"\1.spec", rule.cel) if rule.path else rule.cel
 
@@ -116,13 +115,13 @@ _IS_STATUS_WRITE = "self.status.phase != oldSelf.status.phase"
 """A write of the spec leaves the status alone, and one of the status the spec (KEP-2876, status subresource)."""
 
 
-def _create_only_rule(rule: Rule) -> Node:
+def _create_only_rule(rule: ValidationRule) -> Node:
     """Judge a spec as it comes in. What changes it after the first phase is judged by `_combined_transition_rule`."""
     out = _validation(rule)
     return out | {"rule": f"{_BEGUN} || ({_on_object(rule)})", "fieldPath": f".spec{out.get('fieldPath', '')}"}
 
 
-def _combined_transition_rule(rules: list[Rule]) -> Node:
+def _combined_transition_rule(rules: list[ValidationRule]) -> Node:
     """Write all that a changed spec must keep as one rule. Its message is that of the first part that is broken."""
     ordered = sorted(rules, key=lambda rule: not rule.is_transition)
     message = "".join(f"!({_on_object(rule)}) ? {json.dumps(rule.message)} : " for rule in ordered[:-1])
@@ -132,11 +131,11 @@ def _combined_transition_rule(rules: list[Rule]) -> Node:
         "message": "the spec cannot be changed; create another PodTask instead",
         "messageExpression": message + json.dumps(ordered[-1].message),
         "fieldPath": ".spec",
-        "reason": Refusal.FORBIDDEN.value,
+        "reason": ErrorReason.FORBIDDEN.value,
     }
 
 
-def place(schema: Node, path: str) -> Node:
+def schema_at(schema: Node, path: str) -> Node:
     """Return the node of a schema that a rule's path names."""
     for step in filter(None, path.split(".")):
         schema = schema["properties"][step.removesuffix("[]")]
@@ -145,12 +144,12 @@ def place(schema: Node, path: str) -> Node:
     return schema
 
 
-def _validation(rule: Rule) -> Node:
+def _validation(rule: ValidationRule) -> Node:
     out: Node = {"rule": rule.cel, "message": rule.message}
     if rule.field:
         out["fieldPath"] = f".{rule.field}"
-    if rule.refusal is not Refusal.INVALID:
-        out["reason"] = rule.refusal.value
+    if rule.reason is not ErrorReason.INVALID:
+        out["reason"] = rule.reason.value
     return out
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from podtask.api.v1alpha1.rules import RULES
+from podtask.api.v1alpha1.validation_rules import RULES
 from tests.crd import examples
 from tests.crd.server import Json, PodTasks, Server
 

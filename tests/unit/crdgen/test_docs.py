@@ -1,9 +1,9 @@
 """The generated pages: what a reader looks for is there."""
 
-import dataclasses
 import re
 
-from podtask.api.v1alpha1.rules import RULES
+from podtask.api.reasons import ReasonDoc
+from podtask.api.v1alpha1.validation_rules import RULES
 from podtask.crdgen import docs
 from tests.crd import examples
 
@@ -56,10 +56,5 @@ def test_no_cell_breaks_its_table() -> None:
 
 
 def test_reasons() -> None:
-    @dataclasses.dataclass
-    class Doc:
-        meaning: str
-        action: str
-
-    page = docs.reasons({"Odd": Doc("one | two", "wait")}, "a test")
+    page = docs.reasons({"Odd": ReasonDoc("one | two", "wait")}, "a test")
     assert page.splitlines()[-1] == r"| `Odd` | one \| two | wait |"

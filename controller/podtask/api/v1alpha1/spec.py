@@ -128,7 +128,7 @@ class OnRetry(Model):
     """avoidNode keeps the next attempt off the node that failed."""
 
 
-class Rule(Model):
+class FailurePolicyRule(Model):
     """One rule: exactly one of onExitCodes, onReasons, onPodConditions, and what to do."""
 
     on_exit_codes: OnExitCodes | None = None
@@ -147,7 +147,7 @@ class Rule(Model):
 class FailurePolicy(Model):
     """Ordered rules over the end of an attempt; the first that matches decides."""
 
-    rules: Annotated[list[Rule], Field(min_length=1, max_length=20)]
+    rules: Annotated[list[FailurePolicyRule], Field(min_length=1, max_length=20)]
     """rules in order."""
 
 

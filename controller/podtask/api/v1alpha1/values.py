@@ -70,11 +70,6 @@ class Phase(enum.StrEnum):
     CANCELLED = "Cancelled"
     SKIPPED = "Skipped"
 
-    @property
-    def is_terminal(self) -> bool:
-        """Whether nothing follows."""
-        return self in TERMINAL
-
 
 TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED})
 
