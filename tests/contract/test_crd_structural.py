@@ -46,7 +46,14 @@ SPOILT: dict[str, tuple[str, Callable[[Any], object]]] = {
     "a reference": ("spec.xcom", lambda node: node.update({"$ref": "#/x"})),
     "anyOf": ("spec.image", lambda node: node.update(anyOf=[])),
     "no description": ("spec.xcom.path", lambda node: node.pop("description")),
-    "a description without the name": ("spec.xcom.path", lambda node: node.update(description="The path.")),
+    "a description that is no sentence": ("spec.xcom.path", lambda node: node.update(description="path of the file")),
+    "a description that repeats the name": ("spec.xcom", lambda node: node.update(description="xcom is the result.")),
+    "a description without a full stop": ("spec.xcom.path", lambda node: node.update(description="Path of the file")),
+    "a description that refers to a file": (
+        "spec.xcom.path",
+        lambda node: node.update(description="Path of the file, see docs/api.md."),
+    ),
+    "two defaults": ("spec.xcom.path", lambda node: node.update(description="Path. Default: /a/b. Default: /a/c.")),
     "an optional key of a map-list": ("status.attempts.[]", lambda node: node.update(required=["podName"])),
     "a map that keeps unknown fields": (
         "spec.nodeSelector",

@@ -164,9 +164,9 @@ TERMINAL = PHASES[3:]
 def test_a_terminal_phase_is_final(before: str) -> None:
     for after in PHASES:
         want = before not in TERMINAL or after == before
-        assert judge.holds(BY_ID["terminal-for-ever"], {"phase": after}, {"phase": before}) is want
-    assert judge.holds(BY_ID["terminal-for-ever"], {}, {"phase": before}) is (before not in TERMINAL)
-    assert judge.holds(BY_ID["terminal-for-ever"], {"phase": before}, {})
+        assert judge.holds(BY_ID["terminal-phase"], {"phase": after}, {"phase": before}) is want
+    assert judge.holds(BY_ID["terminal-phase"], {}, {"phase": before}) is (before not in TERMINAL)
+    assert judge.holds(BY_ID["terminal-phase"], {"phase": before}, {})
 
 
 @pytest.mark.parametrize("name", ["attemptCount", "failureCount", "disruptionCount", "suspendedSeconds"])

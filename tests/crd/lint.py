@@ -1,7 +1,7 @@
 """A structural lint, written apart from the generator so that each finds the other's mistakes.
 
 It knows what a structural schema may hold, and what we ask beyond: a maximum on every string, list and map, a width and
-bounds on every integer, a description on every field, no floats.
+bounds on every integer, a plain description on every field, no floats.
 """
 
 from collections.abc import Iterator
@@ -42,6 +42,16 @@ def problems(root: Json) -> list[str]:
     for part in ("spec", "status"):
         found += _node(root["properties"][part], part, may_default=part == "status")
     return found
+
+
+def _description(text: str, name: str, path: str) -> Iterator[str]:
+    """`kubectl explain` shows the text: a sentence, and no file that its reader does not have."""
+    if not text[:1].isupper() or not text.endswith("."):
+        yield f"{path}: a description begins with a capital letter and ends with a full stop"
+    if text.split(" ", maxsplit=1)[0] == name or "docs/" in text:
+        yield f"{path}: a description that repeats the field's name or refers to a file"
+    if text.count("Default: ") > 1:
+        yield f"{path}: two defaults"
 
 
 def _root(root: Json) -> Iterator[str]:
@@ -123,8 +133,7 @@ def _object(node: Json, path: str) -> Iterator[str]:
     if "properties" not in node and not keeps:
         yield f"{path}: an object of nothing"
     for name, child in node.get("properties", {}).items():
-        if not child.get("description", "").startswith(name):
-            yield f"{path}.{name}: a description that begins with the field's name"
+        yield from _description(child.get("description", ""), name, f"{path}.{name}")
         yield from _node(child, f"{path}.{name}")
     for name in node.get("required", []):
         if name not in node.get("properties", {}):

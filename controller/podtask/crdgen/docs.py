@@ -1,4 +1,4 @@
-"""The field reference (docs/api.md) and the table of reasons, from the same schema that the server has."""
+"""Writes the field reference (docs/api.md) from the schema of the CRD, and the table of reasons (docs/reasons.md)."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,8 +22,8 @@ def api(crd: Node, how: str) -> str:
         "",
         f"{schema['description']} Short name: `{names.SHORT_NAME}`.",
         "",
-        f"The same text stands in `kubectl explain {names.SINGULAR}.spec`. `…[]` is a list, `…{{}}` a map.",
-        "A default is applied by the controller and does not appear in the object.",
+        f"`kubectl explain {names.SINGULAR}.spec` shows the same text. `…[]` is a list, `…{{}}` a map.",
+        "The controller applies the defaults; they do not appear in the object.",
         "",
     ]
     for part in ("spec", "status"):
@@ -56,7 +56,7 @@ def _sections(path: str, schema: Node) -> Iterator[str]:
         default = "required" if name in required else default
         yield f"| `{name}` | {_kind(field)} | {_cell(_limits(field))} | {_cell(default)} | {_cell(words)} |"
     if schema.get("x-kubernetes-preserve-unknown-fields"):
-        yield "| … | any | | | Every other field is kept as it is. |"
+        yield "| … | any | | | All other fields are kept unchanged. |"
     yield ""
     for name, field in schema["properties"].items():
         inner, suffix = _innermost(field)
@@ -65,8 +65,8 @@ def _sections(path: str, schema: Node) -> Iterator[str]:
 
 
 def _rules() -> Iterator[str]:
-    yield from ("## Rules", "", "The API server refuses what breaks one of these.", "")
-    yield from ("| Rule | Where | What it says |", "|---|---|---|")
+    yield from ("## Rules", "", "The API server refuses an object that breaks one of these rules.", "")
+    yield from ("| Rule | Field | Message |", "|---|---|---|")
     for rule in RULES:
         yield f"| `{rule.id}` | `{rule.path or names.KIND}` | {_cell(rule.message)} |"
 

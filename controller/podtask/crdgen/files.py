@@ -1,4 +1,4 @@
-"""The generated files as text: the same input gives the same bytes, and each says where it comes from."""
+"""Generates files as text. The same input gives the same bytes, and each file names its generator."""
 
 import re
 from typing import Any
@@ -26,7 +26,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def generated() -> dict[str, str]:
-    """Return every generated file by its path in the repository."""
+    """Return the text of every generated file by its path in the repository."""
     crd = definition()
     return {
         METRICS_PAGE: metrics.document(HOW),
@@ -42,10 +42,10 @@ def _yaml(document: dict[str, Any]) -> str:
 
 
 def _templated(crd: dict[str, Any]) -> str:
-    """Wrap the CRD for helm, as a template: what lies in helm's own crds/ folder is installed once, never upgraded."""
+    """Return the CRD as a helm template, because helm never upgrades what is in its crds/ folder."""
     text = re.sub(r"\{\{|\}\}", lambda braces: "{{ " + f'"{braces[0]}"' + " }}", _yaml(crd))
     name = f"  name: {crd['metadata']['name']}\n"
     if text.count(name) != 1:
-        raise ValueError("cannot tell where the chart's annotation belongs")
+        raise ValueError("the CRD's name is not unique in the text, so the annotation has no place")
     keep = "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n"
     return "{{- if .Values.crds.enabled }}\n" + text.replace(name, name + keep) + "{{- end }}\n"

@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition around the schema: names, columns, rules, defaults."""
+"""Builds the CustomResourceDefinition: names, printer columns, schema, validation rules."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def object_schema() -> Node:
     """Return the schema of a whole PodTask, with its rules."""
     spec, status = structural(PodTaskSpec), structural(PodTaskStatus)
     spec["description"] = _described("spec")
-    # A new object shows and selects as Pending without any write, even while no controller runs.
+    # kubectl and field selectors see a new object as Pending without a write, also while no controller runs.
     status |= {"description": _described("status"), "default": {"phase": Phase.PENDING.value}}
     schema: Node = {
         "type": "object",
@@ -82,12 +82,12 @@ def object_schema() -> Node:
 
 
 def _by_path() -> dict[str, list[Node]]:
-    """Write the rules of each place; those over the spec as a whole stand on the object, behind a guard.
+    """Return the validations by path. Rules over the whole spec are on the object, behind a guard.
 
-    The server judges every rule at each write, of the status too, and for each field that a rule reads of an object it
-    copies the schema of all fields of that object: rules that read the 50 fields of `spec` cost more than the rest of
-    the request (docs/adr/0005). The two small fields of the status that the guards read tell that the spec cannot have
-    changed.
+    The server evaluates every rule at each write, also of the status, and for each field that a rule reads of an object
+    it copies the schema of all fields of that object: rules over the 50 fields of `spec` cost more than the rest of the
+    request (docs/adr/0005). The guards read two small fields of the status, from which follows that the spec cannot
+    have changed.
     """
     found: dict[str, list[Node]] = {}
     whole = [rule for rule in RULES if _is_over_spec(rule)]
@@ -104,7 +104,7 @@ def _is_over_spec(rule: ValidationRule) -> bool:
 
 
 def _on_object(rule: ValidationRule) -> str:
-    """Write a rule over the spec as one over the object."""
+    """Return the CEL of a rule over the spec with `self` as the object."""
     return re.sub(r"\b(self|oldSelf)\b", r"\1.spec", rule.cel) if rule.path else rule.cel
 
 
@@ -112,17 +112,17 @@ _BEGUN = f"has(self.status) && self.status.phase != '{Phase.PENDING.value}'"
 """A new object has no status, or the default one."""
 
 _IS_STATUS_WRITE = "self.status.phase != oldSelf.status.phase"
-"""A write of the spec leaves the status alone, and one of the status the spec (KEP-2876, status subresource)."""
+"""One write changes either the spec or the status, never both (status subresource)."""
 
 
 def _create_only_rule(rule: ValidationRule) -> Node:
-    """Judge a spec as it comes in. What changes it after the first phase is judged by `_combined_transition_rule`."""
+    """Return a rule that is evaluated until the task has begun; later changes fall to `_combined_transition_rule`."""
     out = _validation(rule)
     return out | {"rule": f"{_BEGUN} || ({_on_object(rule)})", "fieldPath": f".spec{out.get('fieldPath', '')}"}
 
 
 def _combined_transition_rule(rules: list[ValidationRule]) -> Node:
-    """Write all that a changed spec must keep as one rule. Its message is that of the first part that is broken."""
+    """Combine all rules over a changed spec into one, whose message is that of the first part that is broken."""
     ordered = sorted(rules, key=lambda rule: not rule.is_transition)
     message = "".join(f"!({_on_object(rule)}) ? {json.dumps(rule.message)} : " for rule in ordered[:-1])
     parts = " && ".join(f"({_on_object(rule)})" for rule in ordered)
@@ -136,7 +136,7 @@ def _combined_transition_rule(rules: list[ValidationRule]) -> Node:
 
 
 def schema_at(schema: Node, path: str) -> Node:
-    """Return the node of a schema that a rule's path names."""
+    """Return the node of a schema at the path of a rule."""
     for step in filter(None, path.split(".")):
         schema = schema["properties"][step.removesuffix("[]")]
         if step.endswith("[]"):

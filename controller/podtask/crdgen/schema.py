@@ -1,8 +1,7 @@
-"""From pydantic's JSON schema to the structural schema that a CustomResourceDefinition must have.
+"""Converts pydantic's JSON schema into the structural schema that a CustomResourceDefinition requires.
 
-It fails closed. The server drops or refuses what it does not know, sometimes without a word, so whatever construct is
-not on the list below raises with its path. The lint in tests/contract is written apart from this on purpose: each finds
-the other's mistakes.
+A construct that is not listed below raises InexpressibleError with its path, because the API server silently drops some
+of what it does not know. The lint in tests/crd is an independent implementation, to find defects of this one.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,16 +25,16 @@ _NEITHER: Node = {
     "maxProperties": 0,
     "not": {"enum": [True, False]},
 }
-"""No list, no map and no bool."""
+"""Limits that no list, no map and no boolean satisfies."""
 _EVERYWHERE = frozenset({"title", "description", "type"})
 
 
 class InexpressibleError(ValueError):
-    """A model uses something that a structural schema cannot say, or that this generator does not know."""
+    """A model uses a construct that a structural schema does not have, or that this generator does not know."""
 
 
 class _WithoutNull(GenerateJsonSchema):
-    """`X | None = None` means "may be absent": the server drops explicit nulls, and has no type for them."""
+    """Generates `X | None = None` as an optional X: the server drops explicit nulls and has no type for them."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -44,7 +43,7 @@ class _WithoutNull(GenerateJsonSchema):
         inner = self.generate_inner(schema["schema"])
         if schema.get("default", ...) is None:
             return inner
-        # Kept in the output so that the rewriter refuses it: "set to the default" must differ from "not set".
+        # The rewriter refuses it: where a template is merged, "set to the default" differs from "not set".
         return super().default_schema(schema)
 
 
@@ -67,7 +66,7 @@ class _Rewriter:
         }
 
     def node(self, schema: Node, path: str, inside: Inside) -> Node:
-        """Rewrite one node. `inside` names the definitions around it, to refuse recursion."""
+        """Convert one node. `inside` holds the names of the enclosing definitions, to refuse recursion."""
         if "$ref" in schema:
             return self._inlined(schema, path, inside)
         if "anyOf" in schema:
@@ -139,10 +138,10 @@ class _Rewriter:
         }
 
     def _amount(self, schema: Node, path: str) -> Node:
-        """Write a number or a text. No single type says that, and the mark int-or-string refuses `0.5`.
+        """Write the schema of a number or a string. No single type allows both, and int-or-string refuses `0.5`.
 
-        So there is no type; limits hold for values of their own type, and what is neither is refused by limits that
-        nothing of its type keeps.
+        So the node has no type. Each limit applies to values of its own type, and lists, maps and booleans are refused
+        by limits that none of them satisfies.
         """
         _only(schema, path, {"anyOf", _PRESERVE})
         branches = {branch.get("type"): branch for branch in schema["anyOf"]}

@@ -23,7 +23,7 @@ def test_says_where_it_comes_from() -> None:
 def test_rows() -> None:
     kind, limits, default, words = _row("backoffLimit", "spec")[1:]
     assert (kind, limits, default) == ("integer", "0 to 1000", "0")
-    assert words == "backoffLimit is how many further attempts the task's own failures get."
+    assert words == "Number of further attempts after failures of the task itself."
     assert _row("args", "spec")[1:3] == ["string[]", "at most 1024 entries, at most 131072 characters"]
     assert _row("nodeSelector", "spec")[1] == "string{}"
     assert _row("cancelAfter", "spec")[1] == "time"
@@ -35,14 +35,14 @@ def test_rows() -> None:
     assert _row("limits", "spec.resources")[1] == "number or string{}"
 
 
-def test_a_default_in_the_middle_of_a_text_is_taken_out() -> None:
+def test_a_default_has_a_column_of_its_own() -> None:
     *_, default, words = _row("maxBytes", "spec.xcom")
     assert default == "65536, and 4095 with mode Direct"
     assert "Default" not in words
 
 
 def test_every_level_that_keeps_unknown_fields_says_so() -> None:
-    assert PAGE.count("Every other field is kept as it is.") == 8
+    assert PAGE.count("All other fields are kept unchanged.") == 8
 
 
 def test_every_rule_is_listed() -> None:

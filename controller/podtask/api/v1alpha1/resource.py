@@ -8,15 +8,15 @@ from .status import PodTaskStatus
 
 
 class PodTask(Model):
-    """PodTask runs one containerised task in a Pod: retried by rule, held to deadlines, its result in the status."""
+    """PodTask runs a container to completion in a Pod, with retries, deadlines and a result in its status."""
 
     api_version: Literal["podtask.dev/v1alpha1"]
-    """apiVersion is the versioned schema of this object, podtask.dev/v1alpha1."""
+    """Version of the schema of this object: podtask.dev/v1alpha1."""
     kind: Literal["PodTask"]
-    """kind is PodTask."""
+    """Kind of this object: PodTask."""
     metadata: dict[str, Any]
-    """metadata as every object of Kubernetes has it."""
+    """Metadata of the object."""
     spec: PodTaskSpec
-    """spec is what the user wants: what to run, how it may fail, how it is run and what stays of it."""
+    """Desired state: what to run, when to retry, time limits, and what is kept after the end."""
     status: PodTaskStatus | None = None
-    """status is the whole story of the task, written by the controller alone."""
+    """Observed state: phase, attempts and result. Only the controller writes it."""

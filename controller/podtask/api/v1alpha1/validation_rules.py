@@ -143,7 +143,7 @@ _OBJECT_RULES = (
         path="spec.template.metadata",
         cel=f"(!has(self.labels) || self.labels.all(k, !k.startsWith('{_PREFIX}')))"
         f" && (!has(self.annotations) || self.annotations.all(k, !k.startsWith('{_PREFIX}')))",
-        message=f"labels and annotations that begin with {_PREFIX} are the controller's own",
+        message=f"labels and annotations that begin with {_PREFIX} are reserved for the controller",
         reason=ErrorReason.FORBIDDEN,
     ),
     ValidationRule(
@@ -162,7 +162,7 @@ _OBJECT_RULES = (
         id="xcom-path",
         path="spec.xcom",
         cel=f"!has(self.path) || (self.path.matches('{_FILE_IN_A_DIRECTORY}') && !self.path.matches('{_DOT_SEGMENT}'))",
-        message="path is absolute, with at least one directory, and without empty, . or .. segments",
+        message="path must be absolute, with at least one directory, and without empty, . or .. segments",
         field="path",
     ),
     ValidationRule(
@@ -170,15 +170,15 @@ _OBJECT_RULES = (
         path="spec.xcom",
         cel=f"!has(self.mode) || self.mode != '{ResultMode.DIRECT}' || !has(self.maxBytes)"
         f" || self.maxBytes <= {MAX_DIRECT_BYTES}",
-        message=f"maxBytes is at most {MAX_DIRECT_BYTES} with mode Direct: a termination message holds 4096 bytes, and"
-        " a full one counts as cut",
+        message=f"maxBytes is at most {MAX_DIRECT_BYTES} with mode Direct: the kubelet truncates a longer message at"
+        " 4096 bytes",
         field="maxBytes",
     ),
     ValidationRule(
         id="backoff-order",
         path="spec.backoff",
         cel="!has(self.initialSeconds) || !has(self.maxSeconds) || self.initialSeconds <= self.maxSeconds",
-        message="maxSeconds is not less than initialSeconds",
+        message="maxSeconds may not be less than initialSeconds",
         field="maxSeconds",
     ),
     ValidationRule(
@@ -199,7 +199,7 @@ _OBJECT_RULES = (
         id="exit-code-zero-in",
         path="spec.failurePolicy.rules[].onExitCodes",
         cel=f"self.operator != '{Operator.IN}' || !(0 in self.values)",
-        message="values may not hold 0 with operator In: an exit code of 0 is success",
+        message="values may not contain 0 with operator In: exit code 0 is success",
         field="values",
     ),
     ValidationRule(
@@ -207,7 +207,7 @@ _OBJECT_RULES = (
         path="spec",
         cel=f"!has(self.podRetention) || self.podRetention != '{PodRetention.KEEP}'"
         " || !has(self.podTTLSecondsAfterFinished)",
-        message="podTTLSecondsAfterFinished says when a Pod goes, and podRetention Keep that it stays; set one of them",
+        message="podTTLSecondsAfterFinished deletes finished Pods, and podRetention Keep keeps them; set only one",
         field="podTTLSecondsAfterFinished",
     ),
 )
@@ -291,23 +291,23 @@ _TRANSITION_RULES = (
         id="cancel-one-way",
         path="spec",
         cel="!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)",
-        message="cancel cannot be taken back",
+        message="cancel cannot be reset",
         field="cancel",
         reason=ErrorReason.FORBIDDEN,
     ),
     ValidationRule(
-        id="terminal-for-ever",
+        id="terminal-phase",
         path="status",
         cel=f"!has(oldSelf.phase) || !(oldSelf.phase in [{_TERMINAL_PHASES}])"
         " || (has(self.phase) && self.phase == oldSelf.phase)",
-        message=f"status.phase stays as it is once it is one of {', '.join(_TERMINAL)}",
+        message=f"status.phase cannot change after {', '.join(_TERMINAL)}",
         reason=ErrorReason.FORBIDDEN,
     ),
     ValidationRule(
         id="counters-never-fall",
         path="status",
         cel=" && ".join(map(_does_not_fall, COUNTERS)),
-        message=f"status.{', '.join(COUNTERS)} never fall",
+        message=f"status.{', '.join(COUNTERS)} cannot be lowered",
         reason=ErrorReason.FORBIDDEN,
     ),
 )
