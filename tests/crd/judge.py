@@ -48,6 +48,9 @@ def _distinct(_validator: object, kind: str, value: Json, schema: Json) -> Itera
 _Validator = extend(OAS30Validator, {"x-kubernetes-list-type": _distinct})
 
 
+_INTEGERS = {"int32": 2**31, "int64": 2**63}
+
+
 def _as_json_schema(node: Json) -> Json:
     """Put into the validator's words what the server's own words mean."""
     if isinstance(node, list):
@@ -57,6 +60,9 @@ def _as_json_schema(node: Json) -> Json:
     out = {key: _as_json_schema(value) for key, value in node.items() if key not in ("default", "format")}
     if node.get("format") == "date-time":
         out["format"] = "date-time"
+    if node.get("format") in _INTEGERS:
+        limit = _INTEGERS[node["format"]]
+        out = {"minimum": -limit, "maximum": limit - 1} | out
     if isinstance(node.get("pattern"), str):
         out["pattern"] = re.sub(r"\$$", r"\\Z", node["pattern"])  # RE2's $ is the very end, Python's is not
     return out
@@ -70,6 +76,21 @@ def _schema() -> Json:
 @functools.cache
 def _validator() -> Any:
     return _Validator(_as_json_schema(_schema()), format_checker=_formats)
+
+
+def with_defaults(obj: Json) -> Json:
+    """The object as the server stores it: without nulls, and with the defaults of the schema."""
+    return _defaulted(_without_nulls(obj, _schema()), _schema())
+
+
+def _defaulted(value: Json, node: Json) -> Json:
+    if isinstance(value, list):
+        return [_defaulted(entry, node.get("items", {})) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    fields = node.get("properties", {})
+    absent = {name: child["default"] for name, child in fields.items() if "default" in child and name not in value}
+    return {key: _defaulted(entry, fields.get(key, {})) for key, entry in value.items()} | absent
 
 
 def schema_problems(obj: Json) -> list[str]:

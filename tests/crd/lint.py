@@ -1,7 +1,7 @@
 """A structural lint, written apart from the generator so that each finds the other's mistakes.
 
-It knows what a structural schema may hold, and what we ask beyond: a maximum on every string, list and map, a width and
-bounds on every integer, a plain description on every field, no floats.
+It knows what a structural schema may hold, and what we ask beyond: a maximum on every string, list and map, a width
+for every integer, defaults for scalars only, a plain description on every field, no floats.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from typing import Any
 Json = Any
 
 _ALLOWED = {
-    "string": {"minLength", "maxLength", "pattern", "enum", "format"},
-    "integer": {"minimum", "maximum", "format"},
-    "boolean": set(),
+    "string": {"minLength", "maxLength", "pattern", "enum", "format", "default"},
+    "integer": {"minimum", "maximum", "format", "default"},
+    "boolean": {"default"},
     "array": {"items", "minItems", "maxItems", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"},
     "object": {
         "properties", "required", "additionalProperties", "maxProperties", "x-kubernetes-preserve-unknown-fields",
@@ -96,15 +96,19 @@ def _nothing(_node_: Json, _path: str) -> Iterator[str]:
 def _string(node: Json, path: str) -> Iterator[str]:
     if not {"maxLength", "enum"} & node.keys() and node.get("format") != "date-time":
         yield f"{path}: no maxLength"
+    if "enum" in node and node.get("default", node["enum"][0]) not in node["enum"]:
+        yield f"{path}: the default is none of the values"
     if len(set(node.get("enum", []))) != len(node.get("enum", [])):
         yield f"{path}: an enum that repeats itself"
 
 
 def _integer(node: Json, path: str) -> Iterator[str]:
     bits = {"int32": 31, "int64": 63}.get(node.get("format", ""), 0)
-    low, high = node.get("minimum"), node.get("maximum")
-    if not bits or low is None or high is None or not -(2**bits) <= low <= high < 2**bits:
+    low, high = node.get("minimum", -(2**bits)), node.get("maximum", 2**bits - 1)
+    if not bits or not -(2**bits) <= low <= high < 2**bits:
         yield f"{path}: an integer needs int32 or int64 and bounds within it"
+    if not low <= node.get("default", low) <= high:
+        yield f"{path}: the default is out of bounds"
 
 
 def _array(node: Json, path: str) -> Iterator[str]:

@@ -57,8 +57,14 @@ def _string(node: Json, _depth: int) -> st.SearchStrategy[Json]:
 
 
 def _integer(node: Json, _depth: int) -> st.SearchStrategy[Json]:
-    low, high = node["minimum"], node["maximum"]
+    low, high = bounds(node)
     return st.sampled_from(sorted({low, high, *(number for number in _NUMBERS if low <= number <= high)}))
+
+
+def bounds(node: Json) -> tuple[int, int]:
+    """The least and the largest integer; where the schema sets none, its format does."""
+    limit = 2**31 if node["format"] == "int32" else 2**63
+    return node.get("minimum", -limit), node.get("maximum", limit - 1)
 
 
 def _boolean(_node: Json, _depth: int) -> st.SearchStrategy[Json]:
@@ -111,7 +117,7 @@ def smallest(node: Json) -> Json:
     if node["type"] == "string":
         return _TIMES[0] if node.get("format") == "date-time" else "a" * max(1, node.get("minLength", 0))
     if node["type"] == "integer":
-        return max(1, node["minimum"])
+        return max(1, bounds(node)[0])
     if node["type"] == "array":
         return [smallest(node["items"])] * node.get("minItems", 0)
     if node["type"] == "boolean":

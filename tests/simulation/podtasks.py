@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from podtask.api.v1alpha1.status import PodTaskStatus
 from podtask.api.v1alpha1.validation_rules import RULES
+from podtask.crdgen.manifest import NEW_STATUS
 from podtask.kube import errors
 from tests.crd import judge
 
@@ -22,7 +23,7 @@ class PodTasks:
         """Judge a new task; a status that came with it is dropped, and the schema's default takes its place."""
         new = {key: value for key, value in obj.items() if key != "status"}
         _refuse(judge.violations(new))
-        return {**new, "status": {"phase": "Pending"}}
+        return judge.with_defaults({**new, "status": dict(NEW_STATUS)})
 
     def update(self, old: Object, new: Object, subresource: str) -> Object:
         """Keep the half that is not asked about, count generations of spec, and judge the change."""
@@ -40,7 +41,7 @@ class PodTasks:
 
 
 def _status_update(old: Object, new: Object) -> Object:
-    status = {"phase": "Pending", **new.get("status", {})}
+    status = new.get("status") or dict(NEW_STATUS)
     merged = {**old, "metadata": old["metadata"], "status": status}
     try:
         PodTaskStatus.model_validate(status)

@@ -57,6 +57,8 @@ def rfc3339(moment: datetime) -> str:
     return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
 
 
+DOMAIN_PATH = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9/\-._~%!$&'()*+,;=:]+$"
+"""A DNS subdomain, a slash and a path, as in `managedBy` of a Job."""
 DAY = 86_400
 YEAR = 366 * DAY
 
@@ -75,6 +77,8 @@ Int = Annotated[int, Field(strict=True)]
 """An integer, not `"1"` or `true`. Each use adds its bounds."""
 Seconds = Annotated[Int, Field(ge=0, le=YEAR)]
 PositiveSeconds = Annotated[Int, Field(ge=1, le=YEAR)]
+Int32 = Annotated[Int, Field(ge=0, le=2**31 - 1)]
+Int64 = Annotated[Int, Field(ge=0, le=2**63 - 1)]
 Count = Annotated[Int, Field(ge=0, le=1000)]
 ExitCode = Annotated[Int, Field(ge=-2_147_483_648, le=2_147_483_647)]
 Bytes = Annotated[Int, Field(ge=0, le=9_007_199_254_740_991)]

@@ -425,14 +425,13 @@ def _is_suspended(task: Task) -> bool:
 
 
 def _observe_generation(task: Task, settings: Settings) -> Plan:
-    """Say that an edit of the TTL was seen; tools that judge by observedGeneration wait for it otherwise."""
+    """Say that an edit of the TTL was seen; tools that compare observedGeneration wait for it otherwise."""
     if task.status.observed_generation == task.metadata.generation:
         return Plan()
-    seen = msgspec.structs.replace(task.status, observed_generation=task.metadata.generation)
     # Too late for a refusal, so the ceiling holds instead (`retention.apply_ttl`); not without a word.
     problems = "; ".join(policy.excesses(task.spec, settings.policy))
     notes = (Event(kind="Warning", reason=Reason.POLICY_DENIED, message=problems),) if problems else ()
-    return Plan(actions=(WriteStatus(status=seen),), events=notes)
+    return Plan(actions=(WriteStatus(status=status.observed(task)),), events=notes)
 
 
 def _with_defaults(snapshot: TaskSnapshot, settings: Settings) -> TaskSnapshot:

@@ -125,7 +125,8 @@ class TaskCondition(View, frozen=True):
     status: str
     reason: str
     last_transition_time: datetime
-    message: str = ""
+    message: str = msgspec.field(default_factory=str)
+    """A factory, because a default would be left out of the write, and the schema requires it."""
     observed_generation: int | None = None
 
 

@@ -23,7 +23,8 @@ def api(crd: Node, how: str) -> str:
         f"{schema['description']} Short name: `{names.SHORT_NAME}`.",
         "",
         f"`kubectl explain {names.SINGULAR}.spec` shows the same text. `…[]` is a list, `…{{}}` a map.",
-        "The controller applies the defaults; they do not appear in the object.",
+        "The API server writes the defaults in **bold** into the object. The others depend on the template, on another",
+        "field or on settings of the platform; the controller applies them, and they do not appear in the object.",
         "",
     ]
     for part in ("spec", "status"):
@@ -53,6 +54,7 @@ def _sections(path: str, schema: Node) -> Iterator[str]:
     required = schema.get("required", [])
     for name, field in schema["properties"].items():
         words, default = _split(field.get("description", ""))
+        default = f"**{default}**" if "default" in field else default
         default = "required" if name in required else default
         yield f"| `{name}` | {_kind(field)} | {_cell(_limits(field))} | {_cell(default)} | {_cell(words)} |"
     if schema.get("x-kubernetes-preserve-unknown-fields"):
@@ -95,6 +97,8 @@ def _limits(field: Node) -> str:
     limits = [f"at most {field.get('maxItems', field.get('maxProperties'))} entries"] if suffix else []
     if "maximum" in inner and "type" in inner:
         limits.append(f"{inner['minimum']} to {inner['maximum']}")
+    elif "minimum" in inner and "type" in inner:
+        limits.append(f"at least {inner['minimum']}")
     if "maxLength" in inner and "type" in inner:
         limits.append(f"at most {inner['maxLength']} characters")
     if "pattern" in inner:

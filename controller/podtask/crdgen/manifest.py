@@ -24,6 +24,13 @@ COLUMNS: tuple[dict[str, Any], ...] = (
     {"name": "Task", "type": "string", "jsonPath": r".metadata.annotations.podtask\.dev/task-id", "priority": 1},
 )
 
+NEW_STATUS: Node = {"phase": Phase.PENDING.value, "observedGeneration": 0}
+"""The status of a new object, without a write and also while no controller runs.
+
+Field selectors and columns see the phase. Generation 0 says that no controller has acted on the object: kstatus (helm,
+Flux) waits until its generation is observed, and takes an object without the field for ready.
+"""
+
 
 def definition() -> Node:
     """Return the CustomResourceDefinition."""
@@ -39,6 +46,7 @@ def definition() -> Node:
                 "plural": names.PLURAL,
                 "singular": names.SINGULAR,
                 "shortNames": [names.SHORT_NAME],
+                "categories": [names.CATEGORY],
             },
             "scope": "Namespaced",
             "versions": [_version()],
@@ -62,8 +70,7 @@ def object_schema() -> Node:
     """Return the schema of a whole PodTask, with its rules."""
     spec, status = structural(PodTaskSpec), structural(PodTaskStatus)
     spec["description"] = _described("spec")
-    # kubectl and field selectors see a new object as Pending without a write, also while no controller runs.
-    status |= {"description": _described("status"), "default": {"phase": Phase.PENDING.value}}
+    status |= {"description": _described("status"), "default": NEW_STATUS}
     schema: Node = {
         "type": "object",
         "description": " ".join((PodTask.__doc__ or "").split()),

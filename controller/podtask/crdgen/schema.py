@@ -14,8 +14,7 @@ from pydantic_core import core_schema
 Node = dict[str, Any]
 Inside = tuple[str, ...]
 
-_INT32 = range(-(2**31), 2**31)
-_INT64 = range(-(2**63), 2**63)
+_WIDTHS = {"int32": range(-(2**31), 2**31), "int64": range(-(2**63), 2**63)}
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _MARKS = frozenset({"x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type"})
 _NEITHER: Node = {
@@ -41,10 +40,7 @@ class _WithoutNull(GenerateJsonSchema):
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         inner = self.generate_inner(schema["schema"])
-        if schema.get("default", ...) is None:
-            return inner
-        # The rewriter refuses it: where a template is merged, "set to the default" differs from "not set".
-        return super().default_schema(schema)
+        return inner if schema.get("default", ...) is None else super().default_schema(schema)
 
 
 def structural(model: type[BaseModel]) -> Node:
@@ -83,14 +79,14 @@ class _Rewriter:
         name = schema["$ref"].removeprefix("#/$defs/")
         if name in inside:
             raise InexpressibleError(f"{path}: {name} contains itself")
-        _only(schema, path, {"$ref", "description"})
+        _only(schema, path, {"$ref", "description", "default"})
         return self.node(
             self._definitions[name] | {k: v for k, v in schema.items() if k != "$ref"}, path, (*inside, name)
         )
 
     def _string(self, schema: Node, path: str, _inside: Inside) -> Node:
-        _only(schema, path, {"minLength", "maxLength", "pattern", "enum", "const", "format"})
-        out = _picked(schema, "minLength", "maxLength", "pattern", "enum", "format")
+        _only(schema, path, {"minLength", "maxLength", "pattern", "enum", "const", "format", "default"})
+        out = _picked(schema, "minLength", "maxLength", "pattern", "enum", "format", "default")
         if "const" in schema:
             out["enum"] = [schema["const"]]
         if schema.get("format") not in {None, "date-time"}:
@@ -100,12 +96,20 @@ class _Rewriter:
         return out
 
     def _integer(self, schema: Node, path: str, _inside: Inside) -> Node:
-        _only(schema, path, {"minimum", "maximum"})
-        return {"format": _width(schema, path), "minimum": schema["minimum"], "maximum": schema["maximum"]}
+        _only(schema, path, {"minimum", "maximum", "default"})
+        width = _width(schema, path)
+        low, high = _WIDTHS[width][0], _WIDTHS[width][-1]
+        # A bound that the width itself sets is left out, as in Kubernetes' own schemas.
+        bounds = {"minimum": schema["minimum"], "maximum": schema["maximum"]}
+        return (
+            {"format": width}
+            | _picked(schema, "default")
+            | {key: bound for key, bound in bounds.items() if bound not in {low, high}}
+        )
 
     def _boolean(self, schema: Node, path: str, _inside: Inside) -> Node:
-        _only(schema, path, set())
-        return {}
+        _only(schema, path, {"default"})
+        return _picked(schema, "default")
 
     def _array(self, schema: Node, path: str, inside: Inside) -> Node:
         _only(schema, path, {"minItems", "maxItems", "items"} | _MARKS)
@@ -165,7 +169,7 @@ def _width(schema: Node, path: str) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is None or high is None:
         raise InexpressibleError(f"{path}: an integer without both bounds")
-    for width, values in (("int32", _INT32), ("int64", _INT64)):
+    for width, values in _WIDTHS.items():
         if low in values and high in values:
             return width
     raise InexpressibleError(f"{path}: bounds beyond 64 bits")

@@ -834,7 +834,7 @@ def test_the_whole_status_of_a_success() -> None:
     assert got.completion_time == at(12)
     assert got.start_time == at(0)
     assert got.xcom.value == "[1]"
-    assert {c.type: c.observed_generation for c in got.conditions} == {"Finished": None, "Succeeded": 1}
+    assert {c.type: c.observed_generation for c in got.conditions} == {"Finished": 1, "Succeeded": 1}
 
 
 def direct(message: str, code: int = 0) -> MadePod:
@@ -1233,7 +1233,7 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     old = condition(names.CONDITION_FINISHED, "True", 1)
     got = status_of(make_task(cancel=True).status(conditions=(old,)).observe(), 50)
     times = {c.type: c.last_transition_time for c in got.conditions}
-    assert times == {"Finished": at(1), "Succeeded": at(50)}
+    assert times == {"Finished": at(1), "Succeeded": at(50), "Stalled": at(50)}
 
 
 SPREAD = {

@@ -22,7 +22,7 @@ def test_says_where_it_comes_from() -> None:
 
 def test_rows() -> None:
     kind, limits, default, words = _row("backoffLimit", "spec")[1:]
-    assert (kind, limits, default) == ("integer", "0 to 1000", "0")
+    assert (kind, limits, default) == ("integer", "0 to 1000", "**0**")
     assert words == "Number of further attempts after failures of the task itself."
     assert _row("args", "spec")[1:3] == ["string[]", "at most 1024 entries, at most 131072 characters"]
     assert _row("nodeSelector", "spec")[1] == "string{}"
@@ -39,6 +39,11 @@ def test_a_default_has_a_column_of_its_own() -> None:
     *_, default, words = _row("maxBytes", "spec.xcom")
     assert default == "65536, and 4095 with mode Direct"
     assert "Default" not in words
+
+
+def test_a_default_that_the_server_writes_is_bold() -> None:
+    assert _row("initialSeconds", "spec.backoff")[3] == "**10**"
+    assert _row("hostNetwork", "spec")[3] == "false"
 
 
 def test_every_level_that_keeps_unknown_fields_says_so() -> None:

@@ -60,7 +60,14 @@ OVER = {
             "reason": "NonZeroExit",
             "message": TEXT,
             "lastTransitionTime": "2026-01-01T00:00:09Z",
-        }
+        },
+        {
+            "type": "Stalled",
+            "status": "True",
+            "reason": "NonZeroExit",
+            "message": "exit code 3",
+            "lastTransitionTime": "2026-01-01T00:00:09Z",
+        },
     ],
     "attempts": [
         {"number": number, "podName": "p", "podUID": "u", "outcome": "Failed", "message": TEXT, "logTail": TEXT}
@@ -90,13 +97,19 @@ def test_of_a_task_that_is_over_neither_result_nor_spec_nor_any_text_is_held() -
     ]
 
 
-def test_a_later_edit_of_a_task_that_is_over_writes_the_generation_alone() -> None:
+def test_a_later_edit_of_a_task_that_is_over_writes_generations_and_no_text_is_lost() -> None:
     """What the cache does not hold must not be taken off the object."""
     task = decode.decode_task(podtask({"ttlSecondsAfterFinished": 5_000_000}, OVER))
     (action,) = decide(TaskSnapshot(task=task), at(20), Settings()).actions
     assert isinstance(action, WriteStatus)
     patch = json_merge_patch(decode.status_to_wire(action.status), decode.status_to_wire(task.status))
+    conditions = patch.pop("conditions")
     assert patch == {"observedGeneration": 2}
+    assert {c["type"]: (c["observedGeneration"], c["message"]) for c in conditions} == {
+        "Finished": (2, "The task has ended."),
+        "Stalled": (2, "exit code 3"),
+    }
+    assert [c["lastTransitionTime"] for c in conditions] == ["2026-01-01T00:00:09Z"] * 2
 
 
 def test_texts_of_a_task_that_goes_on_are_held_because_they_are_written_again() -> None:

@@ -1,7 +1,9 @@
 """The desired state: `spec` of a PodTask.
 
-No field has a default in the schema, because "set to the default" and "not set" differ where a template is merged.
-Each docstring states the default; `core/snapshot.py` applies it.
+A default is in the schema, so that the API server writes it into the object, if it is constant and if the field is not
+merged over the template, where "set to the default" differs from "not set". Each docstring states the default, and
+`core/snapshot.py` has the same ones for objects without. A default is never added, changed or removed within a version:
+stored objects would read as another spec, and end as SpecChanged (docs/adr/0018).
 """
 
 from typing import Annotated
@@ -11,6 +13,7 @@ from pydantic import Field
 from ..types import (
     DAY,
     DISTINCT,
+    DOMAIN_PATH,
     SET,
     Count,
     DnsLabel,
@@ -45,7 +48,17 @@ from .container import (
     VolumeMounts,
     Volumes,
 )
-from .values import MAX_RESULT_BYTES, FailurePolicyAction, OnFailure, OnLost, Operator, PodRetention, ResultMode
+from .values import (
+    DEFAULT_RESULT_PATH,
+    MAX_RESULT_BYTES,
+    ConditionStatus,
+    FailurePolicyAction,
+    OnFailure,
+    OnLost,
+    Operator,
+    PodRetention,
+    ResultMode,
+)
 
 
 class Sidecar(Model):
@@ -62,20 +75,20 @@ class Sidecar(Model):
 class XCom(Model):
     """The result of the task: one JSON file. If this is not set, no result is collected."""
 
-    path: Path | None = None
+    path: Path = DEFAULT_RESULT_PATH
     """Absolute path of the file in the task's container. Its directory is an empty volume. Default:
     /airflow/xcom/return.json."""
-    required: Flag | None = None
+    required: Flag = False
     """If true, the task fails if the file is missing or blank. Default: false."""
     max_bytes: Annotated[Int, Field(ge=1, le=MAX_RESULT_BYTES)] | None = None
     """Size limit of the file in bytes. A larger file fails the task; it is never truncated. Default: 65536, and 4095
     with mode Direct."""
-    on_failure: OnFailure | None = None
+    on_failure: OnFailure = OnFailure.DROP
     """Whether the file of a failed task is kept (Keep) or not (Drop). Default: Drop."""
-    on_lost: OnLost | None = None
+    on_lost: OnLost = OnLost.FAIL
     """What happens if the task succeeded and its node was lost with the file: the task fails (Fail), succeeds without a
     result (Drop) or runs again (Retry). Default: Fail."""
-    mode: ResultMode | None = None
+    mode: ResultMode = ResultMode.AUTO
     """How the file leaves the Pod. Direct reads it as the container's termination message, without a sidecar, and is
     limited to 4095 bytes. Auto uses Direct if maxBytes is within that limit, and a sidecar otherwise. Default: Auto."""
     sidecar: Sidecar | None = None
@@ -85,11 +98,11 @@ class XCom(Model):
 class Backoff(Model):
     """The delay before the next attempt after a failure."""
 
-    initial_seconds: PositiveSeconds | None = None
+    initial_seconds: PositiveSeconds = 10
     """Delay after the first failure, in seconds. Default: 10."""
-    max_seconds: PositiveSeconds | None = None
+    max_seconds: PositiveSeconds = 360
     """Longest delay, in seconds. Default: 360."""
-    factor: Annotated[Int, Field(ge=1, le=10)] | None = None
+    factor: Annotated[Int, Field(ge=1, le=10)] = 2
     """Factor by which the delay grows with each failure. Default: 2."""
 
 
@@ -116,17 +129,8 @@ class PodCondition(Model):
 
     type: ShortText
     """Type of the condition, such as DisruptionTarget."""
-    status: ShortText | None = None
-    """Status of the condition: True, False or Unknown. Default: True."""
-
-
-class OnRetry(Model):
-    """Changes to the next attempt. This version refuses them."""
-
-    memory_percent: Annotated[Int, Field(ge=100, le=1000)] | None = None
-    """Memory of the next attempt, in percent of the last one's."""
-    avoid_node: Flag | None = None
-    """If true, the next attempt does not run on the node of the last one."""
+    status: ConditionStatus = ConditionStatus.TRUE
+    """Status of the condition. Default: True."""
 
 
 class FailurePolicyRule(Model):
@@ -141,8 +145,6 @@ class FailurePolicyRule(Model):
     action: FailurePolicyAction
     """What a match does. Fail fails the task; Retry counts against backoffLimit; Ignore starts another attempt without
     counting this one; Skip ends the task as Skipped."""
-    on_retry: OnRetry | None = None
-    """This version refuses it."""
 
 
 class FailurePolicy(Model):
@@ -255,11 +257,11 @@ class PodTaskSpec(Model):
     xcom: XCom | None = None
     """Collects a JSON file as the result of the task. If it is not set, no result is collected."""
 
-    backoff_limit: Count | None = None
+    backoff_limit: Count = 0
     """Number of further attempts after failures of the task itself. Default: 0."""
     backoff: Backoff | None = None
     """Delay before the next attempt after a failure."""
-    disruption_limit: Count | None = None
+    disruption_limit: Count = 3
     """Number of further attempts after eviction, preemption, loss of the node or deletion of the Pod, which are no
     failures of the task. Default: 3."""
     failure_policy: FailurePolicy | None = None
@@ -274,9 +276,9 @@ class PodTaskSpec(Model):
     cannot be reset. Default: false."""
     cancel_after: Timestamp | None = None
     """Time at which the task is cancelled, unless it is changed or removed before. Can be changed. Default: none."""
-    managed_by: Annotated[str, Field(min_length=1, max_length=63)] | None = None
-    """Controller that runs the task. Every other value than podtask.dev/controller makes this project's controller
-    ignore the task. Default: podtask.dev/controller."""
+    managed_by: Annotated[str, Field(min_length=1, max_length=63, pattern=DOMAIN_PATH)] | None = None
+    """Controller that runs the task, as a domain and a path. The creator of the task sets it; PodTask's own controller
+    ignores a task with another value. Default: podtask.dev/controller."""
     queue_name: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """Kueue LocalQueue of the Pod. It sets the Pod's label kueue.x-k8s.io/queue-name."""
 
@@ -288,7 +290,7 @@ class PodTaskSpec(Model):
     ttl_seconds_after_failed: Seconds | None = None
     """Replaces ttlSecondsAfterFinished for a task that is Failed or Cancelled. Can be changed. Default:
     ttlSecondsAfterFinished."""
-    pod_retention: PodRetention | None = None
+    pod_retention: PodRetention = PodRetention.DELETE
     """Which finished Pods are deleted: all (Delete), those that succeeded (DeleteSucceeded) or none (Keep). Can be
     changed. Default: Delete."""
     pod_ttl_seconds_after_finished: Annotated[Seconds | None, Field(alias="podTTLSecondsAfterFinished")] = None

@@ -10,6 +10,8 @@ from ..types import (
     Bytes,
     ExitCode,
     Int,
+    Int32,
+    Int64,
     Model,
     Name,
     ShortText,
@@ -27,26 +29,34 @@ from .values import (
     ResultState,
 )
 
-Generation = Annotated[Int, Field(ge=0, le=9_007_199_254_740_991)]
-Tally = Annotated[Int, Field(ge=0, le=1_000_000)]
-"""Larger than any limit of spec: attempts that a rule ignores are counted here and limited nowhere."""
-Number = Annotated[Int, Field(ge=1, le=1_000_000)]
+Number = Annotated[Int, Field(ge=1, le=2**31 - 1)]
+ConditionType = Annotated[
+    str,
+    Field(
+        max_length=316,
+        pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+        r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
+    ),
+]
+ConditionReason = Annotated[
+    str, Field(min_length=1, max_length=1024, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
+]
 
 
 class Condition(Model):
-    """A condition of the task, in the form of metav1.Condition."""
+    """A condition of the task, with the fields and limits of metav1.Condition."""
 
-    type: ShortText
+    type: ConditionType
     """Type of the condition: Finished, Succeeded or Suspended."""
     status: ConditionStatus
     """Status of the condition: True, False or Unknown."""
-    reason: ShortText
+    reason: ConditionReason
     """Reason of the last change, in one word."""
-    message: Text | None = None
+    message: Annotated[str, Field(max_length=32_768)]
     """Message about the last change, for people."""
     last_transition_time: Timestamp
     """Time at which the status of the condition changed last."""
-    observed_generation: Generation | None = None
+    observed_generation: Int64 | None = None
     """Generation of the PodTask that the condition was written for."""
 
 
@@ -110,7 +120,7 @@ class PodTaskStatus(Model):
     # Atomic: managedFields of each single field would be a quarter of the size of a finished task.
     model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
-    observed_generation: Generation | None = None
+    observed_generation: Int64 | None = None
     """Generation of the PodTask that the controller has acted on last."""
     phase: Phase | None = None
     """Phase of the task. Suspended, Pending and Running can change; Succeeded, Failed, Cancelled and Skipped are
@@ -125,15 +135,15 @@ class PodTaskStatus(Model):
     """Time at which the task ended, in success or not."""
     exit_code: ExitCode | None = None
     """Exit code of the task's container in the last attempt."""
-    attempt_count: Tally | None = None
+    attempt_count: Int32 | None = None
     """Number of attempts that have ended."""
-    failure_count: Tally | None = None
+    failure_count: Int32 | None = None
     """Number of attempts that counted against backoffLimit."""
-    disruption_count: Tally | None = None
+    disruption_count: Int32 | None = None
     """Number of attempts that counted against disruptionLimit."""
     next_attempt_time: Timestamp | None = None
     """Earliest time of the next attempt."""
-    suspended_seconds: Annotated[Int, Field(ge=0, le=9_007_199_254_740_991)] | None = None
+    suspended_seconds: Int64 | None = None
     """Seconds that the task has been suspended in all. Deadlines do not count them."""
     spec_hash: Annotated[str, Field(max_length=64)] | None = None
     """Hash of the spec of the first attempt. The controller compares it to detect edits that the API server cannot."""

@@ -178,7 +178,7 @@ _OBJECT_RULES = (
         id="backoff-order",
         path="spec.backoff",
         cel="!has(self.initialSeconds) || !has(self.maxSeconds) || self.initialSeconds <= self.maxSeconds",
-        message="maxSeconds may not be less than initialSeconds",
+        message="maxSeconds (default: 360) may not be less than initialSeconds",
         field="maxSeconds",
     ),
     ValidationRule(
@@ -186,14 +186,6 @@ _OBJECT_RULES = (
         path="spec.failurePolicy.rules[]",
         cel=_exactly_one("onExitCodes", "onReasons", "onPodConditions"),
         message="set exactly one of onExitCodes, onReasons and onPodConditions",
-    ),
-    ValidationRule(
-        id="on-retry-reserved",
-        path="spec.failurePolicy.rules[]",
-        cel="!has(self.onRetry)",
-        message="onRetry is not supported in this version",
-        field="onRetry",
-        reason=ErrorReason.FORBIDDEN,
     ),
     ValidationRule(
         id="exit-code-zero-in",
