@@ -27,7 +27,7 @@ demo: .venv/.ready  ## Bring a cluster up, run the guide's two examples as PodTa
 dev: .venv/.ready  ## Make the virtual environment from the lock file
 
 .PHONY: check
-check: lint type unit  ## The quick ones, under a minute: lint, types, imports, unit and property tests
+check: lint type docs unit  ## The quick ones, under a minute: lint, types, imports, docs, unit and property tests
 
 .PHONY: lint
 lint: .venv/.ready  ## Lint, format, import contracts, spelling, shell scripts, generated files
@@ -40,6 +40,10 @@ lint: .venv/.ready  ## Lint, format, import contracts, spelling, shell scripts, 
 	@$(RUN) -m podtask.crdgen --check
 	@$(RUN) -m chartgen --check
 	@$(RUN) -m bench.pages --check
+
+.PHONY: docs
+docs: .venv/.ready  ## Build the documentation site strictly into build/site
+	@$(RUN) -m docsite
 
 .PHONY: type
 type: .venv/.ready  ## Types, strictly
@@ -89,6 +93,7 @@ chaos-airflow: .venv/.ready  ## kill -9 of worker, triggerer, controller over 20
 bench: .venv/.ready  ## Every load on PodTask and its peers, one round (45 min, goes on where it was); writes docs/performance.md
 	@$(RUN) -m bench --profile machine --add
 	@$(RUN) -m bench.kubelet
+	@$(RUN) -m bench.imports
 	@$(RUN) -m bench.pages
 
 ##@ Image

@@ -1,1 +1,1 @@
-"""Measurements beside peers."""
+"""Measurements of PodTask and other systems under the same loads."""

@@ -1,7 +1,7 @@
-"""`python -m bench [--profile NAME] [--rounds N] [--only LOAD…] [--add]`: every load on every system.
+"""`python -m bench [--profile NAME] [--rounds N] [--only LOAD…] [--add]`: run every load on every system.
 
-The figures go to build/bench/runs.json, from which `python -m bench.pages` makes docs/performance.md. Interrupted, the
-same command with --add goes on with what is missing.
+The figures are written to build/bench/runs.json, from which `python -m bench.pages` writes docs/performance.md. After
+an interruption the same command with --add measures what is missing.
 """
 
 import argparse
@@ -25,33 +25,33 @@ Record = dict[str, Any]
 
 
 def is_done(done: list[Record], profile: str, load: str, system: str, number: int) -> bool:
-    """Whether an earlier command has measured this already."""
+    """Return whether an earlier command has measured this run."""
     wanted = (profile, load, system, number)
     return any((d["profile"], d["scenario"], d["system"], d["round"]) == wanted for d in done)
 
 
 def in_order(done: list[Record]) -> list[Record]:
-    """Sort by profile, load and round, whatever was played first."""
+    """Return the runs sorted by profile, load and round."""
     loads = {name: [load for load, _ in plan(profile)] for name, profile in PROFILES.items()}
     names = list(PROFILES)
 
-    def place(run: Record) -> tuple[int, int, int]:
+    def position(run: Record) -> tuple[int, int, int]:
         return names.index(run["profile"]), loads[run["profile"]].index(run["scenario"]), run["round"]
 
-    return sorted(done, key=place)
+    return sorted(done, key=position)
 
 
 async def measure(work: Work, profile: str, number: int) -> Record:
-    """Run one load on one system."""
-    begun, busy, day = time.monotonic(), os.getloadavg()[0], time.strftime("%Y-%m-%d")
+    """Run one load on one system; return its record in runs.json."""
+    started, busy, day = time.monotonic(), os.getloadavg()[0], time.strftime("%Y-%m-%d")
     run = asdict(await work.run())
-    took = round(time.monotonic() - begun, 1)
-    told = {"profile": profile, "round": number, "day": day, "took_seconds": took}
-    return {**run, **told, "machine_load_before": round(busy, 2)}
+    took = round(time.monotonic() - started, 1)
+    about = {"profile": profile, "round": number, "day": day, "took_seconds": took}
+    return {**run, **about, "machine_load_before": round(busy, 2)}
 
 
 async def main(options: argparse.Namespace) -> int:
-    """Run the rounds. What fails is told, and does not keep the rest from being measured."""
+    """Run the rounds; return the exit code. After a run that fails the others are measured all the same."""
     RUNS.parent.mkdir(parents=True, exist_ok=True)
     done: list[Record] = json.loads(RUNS.read_text()) if RUNS.exists() and options.add else []
     failed = []
@@ -66,7 +66,7 @@ async def main(options: argparse.Namespace) -> int:
                     continue
                 try:
                     done.append(await measure(work, options.profile, number))
-                except Exception:  # noqa: BLE001 - a round takes long; one bad run must not end it
+                except Exception:  # noqa: BLE001 - a round takes long: one failed run must not end it
                     traceback.print_exc()
                     failed.append(f"{load} on {work.system}, round {number}")
                     continue
@@ -78,7 +78,7 @@ async def main(options: argparse.Namespace) -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--profile",
@@ -87,10 +87,10 @@ def arguments() -> argparse.Namespace:
         help="; ".join(f"{n}: {p.what}" for n, p in PROFILES.items()),
     )
     parser.add_argument("--short", action="store_const", const="short", dest="profile", help="--profile short")
-    parser.add_argument("--rounds", type=int, default=1, help="how often; the order of the systems changes")
+    parser.add_argument("--rounds", type=int, default=1, help="how often; each round has another order of the systems")
     parser.add_argument("--only", nargs="*", help="names of loads")
     parser.add_argument("--system", nargs="*", help="names of systems")
-    parser.add_argument("--add", action="store_true", help="keep the runs that are there, and measure what is missing")
+    parser.add_argument("--add", action="store_true", help="keep the existing runs, and measure what is missing")
     return parser.parse_args()
 
 

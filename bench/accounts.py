@@ -1,6 +1,6 @@
-"""Who the systems are to the API server: service accounts, as the Job controller has one and an installation too.
+"""Service accounts for the systems, as the Job controller and every installation have them.
 
-A client certificate is verified with each request, 0.2 ms of the server's CPU; a token is looked up in a cache.
+The API server verifies a client certificate with each request, which takes 0.2 ms of CPU. It caches tokens.
 """
 
 import json
@@ -13,7 +13,7 @@ _CHARTED = ("serviceaccount.yaml", "rbac/controller.yaml", "rbac/leader-election
 
 
 def of_the_chart(cluster: Cluster) -> Path:
-    """Install the chart's account and its rights; gives the kubeconfig."""
+    """Install the chart's service account and its roles; return the path of its kubeconfig."""
     cluster.kubectl("create", "namespace", NAMESPACE)
     only = [f"--show-only=templates/{name}" for name in _CHARTED]
     cluster.kubectl("apply", "-f", "-", stdin=helm("template", RELEASE, str(CHART), "-n", NAMESPACE, *only))
@@ -21,7 +21,7 @@ def of_the_chart(cluster: Cluster) -> Path:
 
 
 def of_admin(cluster: Cluster, namespace: str, account: str) -> Path:
-    """Make an account that may do anything: what it does is what is counted. Gives the kubeconfig."""
+    """Create a service account with the role cluster-admin; return the path of its kubeconfig."""
     cluster.kubectl("create", "serviceaccount", account, "-n", namespace)
     all_rights = ("--clusterrole=cluster-admin", f"--serviceaccount={namespace}:{account}")
     cluster.kubectl("create", "clusterrolebinding", account, *all_rights)
@@ -32,7 +32,7 @@ def _kubeconfig(cluster: Cluster, namespace: str, account: str) -> Path:
     document = json.loads(cluster.kubeconfig.read_text())
     token = cluster.kubectl("create", "token", account, "-n", namespace, "--duration=8h").strip()
     document["users"][0]["user"] = {"token": token}
-    path = cluster.kubeconfig.with_name(f"{account}.kubeconfig")  # goes with the cluster
+    path = cluster.kubeconfig.with_name(f"{account}.kubeconfig")  # deleted with the cluster
     path.touch(0o600)
     path.write_text(json.dumps(document))
     return path

@@ -1,8 +1,8 @@
-"""A controller that decides nothing: a Pod for each PodTask, and at the Pod's end a status and its release.
+"""A controller without decisions: a Pod for each PodTask, and when the Pod has ended, a status and no finalizer.
 
-It makes PodTask's three writes over PodTask's own client and follows the same two kinds, and that is all. What it takes
-is about the floor under PodTask's figures. It is no controller to run: it holds nothing, knows no retry and no
-deadline, and takes every Pod to succeed. Where the server ends a watch it lists anew, which is in its figures.
+It sends PodTask's three writes with PodTask's own client and follows the same two kinds. Its costs are about the
+minimum for PodTask's. It is not for use: it has no cache, retries and deadlines, and assumes that every Pod succeeds.
+When the server ends a watch it lists again, which is included in its figures.
 """
 
 import asyncio
@@ -53,12 +53,12 @@ _pod = msgspec.json.Decoder(_Pod)
 
 
 class Loop:
-    """Begins what is new, and ends what has ended, each once."""
+    """Creates the Pod of each new task, and finishes each task whose Pod has ended, once."""
 
     def __init__(self, api: HttpClient) -> None:
-        """Nothing is sent before `run`."""
+        """Store the client; nothing is sent before `run`."""
         self._api = api
-        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
         self._known: set[str] = set()
         self._group = asyncio.TaskGroup()
 
@@ -82,38 +82,38 @@ class Loop:
     def _see_task(self, raw: bytes) -> None:
         task = _task.decode(raw)
         if task.status.phase in _UNTOUCHED:
-            self._once(task.metadata, self._begin(task))
+            self._once(task.metadata, self._create_pod(task))
 
     def _see_pod(self, raw: bytes) -> None:
         pod = _pod.decode(raw)
         if pod.status.phase == "Succeeded":
-            self._once(pod.metadata, self._end(pod))
+            self._once(pod.metadata, self._finish(pod))
 
-    def _once(self, about: _Metadata, work: Coroutine[Any, Any, None]) -> None:
-        if about.uid in self._known:
+    def _once(self, metadata: _Metadata, work: Coroutine[Any, Any, None]) -> None:
+        if metadata.uid in self._known:
             work.close()
             return
-        self._known.add(about.uid)
-        self._group.create_task(self._in_turn(work))
+        self._known.add(metadata.uid)
+        self._group.create_task(self._with_slot(work))
 
-    async def _in_turn(self, work: Coroutine[Any, Any, None]) -> None:
-        async with self._free:
+    async def _with_slot(self, work: Coroutine[Any, Any, None]) -> None:
+        async with self._slots:
             await work
 
-    async def _begin(self, task: _Task) -> None:
+    async def _create_pod(self, task: _Task) -> None:
         await self._api.create(PODS, task.metadata.namespace, orjson.dumps(pod_of(task.metadata, task.spec)))
 
-    async def _end(self, pod: _Pod) -> None:
+    async def _finish(self, pod: _Pod) -> None:
         meta = pod.metadata
         name, uid = meta.labels[names.LABEL_TASK_NAME], meta.labels[names.LABEL_TASK_UID]
         body = {"metadata": {"uid": uid}, "status": status_of(meta)}
         await self._api.patch(PODTASKS, meta.namespace, name, orjson.dumps(body), PatchType.MERGE, subresource="status")
-        released = {"metadata": {"uid": meta.uid, "$deleteFromPrimitiveList/finalizers": [names.FINALIZER]}}
-        await self._api.patch(PODS, meta.namespace, meta.name, orjson.dumps(released), PatchType.STRATEGIC)
+        without_finalizer = {"metadata": {"uid": meta.uid, "$deleteFromPrimitiveList/finalizers": [names.FINALIZER]}}
+        await self._api.patch(PODS, meta.namespace, meta.name, orjson.dumps(without_finalizer), PatchType.STRATEGIC)
 
 
 def pod_of(task: _Metadata, spec: dict[str, Any]) -> dict[str, Any]:
-    """Give the Pod of the bench's own tasks, as large as PodTask's."""
+    """Return the Pod of a task of the bench, as large as PodTask's."""
     metadata = {
         "name": identity.pod_name(task.name, task.uid, 1),
         "labels": identity.pod_labels(task.name, task.uid, 1),
@@ -131,7 +131,7 @@ def pod_of(task: _Metadata, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def status_of(pod: _Metadata) -> dict[str, Any]:
-    """Give the status of a task that has succeeded, as large as PodTask's."""
+    """Return the status of a succeeded task, as large as PodTask's."""
     conditions = [
         {"type": kind, "status": "True", "reason": "Completed", "lastTransitionTime": _NOW, "observedGeneration": 1}
         for kind in (names.CONDITION_FINISHED, names.CONDITION_SUCCEEDED)

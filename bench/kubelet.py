@@ -1,4 +1,4 @@
-"""`python -m bench.kubelet`: one short task on a real kubelet, by tests/node/test_latency.py, for the docs."""
+"""`python -m bench.kubelet`: run tests/node/test_latency.py (one short task on a real kubelet), keep its figures."""
 
 import json
 import os
@@ -17,16 +17,16 @@ TEST = "tests/node/test_latency.py"
 
 
 def read(report: Path) -> dict[str, dict[str, float]]:
-    """Give what the tests recorded, by the name of the case."""
+    """Return the properties that the tests recorded, by the parameter of the test."""
     found = {}
-    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it a moment ago
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - written by our own pytest
         facts = {p.get("name", ""): float(p.get("value", "")) for p in case.iter("property")}
         found[case.get("name", "").partition("[")[2].rstrip("]")] = facts
     return found
 
 
 def main() -> int:
-    """Run the tests, and keep their figures."""
+    """Run the tests and write their figures; return the exit code."""
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "report.xml"
         command = [

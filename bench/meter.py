@@ -1,4 +1,4 @@
-"""What a run cost: CPU and memory of processes by /proc, requests by the API server's own counters."""
+"""Costs of a run: CPU and memory of processes from /proc, requests from the API server's metrics."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _LONG = {"WATCH", "CONNECT"}
 
 
 def cpu_seconds(pid: int | None) -> float:
-    """User and system time so far of a process and of its children; of no process, none."""
+    """Return the user and system time so far of a process and its children, in seconds; 0 for None."""
     if pid is None:
         return 0.0
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -23,7 +23,7 @@ def cpu_seconds(pid: int | None) -> float:
 
 
 def rss_mib(pid: int | None) -> float:
-    """Resident memory now of a process and of its children, what they share counted for each; of no process, none."""
+    """Return the resident memory of a process and its children (shared pages counted for each); 0 for None."""
     if pid is None:
         return 0.0
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -31,7 +31,7 @@ def rss_mib(pid: int | None) -> float:
 
 
 def peak_rss_mib(pid: int | None) -> float:
-    """Resident memory of a process at its highest; of no process, none."""
+    """Return the peak resident memory of a process; 0 for None."""
     if pid is None:
         return 0.0
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -39,7 +39,7 @@ def peak_rss_mib(pid: int | None) -> float:
 
 
 def allocated_bytes(metrics: str) -> float:
-    """Give all that a Go program has allocated so far. Unlike its CPU time this does not depend on the machine."""
+    """Return the bytes that a Go program has allocated so far, which unlike CPU time do not depend on the machine."""
     (found,) = _ALLOCATED.findall(metrics)
     return float(found)
 
@@ -51,18 +51,18 @@ def _children(pid: int) -> list[int]:
 def _words(path: Path) -> list[str]:
     try:
         return path.read_text().split()
-    except FileNotFoundError:  # a thread may end while we look
+    except FileNotFoundError:  # a thread may end meanwhile
         return []
 
 
 def samples(metrics: str) -> Iterator[tuple[dict[str, str], int]]:
-    """Give the labels and the count of each kind of request that the API server has answered."""
+    """Yield labels and count of each kind of request that the API server has answered."""
     for labels, count in _REQUESTS.findall(metrics):
         yield dict(_LABEL.findall(labels)), int(float(count))
 
 
 def requests(metrics: str, resources: frozenset[str]) -> Counter[str]:
-    """Count answered requests on `resources` by `VERB resource[/subresource]`, watches and refusals left out."""
+    """Count successful requests on `resources` by `VERB resource[/subresource]`, without watches."""
     found: Counter[str] = Counter()
     for label, count in samples(metrics):
         if label["resource"] not in resources or label["verb"] in _LONG or not label["code"].startswith("2"):

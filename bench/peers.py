@@ -1,7 +1,7 @@
-"""The peers that are Airflow's own code: they run in Airflow's environment, as processes that bench/inside describes.
+"""The systems that are Airflow's own code: processes in Airflow's environment that run a program of bench/inside.
 
-What such a task costs is the process's CPU with all its children's; a real worker starts an Airflow for every task,
-which is left out, as are scheduler and database. So these figures are lower than what an installation would show.
+Their cost is the CPU of the process and its children. A real worker starts an Airflow for every task, which is left
+out, as are scheduler and database. So an installation has higher figures.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from podtask.kube.http import HttpClient
 
 from . import accounts
 from .draws import Draw
-from .onlooker import Onlooker
 from .systems import ROOT, System
+from .watch_recorder import WatchRecorder
 
 ENVIRONMENT = "kpo-3.3.2"
 INSIDE = ROOT / "bench/inside"
@@ -40,14 +40,14 @@ POD_TEMPLATE = {
 
 
 class Peer(System):
-    """One process that takes tasks as lines and tells of their ends."""
+    """One process that reads tasks as JSON lines and writes a line when a task has ended."""
 
     kind = None
     command: Sequence[str]
 
     def __init__(self) -> None:
         self._process: Process | None = None
-        self._seen: Onlooker | None = None
+        self._recorder: WatchRecorder | None = None
         self._reader: asyncio.Task[None] | None = None
         self._log = Path(os.devnull)
         self.failed = 0
@@ -55,10 +55,10 @@ class Peer(System):
     async def submit(self, api: HttpClient, draw: Draw, *, ttl: int | None = None, attempts: int = 1) -> None:  # noqa: ARG002
         assert self._process is not None
         assert self._process.stdin is not None
-        assert self._seen is not None
+        assert self._recorder is not None
         assert ttl is None
-        assert attempts == 1, "retries are Airflow's, and Airflow is not there"
-        self._seen.told(str(draw.index), "task", time.monotonic())
+        assert attempts == 1, "retries are Airflow's, which does not take part"
+        self._recorder.record(str(draw.index), "task", time.monotonic())
         self._process.stdin.write(json.dumps({"index": draw.index, "annotations": draw.annotations}).encode() + b"\n")
         await self._process.stdin.drain()
 
@@ -84,12 +84,12 @@ class Peer(System):
         assert ready, f"{self.name} ended: {self._tail()}"
         return self._process.pid
 
-    def tell(self, seen: Onlooker) -> None:
-        self._seen = seen
+    def attach(self, recorder: WatchRecorder) -> None:
+        self._recorder = recorder
         self._reader = asyncio.create_task(self._read())
 
     async def stop(self) -> None:
-        """The end of its input is the end of its work; a watcher process may need to be told twice."""
+        """Close its input, which ends it; kill it if a process of its own keeps it from ending."""
         if self._process is None:
             return
         assert self._process.stdin is not None
@@ -107,33 +107,33 @@ class Peer(System):
     async def _read(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        assert self._seen is not None
+        assert self._recorder is not None
         async for line in self._process.stdout:
-            said = json.loads(line)
-            self.failed += not said["succeeded"]
-            self._seen.told(str(said["index"]), "over", said["over"])
-        self._seen.abandon(f"{self.name} ended: {self._tail()}")
+            message = json.loads(line)
+            self.failed += not message["succeeded"]
+            self._recorder.record(str(message["index"]), "over", message["over"])
+        self._recorder.abort_wait(f"{self.name} ended: {self._tail()}")
 
     def _tail(self) -> str:
         return self._log.read_text(errors="replace")[-2000:]
 
 
-class Original(Peer):
-    """KubernetesPodOperator, a thread for each of 32 tasks at a time."""
+class Kpo(Peer):
+    """KubernetesPodOperator, up to 32 tasks at a time with a thread for each."""
 
     name = "KubernetesPodOperator"
-    command = ("original.py", "sync")
+    command = ("kpo.py", "sync")
 
 
-class OriginalDeferrable(Peer):
-    """KubernetesPodOperator, deferrable: two short legs in 32 threads, and its triggers on one loop."""
+class KpoDeferrable(Peer):
+    """KubernetesPodOperator, deferrable: `execute` and `trigger_reentry` in 32 threads, triggers on one event loop."""
 
     name = "KubernetesPodOperator, deferrable"
-    command = ("original.py", "deferrable")
+    command = ("kpo.py", "deferrable")
 
 
 class ExecutorPods(Peer):
-    """KubernetesExecutor's way: a Pod for each task, and one watch."""
+    """KubernetesExecutor: a Pod for each task, and one watch."""
 
     name = "KubernetesExecutor"
     command = ("executor.py",)

@@ -1,27 +1,27 @@
-"""Which loads are put on which systems, and how large: a profile is the size of everything."""
+"""Which loads run on which systems. A profile sets their sizes."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from .peers import ExecutorPods, Original, OriginalDeferrable
+from .peers import ExecutorPods, Kpo, KpoDeferrable
 from .scenarios import ROOMY, Run, finished, finishing, standing
 from .systems import Jobs, Loop, Pods, PodTasks, System, UnthrottledJobs
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Counts of tasks, and seconds of paced loads."""
+    """Numbers of tasks, and seconds of paced loads."""
 
     what: str
     burst: int
     small: int
-    """The burst that the slow peers take part in."""
+    """Tasks of the burst that the slow systems take part in."""
     slow: int
-    """Tasks of the paced load that the slow peers take part in."""
+    """Tasks of the paced load that the slow systems take part in."""
     rates: tuple[int, ...]
     roomy: int
-    """The rate that is paced once more, beside an API server with a roomy heap."""
+    """The rate that is also run with an API server that collects garbage rarely."""
     paced_seconds: int
     retries: int
     standing: int
@@ -33,10 +33,8 @@ PROFILES = {
     "full": Profile(
         "the sizes of the budgets, 90 minutes", 5000, 500, 90, (20, 30, 50, 100), 20, 120, 1000, 20_000, 20_000, 6_000
     ),
-    "machine": Profile(
-        "what two cores do in 45 minutes", 2000, 150, 90, (10, 20, 30, 50), 20, 30, 400, 20_000, 1000, 6_000
-    ),
-    "short": Profile("whether it works, minutes", 250, 25, 18, (10, 20, 30, 50), 20, 6, 50, 1000, 500, 200),
+    "machine": Profile("for two cores, 45 minutes", 2000, 150, 90, (10, 20, 30, 50), 20, 30, 400, 20_000, 1000, 6_000),
+    "short": Profile("a check that it works, minutes", 250, 25, 18, (10, 20, 30, 50), 20, 6, 50, 1000, 500, 200),
 }
 
 
@@ -49,9 +47,9 @@ class Work:
 
 
 def plan(size: Profile) -> Iterator[tuple[str, list[Work]]]:
-    """Give each load's name with one piece of work for each system."""
+    """Yield each load's name with one piece of work for each system."""
     fast: list[Callable[[], System]] = [PodTasks, UnthrottledJobs]
-    slow: list[Callable[[], System]] = [Jobs, Original, OriginalDeferrable, ExecutorPods]
+    slow: list[Callable[[], System]] = [Jobs, Kpo, KpoDeferrable, ExecutorPods]
 
     def each(
         name: str,

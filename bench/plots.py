@@ -1,96 +1,163 @@
-"""The plots of docs/performance, each from the figures."""
+"""The charts of docs/performance, drawn by matplotlib. The same figures give the same bytes in every process."""
 
-from .figures import JOBS, OURS, GaugeSnapshot
-from .svg import Series, bars, lines
+import io
+from collections.abc import Callable, Sequence
 
-COMMON = "burst-small"
-"""The load that every system takes part in."""
-COLOURS = {OURS: 0, JOBS: 1, "Job": 4}
-LATENCIES = {
-    "created-to-pod": ("created_to_pod_ms", "PodTask or Job created → Pod created"),
-    "ended-to-final": ("ended_to_final_ms", "Main container ended → final status"),
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .figures import COMMON, JOBS, KPO, KPO_DEFERRABLE, OURS, Measurements
+
+COLOURS = {
+    OURS: "#0969da",
+    JOBS: "#cf5b00",
+    "Job": "#f0a868",
+    "KubernetesExecutor": "#1a7f37",
+    KPO: "#8250df",
+    KPO_DEFERRABLE: "#b794f4",
 }
+GREY = "#777777"
+MEMORY_BUDGET_MIB = 120
+STYLE = {
+    "svg.hashsalt": "podtask",  # without it the ids in the file are random
+    "svg.fonttype": "none",  # text stays text
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so the layout does not depend on the machine's fonts
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "lines.marker": "o",
+    "lines.markersize": 4,
+    "legend.frameon": False,
+}
+mpl.rcParams.update(STYLE)
+
+Bar = tuple[str, float, str]
+"""Label, value, colour."""
 
 
-def all_plots(figures: GaugeSnapshot) -> dict[str, str]:
-    """Every plot that there are figures for, by its file's name without the end."""
-    found = {}
-    if list(figures.paced()):
-        found["throughput"] = throughput(figures)
-        found |= {name: latency(figures, *what) for name, what in LATENCIES.items()}
-    if figures.systems("standing"):
-        found["memory"] = memory(figures)
+def all_charts(figures: Measurements) -> dict[str, str]:
+    """Return each chart for which there are figures, as SVG text by the name of its file without the suffix."""
+    charts: dict[str, Callable[[Measurements], str]] = {}
     if figures.systems(COMMON):
-        found["requests"] = requests(figures)
-    if figures.airflow["played"]:
-        found["airflow-requests"] = airflow_requests(figures)
-    return found
+        charts |= {"against-kpo": against_kpo, "throughput": throughput, "requests": requests}
+    if figures.kept_up(OURS):
+        charts |= {"created-to-pod": created_to_pod, "ended-to-final": ended_to_final}
+    if figures.systems("standing"):
+        charts["memory"] = memory
+    return {name: draw(figures) for name, draw in charts.items()}
 
 
-def requests_per_task(figures: GaugeSnapshot, load: str, system: str) -> float | None:
-    """All requests that the API server answered for one task, whoever made them."""
-    kinds = {kind for run in figures.of(load, system) for kind in run["figures"].get("requests_per_task", {})}
-    return (
-        sum(figures.median(load, system, "requests_per_task", kind) or 0 for kind in sorted(kinds)) if kinds else None
-    )
+def against_kpo(figures: Measurements) -> str:
+    """What a user gains, a panel for each measure; a bar that was not measured is left out."""
+    panels = {
+        "Airflow's requests per task": _modes(figures.airflow_requests, "mapped"),
+        "Seconds for one short task": _modes(figures.seconds, "once"),
+        "CPU seconds to import the operator": _systems([OURS, KPO], figures.import_seconds),
+        _burst(figures): _systems([OURS, KPO, KPO_DEFERRABLE], figures.throughput),
+    }
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    for axes, (title, rows) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
+        _bars(axes, title, rows, space=4)
+    return _svg(figure)
 
 
-def throughput(figures: GaugeSnapshot) -> str:
-    """Tasks a second against those offered."""
-    series = [_over_rates(figures, system, "tasks_per_second") for system in (OURS, JOBS)]
-    most = max(rate for rate, _ in figures.paced())
-    offered = Series("offered", [(0, 0), (most, most)], 4, dashed=True)
-    return lines("Throughput against offered load", "tasks offered a second", "tasks a second", [*series, offered])
+def throughput(figures: Measurements) -> str:
+    """Tasks per second of every system in the common load."""
+    return _bar_chart(_burst(figures), _systems(figures.systems(COMMON), figures.throughput))
 
 
-def latency(figures: GaugeSnapshot, key: str, title: str) -> str:
-    """The middle and the slowest hundredth by load."""
-    series = [
-        _over_rates(figures, system, key, quantile, dashed=quantile == "p50")
-        for system in (OURS, JOBS)
-        for quantile in ("p99", "p50")
-    ]
-    return lines(title, "tasks offered a second", "ms", [s for s in series if s.points], log=True)
+def requests(figures: Measurements) -> str:
+    """Requests per task to the API server from all clients; scheduler's and kubelets' are the same for all systems."""
+    rows = _systems(figures.systems(COMMON), lambda system: figures.requests(COMMON, system))
+    return _bar_chart("Requests to the API server per task, from all clients", rows)
 
 
-def memory(figures: GaugeSnapshot) -> str:
-    """Memory while tasks pile up, and the budget."""
+def created_to_pod(figures: Measurements) -> str:
+    """Time until the Pod exists."""
+    return _latency(figures, "created_to_pod_ms", "Task created → Pod created")
+
+
+def ended_to_final(figures: Measurements) -> str:
+    """Time until the result is known."""
+    return _latency(figures, "ended_to_final_ms", "Container ended → result known")
+
+
+def memory(figures: Measurements) -> str:
+    """Memory while the number of live tasks grows, with the budget."""
     names = {OURS: "PodTask's controller", JOBS: "controller manager, with Jobs"}
-    series = [
-        Series(
-            names[system],
-            [(float(n), float(mib)) for n, mib in run["figures"]["rss_mib_by_live_tasks"]],
-            COLOURS[system],
-        )
-        for system in figures.systems("standing")
-        for run in figures.of("standing", system)[:1]
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.set(title="Resident memory", xlabel="live tasks, each with a running Pod", ylabel="MiB")
+    for system in figures.systems("standing"):
+        points = figures.of("standing", system)[0]["figures"]["rss_mib_by_live_tasks"]
+        axes.plot(*zip(*points, strict=True), color=COLOURS[system], label=names[system])
+    axes.axhline(MEMORY_BUDGET_MIB, color=GREY, linestyle="--", marker="", label="budget")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.legend()
+    return _svg(figure)
+
+
+def _burst(figures: Measurements) -> str:
+    return f"Tasks per second, {figures.tasks(COMMON):,} at once"
+
+
+def _modes(measure: Callable[[str, str], float | None], dag: str) -> list[Bar]:
+    return [
+        (f"{operator}, {mode}", value, COLOURS[system])
+        for mode, kpo in (("sync", KPO), ("deferrable", KPO_DEFERRABLE))
+        for operator, system, key in (("PodTask", OURS, "ours"), ("KPO", kpo, "original"))
+        if (value := measure(key, f"{mode}_{dag}")) is not None
     ]
-    most = max(count for one in series for count, _ in one.points)
-    budget = Series("budget", [(0, 120), (most, 120)], 4, dashed=True)
-    return lines("Memory against live tasks", "live tasks, each with a running Pod", "MiB resident", [*series, budget])
 
 
-def requests(figures: GaugeSnapshot) -> str:
-    """Requests for one task, whoever made them: kubelet and scheduler ask the same of every system."""
-    rows = [(s, requests_per_task(figures, COMMON, s) or 0.0, COLOURS.get(s, 3)) for s in figures.systems(COMMON)]
-    return bars("Requests to the API server per task, everybody's", rows)
+def _systems(systems: Sequence[str], measure: Callable[[str], float | None]) -> list[Bar]:
+    measured = [(system, value) for system in systems if (value := measure(system)) is not None]
+    return [(system.replace(KPO, "KPO"), value, COLOURS[system]) for system, value in measured]
 
 
-def airflow_requests(figures: GaugeSnapshot) -> str:
-    """What Airflow asks for one task."""
-    names = {"ours": "PodTask", "original": "KPO"}
-    rows = [
-        (
-            f"{names[p['operator']]}, {p['dag_id'].replace('_mapped', '').replace('_', ' ')}",
-            sum(p["requests"].values()) / p["tasks"],
-            0 if p["operator"] == "ours" else 3,
-        )
-        for p in sorted(figures.airflow["played"], key=lambda p: (p["dag_id"], p["operator"] != "ours"))
-    ]
-    return bars("Airflow's own requests per task", rows)
+def _bar_chart(title: str, rows: Sequence[Bar]) -> str:
+    figure = Figure(figsize=(7, 0.5 + 0.32 * len(rows)), layout="constrained")
+    _bars(figure.subplots(), title, rows, space=len(rows))
+    return _svg(figure)
 
 
-def _over_rates(figures: GaugeSnapshot, system: str, *path: str, dashed: bool = False) -> Series:
-    points = [(rate, found) for rate, load in figures.paced() if (found := figures.median(load, system, *path))]
-    name = f"{system} {path[1]}" if len(path) > 1 else system
-    return Series(name, points, COLOURS[system], dashed)
+def _bars(axes: Axes, title: str, rows: Sequence[Bar], *, space: int) -> None:
+    """Draw one bar for each row, from the top, as thick as if there were `space` rows."""
+    for label, value, colour in rows:
+        axes.bar_label(axes.barh(label, value, color=colour), fmt="{:.3g}", padding=3)
+    axes.set(title=title, ylim=(space - 0.5, -0.5))
+    axes.margins(x=0.12)
+    axes.grid(visible=False)
+    axes.tick_params(left=False)
+    axes.xaxis.set_visible(False)
+    axes.spines[:].set_visible(False)
+
+
+def _latency(figures: Measurements, key: str, title: str) -> str:
+    """Draw the median and the 99th percentile of each system at the rates that it kept up with."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    kept_up = {system: rates for system in COLOURS if (rates := figures.kept_up(system))}
+    for axes, quantile, name in zip(panels, ("p50", "p99"), ("median", "99th percentile"), strict=True):
+        for system, rates in kept_up.items():
+            points = [(rate, figures.median(load, system, key, quantile)) for rate, load in rates]
+            axes.plot(*zip(*points, strict=True), color=COLOURS[system], label=system)
+        axes.set(title=f"{title}, {name}", xlabel="tasks offered per second", yscale="log", ylim=(1, 10_000))
+        axes.set_xticks(sorted({rate for rates in kept_up.values() for rate, _ in rates}))
+        axes.yaxis.set_major_formatter("{x:,.0f} ms")
+        axes.minorticks_off()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()

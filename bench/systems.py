@@ -1,7 +1,7 @@
-"""The systems that are compared: what one task is to each, and which processes do the work.
+"""The systems that are compared: how each runs a task, and which process does the work.
 
-Each makes the same Pod (one container, the same simulated life) and is measured from its object's creation to the end
-that its user waits for.
+Each creates the same Pod (one container, the same simulated life) and is measured from the creation of its object until
+its user sees the result.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from podtask.kube.http import HttpClient
 
 from . import accounts
 from .draws import Draw
-from .onlooker import Onlooker
+from .watch_recorder import WatchRecorder
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMESPACE = "default"
@@ -43,24 +43,24 @@ class System(ABC):
 
     name: str
     kind: Resource | None
-    """What its tasks are objects of; None where a task is no object, only its Pod is."""
+    """The kind of its tasks; None where a task is no object but its Pod."""
     cluster_arguments: Mapping[str, Sequence[str]] = MappingProxyType({})
-    """Extra arguments of the cluster's programs."""
+    """More arguments, by program of the cluster."""
 
     @abstractmethod
     async def submit(self, api: HttpClient, draw: Draw, *, ttl: int | None = None, attempts: int = 1) -> None:
-        """Begin one task: at most `attempts` Pods, deleted `ttl` seconds after its end (None: as the system does)."""
+        """Create one task with at most `attempts` Pods, deleted `ttl` seconds after its end (None: by default)."""
 
     @abstractmethod
     async def start(self, cluster: Cluster) -> int | None:
-        """Start what does the work; gives its pid, None where nothing does."""
+        """Start the system's process; return its pid, or None where it has none."""
 
     async def stop(self) -> None:
-        """End what `start` started."""
+        """Stop what `start` started."""
         return
 
-    def tell(self, seen: Onlooker) -> None:  # noqa: ARG002
-        """Take the onlooker to whom the system itself tells what no object shows."""
+    def attach(self, recorder: WatchRecorder) -> None:  # noqa: ARG002
+        """Take the recorder, for times that no object shows."""
         return
 
 
@@ -71,7 +71,7 @@ class ObjectSystem(System):
 
     @abstractmethod
     def task(self, draw: Draw, *, ttl: int | None, attempts: int) -> Object:
-        """Give the object of one task."""
+        """Return the object of one task."""
 
     async def submit(self, api: HttpClient, draw: Draw, *, ttl: int | None = None, attempts: int = 1) -> None:
         await create(api, self.kind, self.task(draw, ttl=ttl, attempts=attempts))
@@ -83,12 +83,11 @@ sys.modules["kubernetes"] = None
 from podtask.__main__ import main
 sys.exit(main())
 """
-"""The tests' own client is not in the image, and kopf imports it where it finds it: 20 MiB. The image sets
-MALLOC_TRIM_THRESHOLD_ too."""
+"""The client of the tests is not in the image, and kopf imports it where it is installed: 20 MiB."""
 
 
 class PodTasks(ObjectSystem):
-    """The controller of this project."""
+    """PodTask's controller."""
 
     name = "PodTask"
     kind = PODTASKS
@@ -117,7 +116,7 @@ class PodTasks(ObjectSystem):
         }
 
     async def finish(self, api: HttpClient, draw: Draw, result: str) -> None:
-        """Write that a task is over, as the controller does; it must not run meanwhile."""
+        """Write the status of a finished task as the controller does, which must not run meanwhile."""
         now = datetime.now(UTC).isoformat()
         condition = {"type": "Finished", "status": "True", "reason": "Completed", "lastTransitionTime": now}
         status: Object = {
@@ -137,14 +136,14 @@ class PodTasks(ObjectSystem):
             **os.environ,
             "KUBECONFIG": str(self._kubeconfig),
             "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "controller", ROOT))),
-            "MALLOC_TRIM_THRESHOLD_": "131072",
+            "MALLOC_TRIM_THRESHOLD_": "131072",  # as in the image
         }
         log = Path(tempfile.mkdtemp()) / "controller.log"
         command = [sys.executable, *self.program]
         with log.open("wb") as out:
-            self._process = subprocess.Popen(command, env=environment, stderr=out)  # noqa: ASYNC220 - nothing runs yet
+            self._process = subprocess.Popen(command, env=environment, stderr=out)  # noqa: ASYNC220 - nothing else runs yet
         async with asyncio.timeout(300):
-            while b'"msg": "ready"' not in log.read_bytes():  # noqa: ASYNC110 - a file tells nobody of a line
+            while b'"msg": "ready"' not in log.read_bytes():  # noqa: ASYNC110 - a file has no event
                 await asyncio.sleep(0.02)
         return self._process.pid
 
@@ -156,19 +155,19 @@ class PodTasks(ObjectSystem):
 
 
 class Loop(PodTasks):
-    """PodTask's writes without its decisions (`bench.bare`): the floor under any controller's CPU and latency."""
+    """PodTask's writes without its decisions (`bench.bare`): about the minimum of CPU and latency for a controller."""
 
     name = "Loop without decisions"
     program = ("-m", "bench.bare")
 
     def task(self, draw: Draw, *, ttl: int | None, attempts: int) -> Object:
         assert ttl is None
-        assert attempts == 1, "it makes no second Pod"
+        assert attempts == 1, "it creates no second Pod"
         return super().task(draw, ttl=ttl, attempts=attempts)
 
 
 class Jobs(ObjectSystem):
-    """Kubernetes' own Job controller as it comes: 20 requests a second. It lives in the controller manager."""
+    """Kubernetes' Job controller with its default limit of 20 requests per second, in the controller manager."""
 
     name = "Job"
     kind = JOBS
@@ -197,7 +196,7 @@ class Jobs(ObjectSystem):
 
 
 class UnthrottledJobs(Jobs):
-    """The Job controller without its client's brake, and with as many workers as PodTask has."""
+    """The Job controller without its client's rate limit, and with as many workers as PodTask."""
 
     name = "Job, unthrottled"
     cluster_arguments = MappingProxyType(
@@ -206,19 +205,19 @@ class UnthrottledJobs(Jobs):
 
 
 class Pods(System):
-    """Pods with nothing around them: no owner, no finalizer, no controller. What any system can reach at most here."""
+    """Pods without owner, finalizer and controller: the most that any system can reach on this machine."""
 
     name = "Pod alone"
     kind = None
 
     def __init__(self) -> None:
-        self._seen: Onlooker | None = None
+        self._recorder: WatchRecorder | None = None
 
     async def submit(self, api: HttpClient, draw: Draw, *, ttl: int | None = None, attempts: int = 1) -> None:
-        assert self._seen is not None
+        assert self._recorder is not None
         assert ttl is None
-        assert attempts == 1, "nobody would make a second Pod"
-        self._seen.told(str(draw.index), "task", time.monotonic())
+        assert attempts == 1, "no controller would create a second Pod"
+        self._recorder.record(str(draw.index), "task", time.monotonic())
         metadata = {
             "name": f"load-{draw.index}",
             "labels": {"load": str(draw.index)},
@@ -230,13 +229,13 @@ class Pods(System):
     async def start(self, cluster: Cluster) -> None:  # noqa: ARG002
         return
 
-    def tell(self, seen: Onlooker) -> None:
-        self._seen = seen
-        seen.over_with_pod = True
+    def attach(self, recorder: WatchRecorder) -> None:
+        self._recorder = recorder
+        recorder.over_with_pod = True
 
 
 async def create(api: HttpClient, kind: Resource, body: Object) -> None:
-    """Create a task, whatever a busy server says in between."""
+    """Create an object; repeat where the reply was lost and the object does not exist."""
     data = orjson.dumps(body)
     while True:
         try:

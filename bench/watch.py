@@ -1,7 +1,7 @@
-"""How dear and how dependable are two ways to follow PodTasks: kopf's event handler, and our informer?
+"""`python -m bench.watch`: cost and correctness of two ways to follow PodTasks, kopf's event handler and our informer.
 
-`python -m bench.watch` starts an API server of its own, and prints for each way: CPU per event, memory, and what it
-believes after objects were deleted while its watch was down and its position had expired. docs/adr/0002 quotes it.
+It starts an API server and prints for each way: CPU per event, memory, and the number of objects that it knows after
+objects were deleted while its watch was down and its resourceVersion had expired. docs/design/0002 quotes the figures.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def follow_with_kopf() -> None:
-    """Follow PodTasks as the design first said: one event handler, kopf's own storages switched off."""
-    import kopf  # noqa: PLC0415 - the other way must not pay for it
+    """Follow PodTasks with one event handler of kopf, with kopf's own storages switched off."""
+    import kopf  # noqa: PLC0415 - the other way must not load it
 
     known: set[str] = set()
 
@@ -41,7 +41,7 @@ def follow_with_kopf() -> None:
         settings.posting.enabled = False
 
     @kopf.on.event("podtask.dev", "v1alpha1", "podtasks")
-    async def heard(event: dict[str, object], uid: str, **_: object) -> None:
+    async def on_event(event: dict[str, object], uid: str, **_: object) -> None:
         (known.discard if event["type"] == "DELETED" else known.add)(uid)
         _Reporter.count += 1
 
@@ -60,7 +60,7 @@ def follow_with_kopf() -> None:
 
 
 def follow_with_informer() -> None:
-    """Follow PodTasks with the informer that follows Pods."""
+    """Follow PodTasks with the informer of the controller."""
     import os  # noqa: PLC0415
 
     from podtask.kube.http import HttpClient  # noqa: PLC0415
@@ -77,7 +77,7 @@ def follow_with_informer() -> None:
             codec=decode.TASKS_HELD,
             meta=decode.task_meta,
             index=lambda _: None,
-            on_change=lambda *_: _Reporter.heard(),
+            on_change=lambda *_: _Reporter.add(),
             on_undecodable=lambda *_: None,
         )
         await asyncio.gather(informer.run(), _report(lambda: len(informer)))
@@ -89,12 +89,12 @@ class _Reporter:
     count = 0
 
     @classmethod
-    def heard(cls) -> None:
+    def add(cls) -> None:
         cls.count += 1
 
 
 async def _report(known: object) -> None:
-    """Answer each line on standard input with what is known and what it cost."""
+    """Answer each line on standard input with the number of known objects and events, CPU and memory."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while await reader.readline():
@@ -115,7 +115,7 @@ class Follower:
         )
 
     def facts(self) -> dict[str, float]:
-        """Ask what it knows."""
+        """Ask for its figures; `{"ended": 1}` where the process has ended."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -127,7 +127,7 @@ class Follower:
         return facts
 
     async def until(self, events: int, seconds: float = 60) -> dict[str, float]:
-        """Ask until so many events were heard."""
+        """Ask until it has received `events` events."""
         facts: dict[str, float] = {}
         for _ in range(int(seconds * 10)):
             facts = self.facts()
@@ -157,7 +157,7 @@ async def _one(way: str, cluster: object) -> dict[str, object]:
     filled = await follower.until(int(begin["events"]) + OBJECTS)
     per_event = (filled["cpu"] - begin["cpu"]) / (filled["events"] - begin["events"]) * 1000
     result: dict[str, object] = {"cpu_ms_per_event": round(per_event, 3), "rss_mib": filled["rss_mib"]}
-    # A silent server: stopped, half of the objects deleted behind its back, history compacted, and back again.
+    # The follower is stopped; half of the objects are deleted, the history is compacted, and it continues.
     follower.process.send_signal(19)
     kubectl("delete", "podtasks", "-l", "half=a", "--wait=false")
     _compact(cluster)
@@ -188,7 +188,7 @@ def _manifests() -> str:
 
 
 def _compact(cluster: object) -> None:
-    """Have etcd forget all history, so that every old position has expired."""
+    """Compact etcd's history, so that every older resourceVersion has expired."""
     command = Path(f"/proc/{cluster.pid('etcd')}/cmdline").read_text().split("\0")  # type: ignore[attr-defined]
     etcd = next(w.split("=", 1)[1] for w in command if w.startswith("--listen-client-urls"))
 

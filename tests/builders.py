@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from podtask.api import names
-from podtask.core import identity, pod
+from podtask.core import identity, pod, wire
 from podtask.core.pod import Pod
 from podtask.core.snapshot import Attempt, Task, TaskCondition, TaskSnapshot, TaskSpec, TaskStatus
 
@@ -95,7 +95,7 @@ def make_task(**spec: Any) -> MadeTask:
     """A task with an image; `spec` takes fields by their wire names or in snake case, as plain JSON."""
     raw = {"image": "busybox", **{_camel(key): value for key, value in spec.items()}}
     encoded = msgspec.json.encode(raw)
-    meta = pod.Metadata(
+    meta = wire.Metadata(
         name=NAME, namespace="default", uid=UID, resource_version="1", generation=1, creation_timestamp=at(0)
     )
     return MadeTask(Task(metadata=meta, spec=msgspec.json.decode(encoded, type=TaskSpec), raw_spec=encoded))
@@ -210,7 +210,7 @@ class MadePod:
 
 def make_pod(number: int = 1, *, container: str = names.DEFAULT_CONTAINER, name: str = "") -> MadePod:
     """The Pod of an attempt as the API server has it right after the create."""
-    owner = pod.OwnerReference(kind=names.KIND, name=NAME, uid=UID, controller=True)
+    owner = wire.OwnerReference(kind=names.KIND, name=NAME, uid=UID, controller=True)
     meta = pod.PodMetadata(
         name=name or pod_name(number),
         namespace="default",

@@ -1,7 +1,7 @@
 """KubernetesExecutor's Kubernetes half without Airflow's scheduler: one Pod for each task, and its own watcher.
 
-AirflowKubernetesScheduler makes the Pods (16 at a time by its async client: its fastest way), and
-KubernetesJobWatcher, a process, follows them; a Pod whose end was noticed is deleted, as the executor does by default.
+AirflowKubernetesScheduler creates the Pods (16 at a time with its async client, its fastest way), and
+KubernetesJobWatcher, a process, follows them. Finished Pods are deleted, as the executor does by default.
 Left out: Airflow's scheduler, its database, and the Airflow that would start in each Pod.
 """
 
@@ -21,11 +21,11 @@ from lines import Draw, Lines
 
 COMMAND = ["airflow", "tasks", "run", "load"]
 IDLE_SECONDS = 0.05
-"""Airflow's own loop rests for a second where it has nothing to do."""
+"""Pause without work; Airflow's own loop pauses for a second."""
 
 
 def job(draw: Draw) -> KubernetesJob:
-    """What the executor would queue for a task."""
+    """Return what the executor would queue for a task."""
     labels = {"load": str(draw["index"])}
     pod = k8s.V1Pod(metadata=k8s.V1ObjectMeta(annotations=draw["annotations"], labels=labels))
     key = TaskInstanceKey("load", f"load-{draw['index']}", "bench", 1, -1)
@@ -33,14 +33,14 @@ def job(draw: Draw) -> KubernetesJob:
 
 
 def read(lines: Lines, wanted: "queue.SimpleQueue[Draw | None]") -> None:
-    """Pass on what the bench wants; None is the end."""
+    """Queue the tasks that the bench sends, then None."""
     for draw in lines.draws():
         wanted.put(draw)
     wanted.put(None)
 
 
 def next_batch(wanted: "queue.SimpleQueue[Draw | None]", size: int) -> list[Draw | None]:
-    """What is there to do now."""
+    """Return up to `size` queued tasks without waiting; None among them is the end."""
     found: list[Draw | None] = []
     while len(found) < size:
         try:
@@ -50,40 +50,40 @@ def next_batch(wanted: "queue.SimpleQueue[Draw | None]", size: int) -> list[Draw
     return found
 
 
-def finish(lines: Lines, scheduler: AirflowKubernetesScheduler, results: Any, going: dict[str, Draw]) -> bool:
-    """Do with what the watcher has noticed what the executor does; gives whether there was anything."""
+def finish(lines: Lines, scheduler: AirflowKubernetesScheduler, results: Any, running: dict[str, Draw]) -> bool:
+    """Handle the watcher's results as the executor does; return whether there were any."""
     scheduler.sync()
-    noticed = False
+    handled = False
     while not results.empty():
         result = results.get()
-        if result.state != TaskInstanceState.FAILED:  # by default those stay
+        if result.state != TaskInstanceState.FAILED:  # by default failed Pods stay
             scheduler.delete_pod(pod_name=result.pod_name, namespace=result.namespace)
-        draw = going.pop(result.key.task_id, None)
-        if draw is not None:  # the deletion is noticed too
+        draw = running.pop(result.key.task_id, None)
+        if draw is not None:  # the watcher reports the deletion too
             lines.over(draw, succeeded=result.state is None)
-        noticed = True
-    return noticed
+        handled = True
+    return handled
 
 
 def main() -> None:
-    """Run tasks until there are no more."""
+    """Run tasks until the input ends."""
     lines = Lines()
     config = KubeConfig()
     results: queue.Queue[Any] = queue.Queue()
     scheduler = AirflowKubernetesScheduler(config, results, get_kube_client(), "1")
     wanted: queue.SimpleQueue[Draw | None] = queue.SimpleQueue()
     threading.Thread(target=read, args=(lines, wanted), daemon=True).start()
-    going: dict[str, Draw] = {}
+    running: dict[str, Draw] = {}
     is_ended = False
     while not is_ended:
         batch = next_batch(wanted, config.worker_pods_creation_batch_size)
         is_ended = None in batch
         todo = [draw for draw in batch if draw is not None]
-        going |= {f"load-{draw['index']}": draw for draw in todo}
+        running |= {f"load-{draw['index']}": draw for draw in todo}
         for (_, error), draw in zip(scheduler.run_next_batch([job(draw) for draw in todo]), todo, strict=True):
             if error is not None:
                 raise RuntimeError(f"no Pod for {draw['index']}") from error
-        if not finish(lines, scheduler, results, going) and not batch:
+        if not finish(lines, scheduler, results, running) and not batch:
             time.sleep(IDLE_SECONDS)
     scheduler.terminate()
 

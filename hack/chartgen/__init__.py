@@ -1,1 +1,1 @@
-"""Build time only: the chart's README and JSON schema out of its commented values.yaml, so neither lags behind."""
+"""Build time only: generates the chart's README and JSON schema from the comments and defaults of values.yaml."""

@@ -1,4 +1,4 @@
-"""The JSON schema that helm holds a user's values against: a misspelt key is refused instead of having no effect."""
+"""The JSON schema by which helm validates a user's values. It is closed: a misspelt key is an error."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .values import Value
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 TYPES: dict[type, str] = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}
-# Helm gives these to a chart that is a dependency of another.
-GIVEN_BY_HELM = {"global": {"type": "object"}, "enabled": {"type": "boolean"}}
+# Helm sets these in a chart that is a dependency of another.
+SET_BY_HELM = {"global": {"type": "object"}, "enabled": {"type": "boolean"}}
 
 
 def schema(values: tuple[Value, ...]) -> str:
-    """The whole file."""
+    """Return the text of values.schema.json."""
     root = _object(values)
-    root["properties"] |= GIVEN_BY_HELM
+    root["properties"] |= SET_BY_HELM
     return json.dumps({"$schema": DIALECT, **root}, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -33,5 +33,5 @@ def _node(value: Value) -> dict[str, Any]:
         return _object(value.children)
     kind = TYPES.get(type(value.default))
     if kind is None and "type" not in value.extra:
-        raise TypeError(f"{value.name}: a default of {value.default!r} says no type, so its @schema must")
+        raise TypeError(f"{value.name}: the default {value.default!r} has no type; name one in its @schema line")
     return {"type": kind, "description": value.description} | value.extra

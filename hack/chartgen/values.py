@@ -1,4 +1,4 @@
-"""values.yaml as a tree: each value with its default, the comment above it, and what the comment adds to its schema."""
+"""Parses values.yaml into a tree: each value with its default, the comment above it, and the comment's @schema line."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SCHEMA_MARK = "@schema "
 
 
 class Undescribed(Exception):
-    """A value without a comment, or with one that cannot be understood."""
+    """A value has no comment, or its @schema line is no JSON."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """One key. A section has `children`; a value has a default, which may be a map of its own (free in its keys)."""
+    """One key. A section has `children`; a value has a default, which may be a map with any keys."""
 
     path: tuple[str, ...]
     default: Any
@@ -31,7 +31,7 @@ class Value:
         return ".".join(self.path)
 
     def leaves(self) -> Iterator[Value]:
-        """The values below, or this one."""
+        """Yield the values below a section, or this value."""
         if not self.children:
             yield self
         for child in self.children:
@@ -39,7 +39,7 @@ class Value:
 
 
 def parse(text: str) -> tuple[Value, ...]:
-    """Read values.yaml."""
+    """Parse the text of values.yaml; raise Undescribed where a value has no comment."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode):
         raise Undescribed("values.yaml is no map")
@@ -61,7 +61,7 @@ def _children(node: yaml.MappingNode, values: Any, lines: list[str], above: tupl
 
 
 def _comment(lines: list[str], line: int, name: str) -> tuple[str, dict[str, Any]]:
-    """The unbroken comment right above a line: prose, and the marked line."""
+    """Return the description and the schema of the comment block directly above a line."""
     first = line
     while first > 0 and lines[first - 1].lstrip().startswith("#"):
         first -= 1

@@ -2,9 +2,9 @@
 
 CPU time on a shared machine moves by a factor of two within a day. So the controller's is compared with a loop that
 makes the same writes and decides nothing (`bench.bare`), in the same minute: it takes 1.9 to 2.3 times as much
-(docs/adr/0015). The API server's, which limits throughput, is compared with a Pod alone: a task takes 1.8 to 2.4 of
+(docs/design/0015). The API server's, which limits throughput, is compared with a Pod alone: a task takes 1.8 to 2.4 of
 them (docs/performance.md). What it allocates for a task is the same on every machine, and a good part of that CPU
-(docs/adr/0013).
+(docs/design/0013).
 """
 
 import pytest

@@ -1,16 +1,16 @@
-"""The peers are other people's code: a few tasks through each say whether it still runs as the bench runs it."""
+"""The peers are Airflow's code: a few tasks with each show whether it still works as the bench runs it."""
 
 import pytest
 
-from bench.peers import ExecutorPods, Original, OriginalDeferrable, Peer
+from bench.peers import ExecutorPods, Kpo, KpoDeferrable, Peer
 from bench.scenarios import finishing
 
 pytestmark = pytest.mark.apiserver
 
 TASKS = 3
 WANTED = {
-    Original: {"POST pods", "GET pods", "DELETE pods"},
-    OriginalDeferrable: {"POST pods", "GET pods", "DELETE pods"},
+    Kpo: {"POST pods", "GET pods", "DELETE pods"},
+    KpoDeferrable: {"POST pods", "GET pods", "DELETE pods"},
     ExecutorPods: {"POST pods", "DELETE pods"},
 }
 

@@ -17,7 +17,8 @@ def used(log: Path, since: int, account: str, namespace: str) -> dict[Right, set
     """Give each right that a service account made use of after a place in the log, with the answers that it got."""
     user = f"system:serviceaccount:{namespace}:{account}"
     found: dict[Right, set[int]] = {}
-    for line in log.read_bytes()[since:].splitlines():
+    whole, _, _ = log.read_bytes()[since:].rpartition(b"\n")  # the last line may still be being written
+    for line in whole.splitlines():
         event = json.loads(line)
         if event["user"]["username"] != user or "objectRef" not in event:
             continue

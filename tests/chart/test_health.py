@@ -1,4 +1,4 @@
-"""The Argo CD health check of docs/argocd-health.md, run by Lua; and what helm's kstatus makes of a task."""
+"""The Argo CD health check of docs/operate/gitops.md, run by Lua; and what helm's kstatus makes of a task."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def literal(value: Any) -> str:
 
 
 def health(lua: str, task: dict[str, Any]) -> tuple[str, str]:
-    (snippet,) = re.findall(r"```lua\n(.*?)```", (ROOT / "docs/argocd-health.md").read_text(), re.DOTALL)
+    (snippet,) = re.findall(r"```lua\n(.*?)```", (ROOT / "docs/operate/gitops.md").read_text(), re.DOTALL)
     program = f"local obj = {literal(task)}\nlocal function judge()\n{snippet}\nend\n"
     program += 'local got = judge()\nio.write(got.status, "\\n", got.message)\n'
     done = subprocess.run([lua, "-"], input=program, capture_output=True, text=True, check=False)

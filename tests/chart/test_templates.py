@@ -60,8 +60,8 @@ def test_every_object_is_labelled_and_in_its_place(values: list[str]) -> None:
 
 
 def test_generated_files_are_those_of_the_values() -> None:
-    for name, text in generated(CHART).items():
-        assert (CHART / name).read_text() == text, f"{name} is stale: make generate"
+    for path, text in generated(ROOT).items():
+        assert (ROOT / path).read_text() == text, f"{path} is stale: make generate"
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
 
 
 def runbook() -> str:
-    return (ROOT / "docs/runbook.md").read_text()
+    return (ROOT / "docs/operate/runbook.md").read_text()
 
 
 def test_every_alert_leads_to_its_section_of_the_runbook() -> None:
@@ -411,7 +411,7 @@ def test_every_alert_leads_to_its_section_of_the_runbook() -> None:
     anchors = {re.sub(r"[^\w -]", "", line).replace(" ", "-") for line in headings(runbook())}
     for rule in group["rules"]:
         page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
-        assert page == "docs/runbook.md"
+        assert page == "docs/operate/runbook.md"
         assert anchor == rule["alert"].lower()
         assert anchor in anchors
     assert set(re.findall(r"\]\(#([\w-]+)\)", runbook())) <= anchors, "a link within the runbook leads nowhere"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from podtask.api import names
 from podtask.core import merge, podspec
-from podtask.core.plan import Settings
+from podtask.core.settings import Settings
 from tests.builders import make_task
 from tests.crd import examples, judge, models, provider
 

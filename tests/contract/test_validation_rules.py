@@ -1,6 +1,6 @@
 """The validation rules, evaluated as CEL: on the examples, on values at their limits and on generated objects.
 
-Also as they stand in the CRD, where rules over the spec are combined and guarded (docs/adr/0005).
+Also as they stand in the CRD, where rules over the spec are combined and guarded (docs/design/0005).
 """
 
 import copy
@@ -222,7 +222,7 @@ OVER_SPEC = [rule for rule in RULES if rule.path == "spec" or (not rule.path and
 
 @pytest.mark.parametrize("rule", [rule for rule in OVER_SPEC if not rule.is_transition], ids=_id)
 def test_a_rule_over_the_spec_is_evaluated_until_the_task_has_begun(rule: ValidationRule) -> None:
-    """It stands on the object behind a guard, which spares the server work (docs/adr/0005)."""
+    """It stands on the object behind a guard, which spares the server work (docs/design/0005)."""
     written, verdicts = cel.compile(WRITTEN[rule.message]), set()
     for _, after in PAIRS:
         broken = bool(judge.broken_at(rule, after))
@@ -234,7 +234,7 @@ def test_a_rule_over_the_spec_is_evaluated_until_the_task_has_begun(rule: Valida
 
 
 def test_the_combined_rule_says_what_its_parts_say() -> None:
-    """All that a changed spec must keep stands in the CRD as one rule (docs/adr/0005)."""
+    """All that a changed spec must keep stands in the CRD as one rule (docs/design/0005)."""
     (combined,) = [rule for rule in SCHEMA["x-kubernetes-validations"] if "messageExpression" in rule]
     rule, message = cel.compile(combined["rule"]), cel.compile(combined["messageExpression"])
     parts = [*filter(lambda part: part.is_transition, OVER_SPEC), *(p for p in OVER_SPEC if not p.is_transition)]

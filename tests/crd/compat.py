@@ -88,7 +88,7 @@ def _children(old: Json, new: Json, path: str) -> Iterator[str]:
             yield f"{where}: removed"
     for field, child in new.get("properties", {}).items():
         if field not in old.get("properties", {}) and "default" in child:
-            # A stored object would read as another spec, and its hash would differ (docs/adr/0018).
+            # A stored object would read as another spec, and its hash would differ (docs/design/0018).
             yield f"{path}.{field}".lstrip(".") + ": a new field with a default"
     if "items" in old:
         yield from _node(old["items"], new.get("items", {}), f"{path}[]")

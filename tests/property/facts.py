@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from podtask.api import names
 from podtask.api.reasons import Reason
-from podtask.core import identity, pod
+from podtask.core import identity, pod, wire
 from podtask.core.pod import Pod
 from podtask.core.snapshot import (
     Attempt,
@@ -121,7 +121,7 @@ def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
         annotations=annotations,
         finalizers=draw(st.sampled_from([(names.FINALIZER,), ()])),
         owner_references=draw(
-            st.sampled_from([(pod.OwnerReference(uid=UID, controller=True),)] * 5 + [(pod.OwnerReference(uid=UID),)])
+            st.sampled_from([(wire.OwnerReference(uid=UID, controller=True),)] * 5 + [(wire.OwnerReference(uid=UID),)])
         ),
         managed_fields=tuple(
             pod.Written("status", at, KUBELETS) for at in draw(st.lists(st.none() | times, max_size=2))

@@ -7,12 +7,13 @@ import msgspec
 from podtask.core import plan, pod
 from podtask.core.decide import decide
 from podtask.core.pod import Pod
+from podtask.core.settings import Settings
 from podtask.core.snapshot import Task, TaskSnapshot, TaskStatus
 from tests.builders import at
 from tests.property.model import Gone, refuse, settle
 
 _replace = msgspec.structs.replace
-SETTINGS = plan.Settings()
+SETTINGS = Settings()
 
 ENDS = ("ok", "fail", "oom", "ignored", "skipped", "evicted", "node-lost", "init-failed", "never-started")
 EVENTS = (

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from podtask.api import names
-from podtask.core import identity, plan, pod, times
+from podtask.core import identity, plan, pod, times, wire
 from podtask.core.pod import Pod
 from podtask.core.snapshot import PodEvents, Refusal, ResultLog, Task, TaskSnapshot, TaskStatus, spec_as_dict
 
@@ -80,7 +80,7 @@ def new_pod(task: Task, action: plan.CreatePod, now: datetime) -> Pod:
             labels=identity.pod_labels(meta.name, meta.uid, action.attempt),
             annotations={names.ANNOTATION_TASK: meta.name, names.ANNOTATION_SPEC_HASH: digest},
             finalizers=(names.FINALIZER,),
-            owner_references=(pod.OwnerReference(kind=names.KIND, name=meta.name, uid=meta.uid, controller=True),),
+            owner_references=(wire.OwnerReference(kind=names.KIND, name=meta.name, uid=meta.uid, controller=True),),
         ),
         spec=pod.PodSpec(
             containers=(pod.ContainerSpec(name=task.spec.container_name),),

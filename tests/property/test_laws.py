@@ -9,14 +9,16 @@ from podtask.api.v1alpha1.values import TERMINAL
 from podtask.core import plan, status
 from podtask.core.decide import decide
 from podtask.core.pod import Pod
+from podtask.core.settings import Settings
 from podtask.core.snapshot import TaskSnapshot, TaskStatus
+from podtask.kube.merge_patch import json_merge_patch
 from podtask.runtime import decode
 from tests.builders import UID
 from tests.property import facts
 from tests.property.life import ENDS, EVENTS, Life
 from tests.property.model import Gone, over_the_wire, settle
 
-SETTINGS = plan.Settings()
+SETTINGS = Settings()
 MOST_ROUNDS = 12
 BUDGET = {
     "deadline": None,
@@ -198,7 +200,7 @@ def merged(target: object, patch: object) -> object:
 @many
 @given(before=objects, after=objects)
 def test_a_merge_patch_makes_one_of_the_other(before: dict[str, object], after: dict[str, object]) -> None:
-    patch = plan.json_merge_patch(after, before)
+    patch = json_merge_patch(after, before)
     assert merged(before, patch) == after
     assert (patch == {}) == (before == after)
 

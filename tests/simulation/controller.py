@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from podtask.core import plan
 from podtask.core.policy import Policy
+from podtask.core.settings import Settings
 from podtask.core.snapshot import Task
 from podtask.kube.client import Client
 from podtask.runtime.apply import Applier
@@ -68,7 +69,7 @@ class Controller:
             jitter=rng.random,
             on_lost=task_facts.note_lost,
         )
-        settings = plan.Settings(policy=Policy(max_running_pods=running_pods_limit))
+        settings = Settings(policy=Policy(max_running_pods=running_pods_limit))
         begun = loop.time()
 
         def now() -> datetime:

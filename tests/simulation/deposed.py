@@ -18,7 +18,7 @@ from typing import Any
 
 from podtask.kube.client import WatchEvent
 from podtask.kube.lease import LeaseClient
-from podtask.runtime.election import DURATION_SECONDS, Election, Lost
+from podtask.runtime.election import DURATION_SECONDS, Election, LeadershipLost
 from tests.unit.runtime.lease_model import LeaseServer
 
 from .client import ModelClient
@@ -158,7 +158,7 @@ class Replica(Controller):
         await self.cluster.wait_synced()
         try:
             await self._election.run(self._lead)
-        except Lost:
+        except LeadershipLost:
             await self._pause.over()
             asyncio.get_running_loop().call_soon(self._end)
 
@@ -247,7 +247,7 @@ def _draw_plight(rng: random.Random) -> Plight:
     return Plight(
         at_write=rng.randrange(1, 8),
         moment=moment,
-        # A write on the wire can be as late as the hold is long, less the Lease; docs/adr/0003 says what is beyond.
+        # A write on the wire can be as late as the hold is long, less the Lease; docs/design/0003 says what is beyond.
         seconds=rng.uniform(5, 45) if moment is Moment.WIRE else rng.choice((20.0, 100.0, 250.0)),
         lagging=rng.choice(((), ("pods",), ("podtasks",), ("pods", "podtasks"))),
         is_late=rng.random() < 0.5,

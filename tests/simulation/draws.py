@@ -65,7 +65,7 @@ def attack(script: Script, rng: random.Random) -> Script:
 def bearable(task: TaskScript, attacks: tuple[Attack, ...], others: tuple[TaskScript, ...]) -> tuple[Attack, ...]:
     """Leave out what only a person can mend: labels taken off a Pod whose task is deleted before they are back.
 
-    No watch brings such a Pod, and no status says any more that it was there (docs/security.md).
+    No watch brings such a Pod, and no status says any more that it was there (docs/operate/security.md).
     """
     is_shared = "name" in task.spec.get("template", {}).get("metadata", {})  # then another's Pod may be hit
     hit = others if is_shared else (task,)

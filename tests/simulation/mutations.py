@@ -12,6 +12,7 @@ from podtask.core import attempts, decide, identity, labels, plan, podspec, rete
 from podtask.core.pod import Pod
 from podtask.kube import errors
 from podtask.kube.client import PODS
+from podtask.kube.merge_patch import json_merge_patch
 from podtask.runtime import apply, reconciler
 from podtask.runtime.decode import PODTASKS, decode_pod, decode_task, status_to_wire
 from podtask.runtime.pod_slots import PodSlots
@@ -86,7 +87,7 @@ def write_unversioned() -> AbstractContextManager[Any]:
 
 async def _write_over(applier: apply.Applier, task: Any, action: plan.WriteStatus, *, again: bool) -> None:
     meta = task.metadata
-    changes = plan.json_merge_patch(status_to_wire(action.status), status_to_wire(task.status))
+    changes = json_merge_patch(status_to_wire(action.status), status_to_wire(task.status))
     try:
         reply = await applier._patch_unversioned(meta, changes)  # type: ignore[attr-defined]
     except errors.ReplyLost:
@@ -186,19 +187,19 @@ def count_disruption_as_failure() -> AbstractContextManager[Any]:
 
 def forget_creates() -> AbstractContextManager[Any]:
     """A place counts as taken only once its Pod is there."""
-    real = PodSlots.settle
+    real = PodSlots.update
 
-    def settle(self: PodSlots, task: Any, decided: plan.Plan) -> None:
+    def update(self: PodSlots, task: Any, decided: plan.Plan) -> None:
         real(self, task, decided)
         for namespace in self._namespaces.values():
             namespace.creating.clear()
 
-    return mock.patch.object(PodSlots, "settle", settle)
+    return mock.patch.object(PodSlots, "update", update)
 
 
 def forget_who_waits() -> AbstractContextManager[Any]:
     """Nobody is told that a place is free."""
-    return mock.patch.object(PodSlots, "_call", return_value=None)
+    return mock.patch.object(PodSlots, "_wake_next", return_value=None)
 
 
 def index_by_uid() -> AbstractContextManager[Any]:
@@ -233,12 +234,12 @@ def release_once() -> AbstractContextManager[Any]:
     """A finalizer that is put back after the outcome was recorded stays."""
     real = retention.cleanup_pods
 
-    def tidy(*args: Any) -> plan.Plan:
+    def cleanup_pods(*args: Any) -> plan.Plan:
         found = real(*args)
         actions = tuple(action for action in found.actions if not isinstance(action, plan.RemoveFinalizer))
         return plan.Plan(actions=actions, wake_at=found.wake_at)
 
-    return mock.patch.object(retention, "tidy", tidy)
+    return mock.patch.object(retention, "cleanup_pods", cleanup_pods)
 
 
 def overlap() -> AbstractContextManager[Any]:

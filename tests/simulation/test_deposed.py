@@ -11,10 +11,10 @@ from unittest import mock
 
 import pytest
 
-from podtask.core import plan
+from podtask.core.settings import Settings
 from podtask.runtime.election import Election
 
-from . import deposed, mutations
+from . import controller, deposed, mutations
 from .deposed import Moment
 
 WORLDS = 40
@@ -27,12 +27,12 @@ def without_gate() -> AbstractContextManager[Any]:
 
 def without_hold() -> AbstractContextManager[Any]:
     """A finished Pod goes as soon as its outcome is recorded."""
-    real = plan.Settings
+    real = Settings
 
-    def settings(**fields: Any) -> plan.Settings:
+    def settings(**fields: Any) -> Settings:
         return real(**fields, pod_hold_seconds=0)
 
-    return mock.patch.object(plan, "Settings", settings)
+    return mock.patch.object(controller, "Settings", settings)
 
 
 GUARDS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], dict[str, Any]]] = {

@@ -20,7 +20,7 @@ Every argument of KubernetesPodOperator 10.25, the older names that guides still
 ignored:
 
 - **honoured**: by the operator itself.
-- **translated**: into the field of the PodTask that is named; [the field reference](../api.md) has its limits.
+- **translated**: into the field of the PodTask that is named; [the API](../reference/api.md) has its limits.
 - **needless**: accepted, and it changes no outcome; the note says why.
 - **refused**: while the DAG is parsed, with a sentence on what to do instead.
 

@@ -41,7 +41,7 @@ class PodTaskError(AirflowException):  # type: ignore[misc]
 
 
 class PodTaskFailed(PodTaskError):
-    """The task failed. `reason` is one of docs/reasons.md."""
+    """The task failed. `reason` is one of docs/reference/reasons.md."""
 
     def __init__(self, headline: str, outcome: Outcome | None = None) -> None:
         super().__init__(headline)
@@ -49,7 +49,7 @@ class PodTaskFailed(PodTaskError):
 
     @property
     def reason(self) -> str:
-        """One word out of docs/reasons.md."""
+        """One word out of docs/reference/reasons.md."""
         return self.outcome.reason
 
     @property

@@ -6,7 +6,7 @@
 - apiGroups: [podtask.dev]
   resources: [podtasks/status]
   verbs: [patch]
-# Used by nobody, but asked for by a cluster that guards owner references with blockOwnerDeletion (OpenShift).
+# Unused, but required by clusters that protect owner references with blockOwnerDeletion (OpenShift).
 - apiGroups: [podtask.dev]
   resources: [podtasks/finalizers]
   verbs: [update]

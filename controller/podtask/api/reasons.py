@@ -1,6 +1,6 @@
 """All reasons of a status, each with its meaning and what to do.
 
-`docs/reasons.md` is generated from this table.
+`docs/reference/reasons.md` is generated from this table.
 """
 
 import enum

@@ -11,7 +11,8 @@ import msgspec
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import AttemptOutcome, FailurePolicyAction, Phase
 from . import backoff, failurepolicy, status
-from .snapshot import Attempt, Pod, Task, TaskStatus, XComStatus
+from .pod import Pod
+from .snapshot import Attempt, Task, TaskStatus, XComStatus
 from .termination import Termination, has_started
 
 MAX_ATTEMPTS = 1000

@@ -12,8 +12,10 @@ from ..api import names
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import AttemptOutcome, ResultState
 from . import result, times, xcom_injection
-from .plan import Action, ReadPod, ReadResultLog, Settings
-from .snapshot import Pod, TaskSnapshot, Terminated, XComSpec, XComStatus
+from .plan import Action, ReadPod, ReadResultLog
+from .pod import Pod, Terminated
+from .settings import Settings
+from .snapshot import TaskSnapshot, XComSpec, XComStatus
 from .termination import Termination
 
 _REPLACEMENT = "\ufffd"

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from ..api import names
 from ..api.reasons import Reason
 from . import diagnosis, times
-from .snapshot import Attempt, Pod, Task
+from .pod import Pod
+from .snapshot import Attempt, Task
 
 
 class Deadline(NamedTuple):

@@ -36,11 +36,12 @@ from .plan import (
     ReadPod,
     RemoveFinalizer,
     RestoreLabels,
-    Settings,
     VerifyDeleted,
     WriteStatus,
 )
-from .snapshot import Attempt, Pod, Refusal, Task, TaskSnapshot, TaskStatus
+from .pod import Pod
+from .settings import Settings
+from .snapshot import Attempt, Refusal, Task, TaskSnapshot, TaskStatus
 from .termination import Termination, classify_termination
 
 _LONGEST_REFUSAL_WAIT_SECONDS = 60

@@ -4,7 +4,8 @@ import msgspec
 
 from ..api import names
 from ..api.reasons import Reason
-from .snapshot import ContainerStatus, Pod, PodEvent, PodEvents
+from .pod import ContainerStatus, Pod
+from .snapshot import PodEvent, PodEvents
 
 _PULL_REASONS = frozenset(
     {

@@ -1,7 +1,8 @@
 """Ordered rules over the end of an attempt; the first that matches decides (as podFailurePolicy of a Job, KEP-3329)."""
 
 from ..api.v1alpha1.values import FailurePolicyAction, Operator
-from .snapshot import FailurePolicySpec, Pod, RuleSpec
+from .pod import Pod
+from .snapshot import FailurePolicySpec, RuleSpec
 from .termination import Termination
 
 

@@ -5,7 +5,8 @@ Such a Pod is still known: by the name that only we give, its namespace, and the
 
 from ..api import names
 from . import status
-from .snapshot import Pod, Task, TaskSnapshot
+from .pod import Pod
+from .snapshot import Task, TaskSnapshot
 
 
 def lost(snapshot: TaskSnapshot, name: str) -> Pod | None:

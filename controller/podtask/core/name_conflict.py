@@ -7,7 +7,8 @@ what is not his.
 
 from ..api import names
 from . import retention
-from .snapshot import Pod, Task
+from .pod import Pod
+from .snapshot import Task
 
 
 def permanent_conflict_reason(pod: Pod, owner: Task | None) -> str:

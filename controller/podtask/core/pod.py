@@ -10,41 +10,12 @@ import msgspec
 
 from ..api import names
 from . import identity
+from .wire import Metadata, View
 
 STOP_DEADLINE_SECONDS = 1
 """activeDeadlineSeconds of a Pod that is to stop."""
 
 _ATTEMPT_DIGITS = 7
-
-
-class View(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
-    """A part of an object as it stands on the wire."""
-
-
-class OwnerReference(View, frozen=True):
-    """Who owns an object."""
-
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-    controller: bool = False
-
-
-class Metadata(View, frozen=True):
-    """Identity and life of an object."""
-
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = "0"
-    generation: int = 0
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
-    deletion_grace_period_seconds: int | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    finalizers: tuple[str, ...] = ()
-    owner_references: tuple[OwnerReference, ...] = ()
 
 
 class Owned(View, frozen=True):

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..api import names
 from . import identity, merge, policy, template, xcom_injection
-from .plan import Settings
 from .policy import PolicyError
+from .settings import Settings
 from .snapshot import Task, spec_as_dict
 from .template import TemplateError
 

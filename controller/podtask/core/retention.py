@@ -10,8 +10,10 @@ from ..api import names
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import Phase, PodRetention
 from . import running_pod, status, termination, times
-from .plan import Action, DeletePod, DeleteTask, Plan, RemoveFinalizer, Settings, StopPod
-from .snapshot import Attempt, Pod, Task, TaskSnapshot
+from .plan import Action, DeletePod, DeleteTask, Plan, RemoveFinalizer, StopPod
+from .pod import Pod
+from .settings import Settings
+from .snapshot import Attempt, Task, TaskSnapshot
 
 
 def cleanup_pods(snapshot: TaskSnapshot, pods: tuple[Pod, ...], settings: Settings, now: datetime) -> Plan:

@@ -10,8 +10,10 @@ from datetime import datetime
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import Phase
 from . import deadlines, diagnosis, identity, status, termination, times
-from .plan import Action, DeletePod, Plan, ReadPodEvents, Settings, StopPod, WriteStatus
-from .snapshot import Pod, Task, TaskSnapshot, spec_as_dict
+from .plan import Action, DeletePod, Plan, ReadPodEvents, StopPod, WriteStatus
+from .pod import Pod
+from .settings import Settings
+from .snapshot import Task, TaskSnapshot, spec_as_dict
 
 _UNREACHABLE_SECONDS = 30
 """A Pod that is still there so long after its grace has a node that does not answer."""

@@ -11,9 +11,8 @@ import msgspec
 from ..api import names
 from ..api.v1alpha1.values import TERMINAL
 from . import identity
-from .pod import Condition, ContainerStatus, Metadata, Pod, Terminated, View
-
-__all__ = ["Condition", "ContainerStatus", "Metadata", "Pod", "Terminated"]
+from .pod import Pod
+from .wire import Metadata, View
 
 # ---- the PodTask ----
 

@@ -8,7 +8,8 @@ from ..api import names
 from ..api.reasons import REASONS, Reason
 from ..api.v1alpha1.values import MAX_ATTEMPTS_KEPT, AttemptOutcome, ConditionStatus, Phase
 from . import times
-from .snapshot import Attempt, Pod, Task, TaskCondition, TaskStatus, XComStatus
+from .pod import Pod
+from .snapshot import Attempt, Task, TaskCondition, TaskStatus, XComStatus
 from .termination import Termination
 
 _replace = msgspec.structs.replace

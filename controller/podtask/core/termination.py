@@ -13,7 +13,7 @@ import msgspec
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import MAX_LOG_TAIL, AttemptOutcome
 from . import times, xcom_injection
-from .snapshot import Condition, Pod, Terminated
+from .pod import Condition, Pod, Terminated
 
 _TEXT_LIMIT = 1024
 

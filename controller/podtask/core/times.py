@@ -36,7 +36,7 @@ def spread_seconds(uid: str) -> float:
     """Draw a share of a second from a uid, the same each time.
 
     Kubelets and statuses tell whole seconds, so all that ended within one would be due at one moment, and what comes
-    then waits behind it (docs/adr/0010).
+    then waits behind it (docs/design/0010).
     """
     return zlib.crc32(uid.encode()) / 2**32
 

@@ -11,8 +11,9 @@ from typing import Any
 from ..api import names
 from ..api.v1alpha1.values import DEFAULT_RESULT_BYTES, DEFAULT_RESULT_PATH
 from . import merge, quantity
-from .plan import Settings
-from .snapshot import Pod, XComSpec
+from .pod import Pod
+from .settings import Settings
+from .snapshot import XComSpec
 
 Dict = dict[str, Any]
 

@@ -93,7 +93,7 @@ def _by_path() -> dict[str, list[Node]]:
 
     The server evaluates every rule at each write, also of the status, and for each field that a rule reads of an object
     it copies the schema of all fields of that object: rules over the 50 fields of `spec` cost more than the rest of the
-    request (docs/adr/0005). The guards read two small fields of the status, from which follows that the spec cannot
+    request (docs/design/0005). The guards read two small fields of the status, from which follows that the spec cannot
     have changed.
     """
     found: dict[str, list[Node]] = {}

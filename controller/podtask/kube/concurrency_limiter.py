@@ -18,7 +18,7 @@ _WAVE_SECONDS = 1.0
 
 _QUEUED_SECONDS = 0.04
 """The mean time in a queue that is too long. A burst of simulated tasks ran best with 4 to 12 requests at once, which
-at its pace is 20 to 60 ms for each (docs/adr/0008)."""
+at its pace is 20 to 60 ms for each (docs/design/0008)."""
 
 _WINDOW_SECONDS = 30.0
 """For so long, and as long again, the quickest answer counts: a server that has become slower is not for ever busy."""

@@ -4,7 +4,7 @@ By uid and not by name: a Pod may be deleted and made again under the same name,
 store also holds the one rule about order: an object is never replaced by an older version of itself.
 
 What is held is bytes, and is decoded whenever it is asked for: a Pod takes 4 kB as Python objects and 1 kB packed, is
-unpacked in 3 us, and is looked at a dozen times in a life of hours (docs/adr/0009).
+unpacked in 3 us, and is looked at a dozen times in a life of hours (docs/design/0009).
 """
 
 from collections.abc import Callable, Iterator

@@ -16,10 +16,13 @@ import orjson
 from ..api import names
 from ..api.reasons import Reason
 from ..core import identity, plan, podspec, times
-from ..core.snapshot import Pod, PodEvent, PodEvents, Refusal, Relabelled, ResultLog, Task, TaskSnapshot
+from ..core.pod import Pod
+from ..core.settings import Settings
+from ..core.snapshot import PodEvent, PodEvents, Refusal, Relabelled, ResultLog, Task, TaskSnapshot
 from ..kube import backoff, errors
 from ..kube import clock as kube_clock
 from ..kube.client import POD_EVENTS, PODS, Client, PatchType
+from ..kube.merge_patch import json_merge_patch
 from .decode import PODTASKS, decode_event, decode_pod, decode_task, status_to_wire
 from .rate_limit import EventReadLimiter
 from .task_facts import TaskFacts
@@ -67,7 +70,7 @@ class Applier:
         api: Client,
         objects: Objects,
         task_facts: TaskFacts,
-        settings: plan.Settings,
+        settings: Settings,
         *,
         now: Callable[[], datetime],
         time_source: kube_clock.Clock = kube_clock.SYSTEM,
@@ -249,7 +252,7 @@ class Applier:
 
     async def _write_status(self, task: Task, action: plan.WriteStatus) -> None:
         meta = task.metadata
-        changes = plan.json_merge_patch(status_to_wire(action.status), status_to_wire(task.status))
+        changes = json_merge_patch(status_to_wire(action.status), status_to_wire(task.status))
         body = {"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version}, "status": changes}
         try:
             reply = await self._api.patch(

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from ..api import names
 from ..core import identity
-from ..core.snapshot import Pod, Task
+from ..core.pod import Pod
+from ..core.snapshot import Task
 from ..core.termination import classify_termination
 from ..kube import backoff, clock
 from ..kube.client import PODS, Client

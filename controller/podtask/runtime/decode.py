@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from ..api import names
-from ..core.snapshot import FailurePolicySpec, Metadata, Pod, PodEvent, Task, TaskSpec, TaskStatus
+from ..core.pod import Pod
+from ..core.snapshot import FailurePolicySpec, PodEvent, Task, TaskSpec, TaskStatus
+from ..core.wire import Metadata
 from ..kube import json_depth
 from ..kube.client import Resource
 from ..kube.store import Codec, Meta

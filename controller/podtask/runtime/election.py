@@ -2,7 +2,7 @@
 
 Two rules carry it. The holder counts from before it asked for a renewal, and stops `MARGIN_SECONDS` early; the others
 count from when they saw the last renewal. Each looks at its own clock only, so the holder has stopped before anybody
-else begins, whatever wall clocks say (docs/adr/0003). And the gate is looked at in the same turn of the loop as each
+else begins, whatever wall clocks say (docs/design/0003). And the gate is looked at in the same turn of the loop as each
 write, so that a process that was stopped in its tracks sends nothing when it comes to itself again.
 """
 

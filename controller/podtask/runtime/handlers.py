@@ -3,7 +3,7 @@
 Nor are the probes: kopf's own liveness endpoint stays off, for it tells that kopf lives, and nothing of our watches
 and our queue (`health.py`).
 
-kopf declares no handler for any resource here, so it opens no watch of its own (docs/adr/0002 has the measurements
+kopf declares no handler for any resource here, so it opens no watch of its own (docs/design/0002 has the measurements
 that decided this).
 """
 

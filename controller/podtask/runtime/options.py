@@ -9,13 +9,13 @@ from typing import NoReturn
 
 from msgspec import structs
 
-from ..core import plan
 from ..core.policy import Policy
+from ..core.settings import Settings
 from ..kube.http import DEFAULT_LIMITS
 from . import election
 
 LEAST_HOLD_SECONDS = election.DURATION_SECONDS + int(DEFAULT_LIMITS.write_seconds)
-"""A deposed controller's last create arrives within this time, and has to find the finished Pod (docs/adr/0003)."""
+"""A deposed controller's last create arrives within this time, and has to find the finished Pod (docs/design/0003)."""
 
 
 def _list(text: str) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ class Options:
     )
     pod_hold_seconds: int = field(
         default=60,
-        metadata={"help": "a finished Pod stays this long at least; 40 or more (docs/adr/0003)", "kind": _hold},
+        metadata={"help": "a finished Pod stays this long at least; 40 or more (docs/design/0003)", "kind": _hold},
     )
     live_read_seconds: int = field(
         default=60,
@@ -161,10 +161,10 @@ class Options:
             return "KUBERNETES_SERVICE_HOST" in environment
         return self.leader_election == "on"
 
-    def for_core(self) -> plan.Settings:
+    def for_core(self) -> Settings:
         """Give the part that decisions depend on."""
         amounts = json.loads(self.sidecar_resources)
-        return plan.Settings(
+        return Settings(
             sidecar_image=self.sidecar_image,
             image_pull_policy=self.sidecar_pull_policy,
             sidecar_requests=amounts.get("requests", {}),

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from ..api import names
 from ..api.reasons import Reason
 from ..core import plan
-from ..core.snapshot import Pod, Task
+from ..core.pod import Pod
+from ..core.snapshot import Task
 
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 

@@ -13,7 +13,9 @@ from typing import Protocol
 
 from ..core import identity, plan
 from ..core.decide import decide, decide_orphans
-from ..core.snapshot import Pod, Task, TaskSnapshot, TaskStatus
+from ..core.pod import Pod
+from ..core.settings import Settings
+from ..core.snapshot import Task, TaskSnapshot, TaskStatus
 from ..kube import errors
 from .apply import Applier, Requeue, StaleCache
 from .pod_slots import PodSlots
@@ -98,7 +100,7 @@ class Reconciler:
         slots: PodSlots,
         queue: WorkQueue[str],
         recorder: Recorder,
-        settings: plan.Settings,
+        settings: Settings,
         now: Callable[[], datetime],
         reads_live: Callable[[], bool],
         observer: Observer | None = None,

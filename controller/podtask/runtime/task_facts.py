@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..api import names
-from ..core.snapshot import Pod, PodEvents, Refusal, Relabelled, ResultLog
+from ..core.pod import Pod
+from ..core.snapshot import PodEvents, Refusal, Relabelled, ResultLog
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bench import budgets, kubelet
-from bench.figures import GaugeSnapshot
+from bench.figures import Measurements
 
 REPORT = """<testsuites><testsuite>
 <testcase name="test_a_short_task_is_over_within_its_budget[Direct]"><properties>
@@ -17,6 +17,6 @@ def test_each_case_has_its_budget(tmp_path: Path) -> None:
     (tmp_path / "report.xml").write_text(REPORT)
     got = kubelet.read(tmp_path / "report.xml")
     assert got["Direct"] == {"to_pod": 0.01, "to_end": 1.2}
-    rows = list(budgets.rows(GaugeSnapshot([], {"played": [], "seconds": {}}, got)))
+    rows = list(budgets.rows(Measurements([], {"played": [], "seconds": {}}, got)))
     verdicts = {row.what.rpartition(", ")[2]: row.verdict for row in rows if "real kubelet" in row.what}
     assert verdicts == {"without a result": "hit", "Direct": "**missed**", "with a sidecar": "not shown"}

@@ -1,9 +1,9 @@
-"""What is played, and what is not played again."""
+"""Which runs are planned, and which are not repeated."""
 
 from bench.__main__ import in_order, is_done
+from bench.figures import COMMON
 from bench.figures import PROFILES as SHOWN
 from bench.plan import PROFILES, plan
-from bench.plots import COMMON
 from bench.systems import Loop, Pods, PodTasks
 
 DONE = [{"profile": "short", "scenario": "burst", "system": "PodTask", "round": 1}]
@@ -21,8 +21,8 @@ def test_only_the_very_same_run_is_done() -> None:
 
 
 def test_runs_are_kept_in_the_order_of_the_plan() -> None:
-    played = [("machine", "burst", 0), ("full", "cleaning", 0), ("full", "burst", 1), ("full", "burst", 0)]
-    done = [{"profile": profile, "scenario": load, "round": number} for profile, load, number in played]
+    runs = [("machine", "burst", 0), ("full", "cleaning", 0), ("full", "burst", 1), ("full", "burst", 0)]
+    done = [{"profile": profile, "scenario": load, "round": number} for profile, load, number in runs]
     assert [tuple(run.values()) for run in in_order(done)] == [
         ("full", "burst", 0),
         ("full", "burst", 1),
@@ -40,8 +40,8 @@ def test_ours_takes_part_in_every_load() -> None:
 def test_every_peer_takes_part_in_one_common_load() -> None:
     for size in PROFILES.values():
         loads = dict(plan(size))
-        everybody = {work.system for works in loads.values() for work in works} - {Pods.name, Loop.name}
-        assert {work.system for work in loads[COMMON]} == everybody
+        systems = {work.system for works in loads.values() for work in works} - {Pods.name, Loop.name}
+        assert {work.system for work in loads[COMMON]} == systems
 
 
 def test_the_page_knows_every_profile() -> None:

@@ -61,9 +61,12 @@ def test_what_says_too_little_is_refused(text: str, error: type[Exception], matc
 
 
 def test_check_compares_and_writes_nothing(tmp_path, capsys) -> None:
-    (tmp_path / "values.yaml").write_text(TEXT)
-    assert command_line.main(["--check", f"--chart={tmp_path}"]) == 1
-    assert "stale: values.schema.json" in capsys.readouterr().err
-    assert [file.name for file in tmp_path.iterdir()] == ["values.yaml"]
-    assert command_line.main([f"--chart={tmp_path}"]) == 0
-    assert command_line.main(["--check", f"--chart={tmp_path}"]) == 0
+    chart = tmp_path / "charts/podtask"
+    chart.mkdir(parents=True)
+    (chart / "values.yaml").write_text(TEXT)
+    assert command_line.main(["--check", f"--root={tmp_path}"]) == 1
+    assert "stale: charts/podtask/values.schema.json" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["values.yaml"]
+    assert command_line.main([f"--root={tmp_path}"]) == 0
+    assert command_line.main(["--check", f"--root={tmp_path}"]) == 0
+    assert "| `replicas` | `2` | How many. |" in (tmp_path / "docs/reference/values.md").read_text()

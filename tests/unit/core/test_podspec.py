@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from podtask.api import names
 from podtask.core import identity, podspec, running_pod
-from podtask.core.plan import Settings
+from podtask.core.settings import Settings
 from tests.builders import MadeTask, make_task
 
 SETTINGS = Settings()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from podtask.core import plan, podspec, policy
 from podtask.core.decide import decide
-from podtask.core.plan import Settings
 from podtask.core.policy import Policy, PolicyError
+from podtask.core.settings import Settings
 from podtask.core.snapshot import DeadlinesSpec, Refusal, TaskSpec, XComSpec
 from tests.builders import MadeTask, at, make_live_attempt, make_pod, make_task
 

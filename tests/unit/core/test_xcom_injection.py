@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from podtask.core import xcom_injection
-from podtask.core.plan import Settings
 from podtask.core.pod import ContainerSpec
+from podtask.core.settings import Settings
 from podtask.core.snapshot import XComSpec
 from tests.builders import make_pod
 

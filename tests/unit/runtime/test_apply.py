@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from podtask.core import plan
+from podtask.core.settings import Settings
 from podtask.core.snapshot import TaskStatus
 from podtask.kube import errors
 from podtask.kube.client import POD_EVENTS, PODS, Page, Resource
@@ -83,7 +84,7 @@ def applier(api: _Api, task_facts: TaskFacts, time_source: Clock = SYSTEM) -> Ap
         api,  # type: ignore[arg-type]
         _Objects(),
         task_facts,
-        plan.Settings(),
+        Settings(),
         now=lambda: at(30),
         time_source=time_source,
         jitter=lambda: 0.5,
@@ -148,7 +149,7 @@ async def test_a_create_without_an_answer_is_in_doubt(error: errors.ApiError, is
     task_facts = TaskFacts()
     with pytest.raises(errors.ApiError):
         await applier(_Api(error), task_facts).apply(make_task().observe(), CREATE)
-    want = at(30) + timedelta(seconds=plan.Settings().pod_hold_seconds) if is_in_doubt else None
+    want = at(30) + timedelta(seconds=Settings().pod_hold_seconds) if is_in_doubt else None
     assert task_facts.get_or_create(UID).in_doubt_until == want
 
 

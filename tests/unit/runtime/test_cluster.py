@@ -7,7 +7,8 @@ import pytest
 
 from podtask.api import names
 from podtask.core import identity
-from podtask.core.snapshot import Pod, Task
+from podtask.core.pod import Pod
+from podtask.core.snapshot import Task
 from podtask.runtime.cluster import Cluster
 from podtask.runtime.queue import WorkQueue
 from podtask.runtime.task_facts import TaskFacts

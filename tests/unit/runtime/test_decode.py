@@ -9,9 +9,11 @@ import pytest
 
 from podtask.api import names
 from podtask.core.decide import decide
-from podtask.core.plan import Settings, WriteStatus, json_merge_patch
+from podtask.core.plan import WriteStatus
 from podtask.core.pod import Written
+from podtask.core.settings import Settings
 from podtask.core.snapshot import TaskSnapshot
+from podtask.kube.merge_patch import json_merge_patch
 from podtask.runtime import decode
 from tests.builders import KUBELETS, at, make_pod
 
@@ -181,6 +183,6 @@ def test_a_kubelet_is_known_by_what_it_owns(manager: str) -> None:
 
 
 def test_the_runtime_needs_neither_pydantic_nor_the_kubernetes_package() -> None:
-    """Of the 120 MiB that 20,000 tasks may take they would be 30 (docs/adr/0009)."""
+    """Of the 120 MiB that 20,000 tasks may take they would be 30 (docs/design/0009)."""
     blocked = "import sys; sys.modules.update(pydantic=None, kubernetes=None); import podtask.__main__"
     subprocess.run([sys.executable, "-c", blocked], check=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})

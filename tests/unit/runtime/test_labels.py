@@ -9,8 +9,10 @@ import orjson
 import pytest
 
 from podtask.api import names
-from podtask.core import identity, plan
-from podtask.core.snapshot import Pod, Task, TaskStatus
+from podtask.core import identity
+from podtask.core.pod import Pod
+from podtask.core.settings import Settings
+from podtask.core.snapshot import Task, TaskStatus
 from podtask.kube import errors
 from podtask.kube.client import PODS, PatchType, Resource
 from podtask.runtime.apply import Applier, StaleCache
@@ -48,10 +50,10 @@ class World:
         self.cached: Pod | None = None
         self.ahead: Task | None = None
         self.task_facts = TaskFacts()
-        applier = Applier(self, self, self.task_facts, plan.Settings(), now=lambda: self.now)  # type: ignore[arg-type]
+        applier = Applier(self, self, self.task_facts, Settings(), now=lambda: self.now)  # type: ignore[arg-type]
         self.reconciler = Reconciler(
             cache=self, applier=applier, task_facts=self.task_facts, slots=PodSlots(None, lambda _: None),
-            queue=WorkQueue(Timers()), recorder=self, settings=plan.Settings(), now=lambda: self.now,
+            queue=WorkQueue(Timers()), recorder=self, settings=Settings(), now=lambda: self.now,
             reads_live=lambda: False,
         )  # fmt: skip
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from podtask import __version__
-from podtask.core.snapshot import Attempt, Metadata, Task, TaskSpec, TaskStatus, XComStatus
+from podtask.core.snapshot import Attempt, Task, TaskSpec, TaskStatus, XComStatus
+from podtask.core.wire import Metadata
 from podtask.crdgen.files import HOW
 from podtask.runtime.metrics import TABLE, GaugeSnapshot, Metrics, document
 
@@ -205,5 +206,5 @@ def test_everything_served_is_in_the_table(watch: Watch) -> None:
 
 def test_the_document_is_what_the_table_says() -> None:
     want = document(HOW)
-    assert (ROOT / "docs/metrics.md").read_text() == want, "make generate"
+    assert (ROOT / "docs/reference/metrics.md").read_text() == want, "make generate"
     assert all(f"| `{metric.name}` |" in want for metric in TABLE)

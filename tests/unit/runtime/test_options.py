@@ -2,8 +2,8 @@
 
 import pytest
 
-from podtask.core import plan
 from podtask.core.policy import Policy
+from podtask.core.settings import Settings
 from podtask.runtime import options
 
 
@@ -31,8 +31,8 @@ def test_every_rule_can_be_set() -> None:
 
 def test_the_sidecars_own_settings() -> None:
     default = options.parse([], {}).for_core()
-    assert default.sidecar_requests == plan.Settings().sidecar_requests == {"cpu": "5m", "memory": "16Mi"}
-    assert default.sidecar_limits == plan.Settings().sidecar_limits == {"cpu": "100m", "memory": "64Mi"}
+    assert default.sidecar_requests == Settings().sidecar_requests == {"cpu": "5m", "memory": "16Mi"}
+    assert default.sidecar_limits == Settings().sidecar_limits == {"cpu": "100m", "memory": "64Mi"}
     assert default.sidecar_security_context == "auto"
     flags = [
         '--sidecar-resources={"limits": {"memory": "32Mi", "cpu": 0.1, "hugepages-2Mi": null}}',

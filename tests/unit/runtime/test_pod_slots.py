@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from podtask.api import names
 from podtask.core import identity, plan
-from podtask.core.snapshot import Pod, Task
+from podtask.core.pod import Pod
+from podtask.core.snapshot import Task
 from podtask.runtime.pod_slots import PodSlots
 from tests.builders import ORIGIN, make_pod, make_task
 

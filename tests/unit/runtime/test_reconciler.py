@@ -9,7 +9,10 @@ import pytest
 
 from podtask.core import identity, plan
 from podtask.core.plan import Plan
-from podtask.core.snapshot import Metadata, Pod, Task, TaskSnapshot, TaskStatus
+from podtask.core.pod import Pod
+from podtask.core.settings import Settings
+from podtask.core.snapshot import Task, TaskSnapshot, TaskStatus
+from podtask.core.wire import Metadata
 from podtask.runtime import reconciler
 from podtask.runtime.pod_slots import PodSlots
 from podtask.runtime.queue import WorkQueue
@@ -74,7 +77,7 @@ def reconciler_of(world: World, **given: Any) -> reconciler.Reconciler:
         "now": lambda: datetime(2026, 1, 1, tzinfo=UTC),
         "reads_live": lambda: False,
     }
-    made = {"cache": world, "applier": world, "queue": world.queue, "recorder": world, "settings": plan.Settings()}
+    made = {"cache": world, "applier": world, "queue": world.queue, "recorder": world, "settings": Settings()}
     return reconciler.Reconciler(**(made | usual | given))
 
 

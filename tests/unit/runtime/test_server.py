@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from podtask.core.snapshot import Metadata, Task, TaskStatus
+from podtask.core.snapshot import Task, TaskStatus
+from podtask.core.wire import Metadata
 from podtask.runtime import server as server_module
 from podtask.runtime.metrics import GaugeSnapshot, Metrics, pages
 from podtask.runtime.server import Answer, Fresh, Page, Server

@@ -3,7 +3,7 @@
 A default is in the schema, so that the API server writes it into the object, if it is constant and if the field is not
 merged over the template, where "set to the default" differs from "not set". Each docstring states the default, and
 `core/snapshot.py` has the same ones for objects without. A default is never added, changed or removed within a version:
-stored objects would read as another spec, and end as SpecChanged (docs/adr/0018).
+stored objects would read as another spec, and end as SpecChanged (docs/design/0018).
 """
 
 from typing import Annotated

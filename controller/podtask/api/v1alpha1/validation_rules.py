@@ -97,7 +97,7 @@ _CONTAINER_NAMES = {
     "result-name-reserved-sidecar": "spec.template.spec.containers[].name",
     "result-name-reserved-template-init": "spec.template.spec.initContainers[].name",
 }
-"""One rule for each place of a name: a rule over all of `spec` costs the server more (docs/adr/0013)."""
+"""One rule for each place of a name: a rule over all of `spec` costs the server more (docs/design/0013)."""
 
 
 def _result_name_reserved(rule: str, path: str) -> ValidationRule:
