@@ -145,9 +145,9 @@ def status_of(pod: _Metadata) -> dict[str, Any]:
         "outcome": "Succeeded",
         "reason": "Completed",
         "exitCode": 0,
-        "createTime": _NOW,
+        "creationTime": _NOW,
         "startTime": _NOW,
-        "finishTime": _NOW,
+        "completionTime": _NOW,
     }
     return {
         "phase": "Succeeded",

@@ -49,7 +49,7 @@ BREAKING: dict[str, Callable[[Any], object]] = {
     "the enum was narrowed": lambda crd: _spec(crd)["podRetention"]["enum"].remove("Keep"),
     "the enum was narrowed ": lambda crd: _spec(crd)["dnsPolicy"].update(enum=["None"]),
     "pattern has changed": lambda crd: _spec(crd)["image"].update(pattern="^a"),
-    "format has changed": lambda crd: _spec(crd)["cancelAfter"].pop("format"),
+    "format has changed": lambda crd: _spec(crd)["cancelTime"].pop("format"),
     "unknown fields are no longer kept": lambda crd: _spec(crd)["affinity"].pop("x-kubernetes-preserve-unknown-fields"),
     "x-kubernetes-list-type has changed": lambda crd: _spec(crd)["env"].update({"x-kubernetes-list-type": "map"}),
     "selectable field .status.phase is gone": lambda crd: _version(crd).pop("selectableFields"),

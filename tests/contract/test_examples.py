@@ -84,7 +84,8 @@ def test_example_breaks_its_rule_and_no_other(case: examples.Refused) -> None:
         assert models.problems(obj) == []
     if case.before is not None:
         assert judge.violations(case.before) == []
-    broken = {violation.rule for violation in judge.violations(case.after, case.before)}
+    after = judge.with_defaults(case.after)
+    broken = {violation.rule for violation in judge.violations(after, case.before and judge.with_defaults(case.before))}
     if case.name.endswith("-null") or case.name.endswith("-removed"):
         assert examples.rule_id_of(case.name, IDS) in broken
     else:

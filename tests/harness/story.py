@@ -70,7 +70,7 @@ def _check_attempt(entry: Status, expected: Ended, completed: datetime) -> None:
     assert re.fullmatch(r"[0-9a-f-]{36}", entry["podUID"]), entry
     assert entry["podName"], entry
     assert bool(entry.get("nodeName")) is expected.is_placed, entry
-    times = [time(entry[key]) for key in ("createTime", "startTime", "finishTime") if key in entry]
+    times = [time(entry[key]) for key in ("creationTime", "startTime", "completionTime") if key in entry]
     assert ("startTime" in entry) is expected.is_started, entry
     assert [*times, completed] == sorted([*times, completed]), entry
     if expected.is_started:

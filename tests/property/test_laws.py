@@ -234,7 +234,7 @@ def test_any_order_and_repetition_of_observations_comes_to_the_same_end(made, en
     """Level-based: whether each action of a Pod's life is seen, seen often, or only its end, the end is the same."""
     task = made.build()
     spec = msgspec.structs.replace(
-        task.spec, suspend=False, cancel=False, cancel_after=None, deadlines=type(task.spec.deadlines)()
+        task.spec, suspend=False, cancel=False, cancel_time=None, deadlines=type(task.spec.deadlines)()
     )
     task = msgspec.structs.replace(task, spec=spec)
     attentive, sleepy = Life(task, ends), Life(task, ends)

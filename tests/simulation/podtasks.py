@@ -41,7 +41,7 @@ class PodTasks:
 
 
 def _status_update(old: Object, new: Object) -> Object:
-    status = new.get("status") or dict(NEW_STATUS)
+    status = new["status"] if "status" in new else dict(NEW_STATUS)
     merged = {**old, "metadata": old["metadata"], "status": status}
     try:
         PodTaskStatus.model_validate(status)

@@ -31,7 +31,7 @@ class Reason(enum.StrEnum):
     COMPLETED = "Completed"
     SKIPPED = "Skipped"
     CANCELLED = "Cancelled"
-    CANCEL_AFTER_REACHED = "CancelAfterReached"
+    CANCEL_TIME_REACHED = "CancelTimeReached"
     NON_ZERO_EXIT = "NonZeroExit"
     OOM_KILLED = "OOMKilled"
     START_FAILED = "StartFailed"
@@ -131,8 +131,8 @@ REASONS: dict[Reason, ReasonDoc] = {
     Reason.COMPLETED: ReasonDoc("The task's container ended with exit code 0, or its Pod succeeded.", "Nothing."),
     Reason.SKIPPED: ReasonDoc("A failure policy rule with action Skip matched.", "Nothing."),
     Reason.CANCELLED: ReasonDoc("spec.cancel was set.", "Nothing; create a new PodTask to run again."),
-    Reason.CANCEL_AFTER_REACHED: ReasonDoc(
-        "spec.cancelAfter was reached: the client that waited for the task did not extend it.", "Create a new PodTask."
+    Reason.CANCEL_TIME_REACHED: ReasonDoc(
+        "spec.cancelTime was reached: the client that waited for the task did not extend it.", "Create a new PodTask."
     ),
     Reason.NON_ZERO_EXIT: ReasonDoc(
         "The task's container ended with an exit code other than 0.", "Read logTail or the Pod's log."

@@ -17,7 +17,7 @@ from .termination import Termination, has_started
 
 MAX_ATTEMPTS = 1000
 
-_CANCELLED = frozenset({Reason.CANCELLED, Reason.CANCEL_AFTER_REACHED})
+_CANCELLED = frozenset({Reason.CANCELLED, Reason.CANCEL_TIME_REACHED})
 
 _WAITS_ON = frozenset({Reason.SUSPENDED})
 """Our own stops after which the task goes on when it may."""

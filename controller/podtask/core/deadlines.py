@@ -34,7 +34,7 @@ _WORDS: dict[str, str] = {
     Reason.TOTAL_DEADLINE_EXCEEDED: "the task took longer than deadlines.totalSeconds"
     " ({0.deadlines.total_seconds} s) over all attempts",
     Reason.CANCELLED: "spec.cancel was set",
-    Reason.CANCEL_AFTER_REACHED: "spec.cancelAfter ({0.cancel_after}) was reached: nobody waits for the task any more",
+    Reason.CANCEL_TIME_REACHED: "spec.cancelTime ({0.cancel_time}) was reached: nobody waits for the task any more",
     Reason.SUSPENDED: "spec.suspend was set",
     Reason.NODE_LOST: "the Pod's node did not stop it, and forceDeletePodAfterSeconds"
     " ({0.force_delete_pod_after_seconds} s) gave it up",
@@ -75,7 +75,7 @@ def of_pod(task: Task, pod: Pod, attempt: Attempt | None, now: datetime) -> Dead
     if scheduled is None:
         if pod.spec.scheduling_gates:
             return None
-        admitted = attempt.admitted_time if attempt else None
+        admitted = attempt.admission_time if attempt else None
         begin = admitted or pod.metadata.creation_timestamp
         return _after(begin, limits.schedule_seconds, Reason.SCHEDULE_DEADLINE_EXCEEDED)
     pull = limits.image_pull_seconds if diagnosis.has_pull_error(pod) else None
@@ -110,7 +110,7 @@ def _begin_of_attempt(task: Task) -> datetime | None:
     moments = [
         task.metadata.creation_timestamp,
         status.next_attempt_time,
-        last.finish_time if last else None,
+        last.completion_time if last else None,
         suspended.last_transition_time if suspended else None,
     ]
     return max((m for m in moments if m is not None), default=None)

@@ -153,7 +153,7 @@ def _without_pod(snapshot: TaskSnapshot, others: tuple[Pod, ...], settings: Sett
         return _finish(task, Phase.CANCELLED, cancelled, deadlines.message_for(task, cancelled), now)
     if too_large := policy.oversize(task.spec_bytes, settings.policy):
         return _finish(task, Phase.FAILED, Reason.SPEC_TOO_LARGE, too_large, now)
-    alarm = Plan(wake_at=task.spec.cancel_after)
+    alarm = Plan(wake_at=task.spec.cancel_time)
     if task.spec.suspend:
         return _join(_suspend(task, now), alarm)
     if _is_suspended(task):
@@ -297,7 +297,7 @@ def _relabel(snapshot: TaskSnapshot, pod: Pod, now: datetime) -> Plan:
         message = f"Pod {pod.metadata.name} lacks the labels by which it is known; they were put back in vain"
     if reason is not None:
         return _give_up(task, pod, reason, message, now)
-    alarm = _join(Plan(wake_at=task.spec.cancel_after), Plan(wake_at=total.at if total else None))
+    alarm = _join(Plan(wake_at=task.spec.cancel_time), Plan(wake_at=total.at if total else None))
     return _join(_restore_labels(snapshot, pod, now), alarm)
 
 

@@ -107,7 +107,7 @@ def _delete_at(task: Task, pod: Pod, settings: Settings, now: datetime) -> datet
         return None
     entry = _entry(task, pod)
     moments = (
-        entry.finish_time if entry else None,
+        entry.completion_time if entry else None,
         pod.metadata.creation_timestamp,
         # The hold guards what was recorded, which may be long after the end (a controller that was down).
         task.status.completion_time if pod.attempt >= task.status.attempt_count else None,

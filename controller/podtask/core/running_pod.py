@@ -44,8 +44,8 @@ def reconcile_pod(snapshot: TaskSnapshot, pod: Pod, settings: Settings, now: dat
     if reason is not None:
         return _stop(snapshot, pod, reason)
     alarms = [d.at for d in (deadline, total) if d is not None]
-    if task.spec.cancel_after is not None:
-        alarms.append(task.spec.cancel_after)
+    if task.spec.cancel_time is not None:
+        alarms.append(task.spec.cancel_time)
     told = _report_state(snapshot, pod, settings, now)
     if told.wake_at is not None:
         alarms.append(told.wake_at)
@@ -112,8 +112,8 @@ def end_wanted(task: Task, total: deadlines.Deadline | None, now: datetime) -> R
     """Give the wish or limit of the spec that ends the whole task now. To suspend comes before the total time."""
     if task.spec.cancel:
         return Reason.CANCELLED
-    if task.spec.cancel_after is not None and task.spec.cancel_after <= now:
-        return Reason.CANCEL_AFTER_REACHED
+    if task.spec.cancel_time is not None and task.spec.cancel_time <= now:
+        return Reason.CANCEL_TIME_REACHED
     return total.reason if total is not None and total.at <= now and not task.spec.suspend else None
 
 
@@ -289,5 +289,5 @@ def _is_stale(task: Task) -> bool:
 
 def _gates_lifted(task: Task, pod: Pod) -> bool:
     entry = status.current_attempt(task)
-    waited = entry is not None and entry.admitted_time is None and task.status.reason == Reason.SCHEDULING_GATED
+    waited = entry is not None and entry.admission_time is None and task.status.reason == Reason.SCHEDULING_GATED
     return waited and not pod.spec.scheduling_gates

@@ -67,8 +67,8 @@ def entry(task: Task, pod: Pod) -> Attempt:
         pod_uid=pod.metadata.uid,
         node_name=pod.spec.node_name,
         image_id=(main.image_id if main else "") or (before.image_id if before else ""),
-        create_time=pod.metadata.creation_timestamp,
-        admitted_time=before.admitted_time if before else None,
+        creation_time=pod.metadata.creation_timestamp,
+        admission_time=before.admission_time if before else None,
         start_time=started or (before.start_time if before else None),
     )
 
@@ -76,7 +76,7 @@ def entry(task: Task, pod: Pod) -> Attempt:
 def admitted(task: Task, pod: Pod, now: datetime) -> TaskStatus:
     """Note that the Pod's scheduling gates are lifted: its schedule clock starts."""
     status = with_reason(task, Phase.PENDING, Reason.CREATED, "the Pod was admitted", pod)
-    return _with_attempt(status, _replace(entry(task, pod), admitted_time=now), pod)
+    return _with_attempt(status, _replace(entry(task, pod), admission_time=now), pod)
 
 
 def recorded(
@@ -95,7 +95,7 @@ def recorded(
         attempt,
         start_time=started_at,
         # The runtime may note the end of a container that lives some milliseconds before its start.
-        finish_time=max(finished_at, started_at or finished_at),
+        completion_time=max(finished_at, started_at or finished_at),
         outcome=termination.outcome,
         exit_code=termination.exit_code,
         reason=termination.reason,
@@ -209,7 +209,7 @@ def _with_attempt(status: TaskStatus, attempt: Attempt, pod: Pod | None) -> Task
     return _replace(
         status,
         attempts=(*kept, attempt)[-MAX_ATTEMPTS_KEPT:],
-        start_time=status.start_time or attempt.create_time,
+        start_time=status.start_time or attempt.creation_time,
         # The hash stands on the Pod, because the spec could be swapped between its create and this write.
         spec_hash=status.spec_hash or annotations.get(names.ANNOTATION_SPEC_HASH, ""),
     )

@@ -1,4 +1,4 @@
-"""Writes the field reference (docs/reference/api.md) from the CRD, and the table of reasons (docs/reference/reasons.md)."""
+"""Writes the reference pages docs/reference/api.md (fields, from the CRD) and docs/reference/reasons.md."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -26,7 +26,7 @@ def test_rows() -> None:
     assert words == "Number of further attempts after failures of the task itself."
     assert _row("args", "spec")[1:3] == ["string[]", "at most 1024 entries, at most 131072 characters"]
     assert _row("nodeSelector", "spec")[1] == "string{}"
-    assert _row("cancelAfter", "spec")[1] == "time"
+    assert _row("cancelTime", "spec")[1] == "time"
     assert _row("action", "spec.failurePolicy.rules[]")[1:4] == [
         "`Fail` or `Retry` or `Ignore` or `Skip`",
         "",

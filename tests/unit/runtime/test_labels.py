@@ -225,7 +225,7 @@ async def test_labels_that_do_not_stay_on_end_the_task_in_few_requests(hostile: 
     ("spec", "phase", "reason"),
     [
         ({"cancel": True}, "Cancelled", "Cancelled"),
-        ({"cancel_after": "2026-01-01T00:00:10Z"}, "Cancelled", "CancelAfterReached"),
+        ({"cancel_time": "2026-01-01T00:00:10Z"}, "Cancelled", "CancelTimeReached"),
         ({"deadlines": {"totalSeconds": 10}}, "Failed", "TotalDeadlineExceeded"),
     ],
 )

@@ -274,7 +274,7 @@ class PodTaskSpec(Model):
     cancel: Flag | None = None
     """If true, the Pod is stopped with its grace period and the task ends as Cancelled. It can be set at any time and
     cannot be reset. Default: false."""
-    cancel_after: Timestamp | None = None
+    cancel_time: Timestamp | None = None
     """Time at which the task is cancelled, unless it is changed or removed before. Can be changed. Default: none."""
     managed_by: Annotated[str, Field(min_length=1, max_length=63, pattern=DOMAIN_PATH)] | None = None
     """Controller that runs the task, as a domain and a path. The creator of the task sets it; PodTask's own controller

@@ -73,13 +73,13 @@ class Attempt(Model):
     """Name of the node that ran the Pod."""
     image_id: Annotated[Annotated[str, Field(max_length=1024)] | None, Field(alias="imageID")] = None
     """Image that ran, with its digest."""
-    create_time: Timestamp | None = None
+    creation_time: Timestamp | None = None
     """Time at which the Pod was created."""
-    admitted_time: Timestamp | None = None
+    admission_time: Timestamp | None = None
     """Time at which the scheduling gates of the Pod were removed, if it had any."""
     start_time: Timestamp | None = None
     """Time at which the task's container started."""
-    finish_time: Timestamp | None = None
+    completion_time: Timestamp | None = None
     """Time at which the attempt ended."""
     outcome: AttemptOutcome | None = None
     """What the attempt counts as: Failed counts against backoffLimit, Disrupted against disruptionLimit, the others

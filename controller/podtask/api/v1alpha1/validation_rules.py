@@ -28,7 +28,7 @@ MUTABLE = frozenset(
     {
         "suspend",
         "cancel",
-        "cancelAfter",
+        "cancelTime",
         "ttlSecondsAfterFinished",
         "ttlSecondsAfterSucceeded",
         "ttlSecondsAfterFailed",
