@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from podtask.api import names
-from podtask.api.v1alpha1.values import DEFAULT_RESULT_PATH
 from podtask.core import snapshot
 from tests.crd import examples, lint
 
@@ -122,11 +121,6 @@ DEFAULTS = {
     "spec.disruptionLimit": 3,
     "spec.failurePolicy.rules[].onPodConditions[].status": "True",
     "spec.podRetention": "Delete",
-    "spec.xcom.mode": "Auto",
-    "spec.xcom.onFailure": "Drop",
-    "spec.xcom.onLost": "Fail",
-    "spec.xcom.path": "/airflow/xcom/return.json",
-    "spec.xcom.required": False,
 }
 """None of these is merged over a template, where an explicit value differs from a default."""
 
@@ -146,7 +140,6 @@ def test_what_the_server_writes_into_the_object() -> None:
 def _view(path: str) -> Any:
     """What the controller takes for the default of a field."""
     view: Any = {
-        "spec.xcom": snapshot.XComSpec,
         "spec.backoff": snapshot.BackoffSpec,
         "spec.failurePolicy.rules[].onPodConditions[]": snapshot.PodConditionSpec,
         "spec": snapshot.TaskSpec,
@@ -157,9 +150,7 @@ def _view(path: str) -> Any:
 
 @pytest.mark.parametrize("path", DEFAULTS)
 def test_the_controller_has_the_same_default_for_objects_without(path: str) -> None:
-    want = None if path == "spec.xcom.path" else DEFAULTS[path]
-    assert _view(path) == want
-    assert path != "spec.xcom.path" or DEFAULTS[path] == DEFAULT_RESULT_PATH
+    assert _view(path) == DEFAULTS[path]
 
 
 @pytest.mark.parametrize("path", DEFAULTS)
@@ -168,7 +159,7 @@ def test_a_default_is_in_the_description_too(path: str) -> None:
     for step in path.split("."):
         node = node["properties"][step.removesuffix("[]")]
         node = node["items"] if step.endswith("[]") else node
-    assert f"Default: {str(node['default']).replace('False', 'false')}." in node["description"]
+    assert f"Default: {node['default']}." in node["description"]
 
 
 METAV1_CONDITION: dict[str, Any] = {

@@ -1,9 +1,10 @@
 """The desired state: `spec` of a PodTask.
 
-A default is in the schema, so that the API server writes it into the object, if it is constant and if the field is not
-merged over the template, where "set to the default" differs from "not set". Each docstring states the default, and
-`core/snapshot.py` has the same ones for objects without. A default is never added, changed or removed within a version:
-stored objects would read as another spec, and end as SpecChanged (docs/design/0018).
+A default is in the schema, so that the API server writes it into the object, if it decides whether a task is run again
+or its Pod is kept. It must be constant, and the field not merged over the template, where "set to the default" differs
+from "not set". Each docstring states the default, and `core/snapshot.py` has the same ones for objects without. A
+default is never added, changed or removed within a version: stored objects would read as another spec, and end as
+SpecChanged (docs/design/0018).
 """
 
 from typing import Annotated
@@ -49,7 +50,6 @@ from .container import (
     Volumes,
 )
 from .values import (
-    DEFAULT_RESULT_PATH,
     MAX_RESULT_BYTES,
     ConditionStatus,
     FailurePolicyAction,
@@ -75,20 +75,20 @@ class Sidecar(Model):
 class XCom(Model):
     """The result of the task: one JSON file. If this is not set, no result is collected."""
 
-    path: Path = DEFAULT_RESULT_PATH
+    path: Path | None = None
     """Absolute path of the file in the task's container. Its directory is an empty volume. Default:
     /airflow/xcom/return.json."""
-    required: Flag = False
+    required: Flag | None = None
     """If true, the task fails if the file is missing or blank. Default: false."""
     max_bytes: Annotated[Int, Field(ge=1, le=MAX_RESULT_BYTES)] | None = None
     """Size limit of the file in bytes. A larger file fails the task; it is never truncated. Default: 65536, and 4095
     with mode Direct."""
-    on_failure: OnFailure = OnFailure.DROP
+    on_failure: OnFailure | None = None
     """Whether the file of a failed task is kept (Keep) or not (Drop). Default: Drop."""
-    on_lost: OnLost = OnLost.FAIL
+    on_lost: OnLost | None = None
     """What happens if the task succeeded and its node was lost with the file: the task fails (Fail), succeeds without a
     result (Drop) or runs again (Retry). Default: Fail."""
-    mode: ResultMode = ResultMode.AUTO
+    mode: ResultMode | None = None
     """How the file leaves the Pod. Direct reads it as the container's termination message, without a sidecar, and is
     limited to 4095 bytes. Auto uses Direct if maxBytes is within that limit, and a sidecar otherwise. Default: Auto."""
     sidecar: Sidecar | None = None
