@@ -101,8 +101,7 @@ def _by_path() -> dict[str, list[Node]]:
     for rule in RULES:
         if rule not in whole:
             found.setdefault(rule.path, []).append(_validation(rule))
-    on_object = [_create_only_rule(rule) for rule in whole if not rule.is_transition]
-    found.setdefault("", []).extend([*on_object, _combined_transition_rule(whole)])
+    found.setdefault("", []).extend([_create_only_rule(whole), _combined_transition_rule(whole)])
     return found
 
 
@@ -122,23 +121,30 @@ _IS_STATUS_WRITE = "self.status.phase != oldSelf.status.phase"
 """One write changes either the spec or the status, never both (status subresource)."""
 
 
-def _create_only_rule(rule: ValidationRule) -> Node:
-    """Return a rule that is evaluated until the task has begun; later changes fall to `_combined_transition_rule`."""
-    out = _validation(rule)
-    return out | {"rule": f"{_BEGUN} || ({_on_object(rule)})", "fieldPath": f".spec{out.get('fieldPath', '')}"}
+def _create_only_rule(rules: list[ValidationRule]) -> Node:
+    """Return what a spec must be until the task has begun; later changes fall to `_combined_transition_rule`."""
+    return _combined(
+        _BEGUN, [rule for rule in rules if not rule.is_transition], "the spec is invalid", ErrorReason.INVALID
+    )
 
 
 def _combined_transition_rule(rules: list[ValidationRule]) -> Node:
-    """Combine all rules over a changed spec into one, whose message is that of the first part that is broken."""
+    """Return what a changed spec must keep, and be."""
     ordered = sorted(rules, key=lambda rule: not rule.is_transition)
-    message = "".join(f"!({_on_object(rule)}) ? {json.dumps(rule.message)} : " for rule in ordered[:-1])
-    parts = " && ".join(f"({_on_object(rule)})" for rule in ordered)
+    message = "the spec cannot be changed; create another PodTask instead"
+    return _combined(f"{_IS_STATUS_WRITE} || self.spec == oldSelf.spec", ordered, message, ErrorReason.FORBIDDEN)
+
+
+def _combined(guard: str, rules: list[ValidationRule], message: str, reason: ErrorReason) -> Node:
+    """Combine rules over the spec into one behind a guard. Its message is that of the first part that is broken."""
+    parts = " && ".join(f"({_on_object(rule)})" for rule in rules)
+    messages = "".join(f"!({_on_object(rule)}) ? {json.dumps(rule.message)} : " for rule in rules[:-1])
     return {
-        "rule": f"{_IS_STATUS_WRITE} || self.spec == oldSelf.spec || ({parts})",
-        "message": "the spec cannot be changed; create another PodTask instead",
-        "messageExpression": message + json.dumps(ordered[-1].message),
+        "rule": f"{guard} || ({parts})",
+        "message": message,
+        "messageExpression": messages + json.dumps(rules[-1].message),
         "fieldPath": ".spec",
-        "reason": ErrorReason.FORBIDDEN.value,
+        "reason": reason.value,
     }
 
 

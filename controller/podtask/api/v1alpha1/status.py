@@ -122,7 +122,7 @@ class PodTaskStatus(Model):
 
     observed_generation: Int64 | None = None
     """Generation of the PodTask that the controller has acted on last."""
-    phase: Phase | None = None
+    phase: Phase
     """Phase of the task. Suspended, Pending and Running can change; Succeeded, Failed, Cancelled and Skipped are
     terminal."""
     reason: ShortText | None = None

@@ -269,8 +269,18 @@ def _scheduling(path: Path) -> ValidationRule:
     )
 
 
-def _does_not_fall(name: str) -> str:
-    return f"(!has(oldSelf.{name}) || (has(self.{name}) && self.{name} >= oldSelf.{name}))"
+def _counter_lowered(name: str) -> ValidationRule:
+    return ValidationRule(
+        id=f"counter-lowered-{_kebab((name,))}",
+        path=f"status.{name}",
+        cel="self >= oldSelf",
+        message=f"status.{name} cannot be lowered",
+        reason=ErrorReason.FORBIDDEN,
+    )
+
+
+def _kept(name: str) -> str:
+    return f"(!has(oldSelf.{name}) || has(self.{name}))"
 
 
 _TERMINAL = sorted(TERMINAL)
@@ -289,17 +299,19 @@ _TRANSITION_RULES = (
     ),
     ValidationRule(
         id="terminal-phase",
-        path="status",
-        cel=f"!has(oldSelf.phase) || !(oldSelf.phase in [{_TERMINAL_PHASES}])"
-        " || (has(self.phase) && self.phase == oldSelf.phase)",
+        path="status.phase",  # which is required, so it cannot be removed; a rule over the status costs the server more
+        cel=f"!(oldSelf in [{_TERMINAL_PHASES}]) || self == oldSelf",
         message=f"status.phase cannot change after {', '.join(_TERMINAL)}",
         reason=ErrorReason.FORBIDDEN,
     ),
+    *(_counter_lowered(name) for name in COUNTERS),
     ValidationRule(
-        id="counters-never-fall",
+        id="counter-removed",
         path="status",
-        cel=" && ".join(map(_does_not_fall, COUNTERS)),
-        message=f"status.{', '.join(COUNTERS)} cannot be lowered",
+        # The other counts are written with attemptCount at the earliest. Each look at the status costs the server.
+        cel="(!has(oldSelf.attemptCount) || (has(self.attemptCount)"
+        f" && {_kept('failureCount')} && {_kept('disruptionCount')})) && {_kept('suspendedSeconds')}",
+        message=f"status.{', '.join(COUNTERS)} cannot be removed",
         reason=ErrorReason.FORBIDDEN,
     ),
 )
