@@ -12,7 +12,7 @@ ARG PIP_NO_INDEX
 ARG PIP_FIND_LINKS=/build
 COPY requirements.lock wheels* /build/
 # pip stays behind in an environment of its own. Compiled files name the hash and not the time of their source, because
-# images are built with all times at zero; nobody changes a source in an image, so nobody checks it.
+# images are built with all times at zero; sources in an image do not change, so they need no check.
 RUN python3 -m venv /build/pip \
  && python3 -m venv --without-pip /opt/podtask \
  && /build/pip/bin/pip --python /opt/podtask/bin/python3 install --no-cache-dir --no-compile --only-binary=:all: \

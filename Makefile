@@ -34,12 +34,14 @@ lint: .venv/.ready  ## Lint, format, import contracts, spelling, shell scripts, 
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@PYTHONPATH=controller:hack $(BIN)/lint-imports
+	@cd airflow-provider && PYTHONPATH=src ../$(BIN)/lint-imports
 	@$(BIN)/codespell $$(git ls-files | grep -vE '\.(lock|sum)$$|/locks/')
 	@$(BIN)/shellcheck $$(git ls-files hack .ci | xargs grep -lE '^#!/usr/bin/env bash')
 	@$(BIN)/yamllint -s crds .yamllint.yaml charts/podtask/values.yaml charts/podtask/Chart.yaml charts/podtask/ci
 	@$(RUN) -m podtask.crdgen --check
 	@$(RUN) -m chartgen --check
 	@$(RUN) -m bench.pages --check
+	@hack/words
 
 .PHONY: docs
 docs: .venv/.ready  ## Build the documentation site strictly into build/site

@@ -19,7 +19,7 @@ from podtask.core import identity
 from podtask.kube.client import PODS, EventType, PatchType, Resource
 from podtask.kube.http import HttpClient
 from podtask.runtime.decode import PODTASKS
-from podtask.runtime.handlers import connection
+from podtask.runtime.handlers import cluster_config
 
 _AT_ONCE = 16
 _NOW = "2026-01-01T00:00:00Z"
@@ -172,7 +172,7 @@ def status_of(pod: _Metadata) -> dict[str, Any]:
 
 
 async def _main() -> None:
-    api = HttpClient(connection())
+    api = HttpClient(cluster_config())
     try:
         await Loop(api).run()
     finally:

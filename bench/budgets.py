@@ -24,7 +24,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """The verdict as it stands in the table."""
+        """The verdict as the table shows it."""
         return {True: "hit", False: "**missed**", None: "not shown"}[self.is_hit]
 
 
@@ -153,12 +153,12 @@ def _cpu(figures: Measurements) -> Row:
 
 def _standing(figures: Measurements) -> Iterator[Row]:
     held = figures.median("standing", OURS, "held_rss_mib")
-    caught_up = figures.median("standing", OURS, "restart_first_task_seconds")
+    resumed = figures.median("standing", OURS, "restart_first_task_seconds")
     runs = figures.of("standing", OURS)
     command = f"{BENCH} --only standing"
     cases = (
         ("controller memory at 20,000 live tasks", "≤ 120 MiB", held, 120, "MiB"),
-        ("restart with 20,000 tasks", "caught up < 10 s", caught_up, 10, "s until a new task had ended"),
+        ("restart with 20,000 tasks", "caught up < 10 s", resumed, 10, "s until a new task had ended"),
     )
     for what, budget, found, most, unit in cases:
         if found is None:

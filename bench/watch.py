@@ -74,7 +74,7 @@ def follow_with_informer() -> None:
             HttpClient(where),
             decode.PODTASKS,
             decode=decode.decode_task,
-            codec=decode.TASKS_HELD,
+            codec=decode.TASK_CODEC,
             meta=decode.task_meta,
             index=lambda _: None,
             on_change=lambda *_: _Reporter.add(),

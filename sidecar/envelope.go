@@ -83,7 +83,7 @@ func seal(found result, room int) (message []byte, log frames) {
 	if message := header.line(); len(message) <= room {
 		return message, log
 	}
-	// A header without its hash could not be verified. Nothing goes to the log that nobody will look for.
+	// A header without its hash could not be verified. Nothing is written to the log: the controller would not read it.
 	return sealLoss(result{loss: stateNoRoom, size: found.size}, room), frames{}
 }
 

@@ -23,7 +23,7 @@ import (
 // version is set by the linker: -ldflags "-X main.version=1.2.3".
 var version = "dev"
 
-// Exit codes as in sysexits.h. What happened to the result is told in the envelope, never here: tools show any
+// Exit codes as in sysexits.h. What happened to the result is reported in the envelope, never here: tools show any
 // other code than 0 as a failed Pod.
 const (
 	exitDelivered   = 0
@@ -107,7 +107,7 @@ type settings struct {
 // errAnswered is returned for flags that ask for words instead of work.
 var errAnswered = errors.New("answered")
 
-// parseFlags reads the flags. Whatever is wrong with them is told on stderr, with the usage.
+// parseFlags reads the flags. Errors in them go to stderr, with the usage.
 func parseFlags(args []string, stdout, stderr io.Writer) (settings, error) {
 	var (
 		parsed      settings
@@ -143,7 +143,7 @@ func parseFlags(args []string, stdout, stderr io.Writer) (settings, error) {
 	return parsed, nil
 }
 
-// check refuses what could never be honoured, while somebody may still look: at the start.
+// check rejects flags that cannot work, at the start of the container, where the error is still seen.
 func (s settings) check(arguments []string) error {
 	switch {
 	case len(arguments) > 0:

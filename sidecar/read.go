@@ -60,7 +60,7 @@ func readFile(path string, maxBytes int64) ([]byte, int64, error) {
 		return nil, info.Size(), nil
 	}
 
-	// Somebody else may still be writing, so the size just seen is a hint and the limit is enforced on the bytes.
+	// Another process may still be writing, so the size just seen is a hint and the limit is enforced on the bytes.
 	var read bytes.Buffer
 	read.Grow(int(info.Size()) + bytes.MinRead)
 	size, err := read.ReadFrom(io.LimitReader(file, maxBytes+1))
@@ -109,7 +109,7 @@ func followAbsolute(root *os.Root, directory, name string) string {
 }
 
 // words takes what the OS said out of Go's "openat return.json: permission denied": the name of a system call
-// helps nobody, and the controller knows the path.
+// does not help a reader, and the controller knows the path.
 func words(err error) error {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {

@@ -20,13 +20,13 @@ UID = "11111111-2222-3333-4444-555555555555"
 NAME = "etl"
 
 KUBELETS = pod.OwnedFields(pod.OwnedStatus(pod.Owned()))
-"""What only a kubelet owns of a Pod."""
+"""The fields that only a kubelet owns of a Pod."""
 
 _replace = msgspec.structs.replace
 
 
 def at(seconds: float) -> datetime:
-    """Give the time so many seconds after the task's creation."""
+    """Return the time this many seconds after the task's creation."""
     return ORIGIN + timedelta(seconds=seconds)
 
 
@@ -49,7 +49,7 @@ def make_attempt(number: int = 1, **fields: Any) -> Attempt:
 
 
 def make_live_attempt(number: int = 1, **fields: Any) -> Attempt:
-    """An attempt under way, as it is written once its container runs."""
+    """An attempt in progress, as recorded when its container runs."""
     open_end = {"completion_time": None, "outcome": "", "exit_code": None, "reason": "", "start_time": at(2)}
     return make_attempt(number, **(open_end | fields))
 
@@ -60,7 +60,7 @@ def condition(kind: str, status: str = "True", seconds: float = 0, reason: str =
 
 @dataclasses.dataclass(frozen=True)
 class MadeTask:
-    """A task in the making; every method gives a new one."""
+    """A builder of a task. Every method returns a new one."""
 
     task: Task
 
@@ -92,7 +92,7 @@ class MadeTask:
 
 
 def make_task(**spec: Any) -> MadeTask:
-    """A task with an image; `spec` takes fields by their wire names or in snake case, as plain JSON."""
+    """A task with an image; `spec` takes fields by their JSON names or in snake case, as plain JSON."""
     raw = {"image": "busybox", **{_camel(key): value for key, value in spec.items()}}
     encoded = msgspec.json.encode(raw)
     meta = wire.Metadata(
@@ -110,7 +110,7 @@ def _camel(key: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class MadePod:
-    """A Pod in the making; every method gives a new one."""
+    """A builder of a Pod. Every method returns a new one."""
 
     pod: Pod
     container: str = names.DEFAULT_CONTAINER
@@ -134,25 +134,25 @@ class MadePod:
         return self.metadata(annotations={**self.pod.metadata.annotations, **annotations})
 
     def stopped(self, reason: str, seconds: float | None = 0) -> "MadePod":
-        """Asked to stop by us, by deadline; at None by a controller that does not note when."""
+        """Stopped by us with activeDeadlineSeconds; with None by an older controller that does not record the time."""
         noted = {**self.pod.metadata.annotations, names.ANNOTATION_STOP: reason}
         if seconds is not None:
             noted[names.ANNOTATION_STOP_TIME] = at(seconds).isoformat()
         return self.metadata(annotations=noted).spec(active_deadline_seconds=1)
 
     def noted(self, reason: str) -> "MadePod":
-        """Annotated by us, before a DELETE."""
+        """With our stop annotation, before the DELETE."""
         return self.metadata(annotations={**self.pod.metadata.annotations, names.ANNOTATION_STOP: reason})
 
     def deleted(self, seconds: float, grace: int = 30) -> "MadePod":
-        """A DELETE arrived at that time."""
+        """Deleted by a request at that time."""
         return self.metadata(deletion_timestamp=at(seconds + grace), deletion_grace_period_seconds=grace)
 
     def released(self) -> "MadePod":
         return self.metadata(finalizers=())
 
     def scheduled(self, seconds: float = 0, node: str = "node-1", taken: float | None = None) -> "MadePod":
-        """On a node; `taken` is when its kubelet says that it took the Pod, by its own clock."""
+        """On a node; `taken` is status.startTime, by the kubelet's clock."""
         found = pod.Condition(type="PodScheduled", status="True", last_transition_time=at(seconds))
         others = tuple(c for c in self.pod.status.conditions if c.type != "PodScheduled")
         start = at(seconds if taken is None else taken)
@@ -209,7 +209,7 @@ class MadePod:
 
 
 def make_pod(number: int = 1, *, container: str = names.DEFAULT_CONTAINER, name: str = "") -> MadePod:
-    """The Pod of an attempt as the API server has it right after the create."""
+    """The Pod of an attempt as the API server has it after the create."""
     owner = wire.OwnerReference(kind=names.KIND, name=NAME, uid=UID, controller=True)
     meta = pod.PodMetadata(
         name=name or pod_name(number),

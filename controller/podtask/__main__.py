@@ -1,6 +1,6 @@
-"""`python -m podtask`: run the controller, inside a cluster or outside of it with a kubeconfig.
+"""`python -m podtask`: run the controller, inside a cluster or, with a kubeconfig, outside of it.
 
-`python -m podtask release-finalizers` is for the time after an uninstall.
+`python -m podtask release-finalizers` cleans up after an uninstall.
 """
 
 import sys
@@ -10,7 +10,7 @@ from .runtime import options, uninstall
 
 
 def main() -> int:
-    """Parse the settings and serve; gives the exit code."""
+    """Run the command that the arguments name; return the exit code."""
     arguments = sys.argv[1:]
     if arguments[:1] == [uninstall.COMMAND]:
         return uninstall.run(arguments[1:])

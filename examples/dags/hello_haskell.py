@@ -1,4 +1,4 @@
-"""A task in a language other than Python: a Haskell program greets somebody.
+"""A task in a language other than Python: a Haskell program prints a greeting.
 
 The arguments are those of a DAG written for KubernetesPodOperator, old names included; only the import is another.
 Both ways of waiting are here: `hello_haskell` keeps a worker slot while the Pod runs, `hello_haskell_deferrable` does
@@ -14,10 +14,10 @@ except ImportError:  # Airflow 2
 
 
 def hello(dag_id: str, *, deferrable: bool) -> DAG:
-    """Make the DAG. Whoever triggers it may give another image, namespace or name (`params`)."""
+    """Make the DAG. A manual run may set another image, namespace or name (`params`)."""
     with DAG(
         dag_id,
-        description="Greet somebody in Haskell",
+        description="Print a greeting in Haskell",
         schedule=None,
         params={
             "image": "localhost/podtask/hello-haskell:dev",

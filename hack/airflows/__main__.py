@@ -13,7 +13,7 @@ from .versions import Environment
 
 
 def main() -> int:
-    """Do what the command line says."""
+    """Run the command that the arguments name."""
     arguments = _parser().parse_args()
     try:
         return int(arguments.act(arguments))
@@ -26,14 +26,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="airflows", description=__doc__)
     commands = parser.add_subparsers(required=True)
     for name, act, what in (
-        ("list", _list, "the versions, what is tested with each, and where they are"),
-        ("lock", _lock, "resolve the lock files anew"),
-        ("build", _build, "make the environments that are missing"),
+        ("list", _list, "list the versions, what is tested with each, and their directories"),
+        ("lock", _lock, "resolve the lock files again"),
+        ("build", _build, "create the environments that are missing"),
     ):
         command = commands.add_parser(name, help=what)
         command.set_defaults(act=act)
         command.add_argument("names", nargs="*", default=["all"], metavar="VERSION")
-    run = commands.add_parser("pytest", help="run pytest inside of one: airflows pytest VERSION -- ARGUMENTS")
+    run = commands.add_parser("pytest", help="run pytest in an environment: airflows pytest VERSION -- ARGUMENTS")
     run.set_defaults(act=_pytest)
     run.add_argument("names", nargs=1, metavar="VERSION")
     run.add_argument("arguments", nargs="*")

@@ -1,4 +1,7 @@
-"""A migrated SQLite database for each environment, made once: migrating takes eight seconds, copying none."""
+"""Creates a migrated SQLite database for each environment once, and copies it for each test run.
+
+A migration takes eight seconds.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ NAME = "airflow.db"
 
 
 def put(environment: Environment, home: Path, report: progress.Report = print) -> Path:
-    """Put an empty, migrated database into an AIRFLOW_HOME, where Airflow looks for it by default."""
+    """Put an empty, migrated database into an AIRFLOW_HOME, under Airflow's default name."""
     place = home / NAME
     shutil.copy(_template(environment, report), place)
     return place

@@ -1,4 +1,4 @@
-"""The virtual environments on disk: made once for each lock file, found again by everyone after that."""
+"""The virtual environments on disk: created once for each lock file, and reused."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from .versions import PYTHON, Environment
 
 PROVIDER = paths.REPOSITORY / "airflow-provider"
 PARALLEL = 2
-"""Installing is mostly unpacking: more at once than this only makes each one slower."""
+"""Number of concurrent installations. Installing is mostly unpacking, so more would only make each one slower."""
 
 
 def directory(environment: Environment) -> Path:
-    """Where it lies, made or not. The name changes with what is in it, so an old one is never mended."""
+    """Return the environment's directory, which may not exist. Its name has a hash of the content."""
     digest = hashlib.sha256(PYTHON.encode() + environment.lock.read_bytes()).hexdigest()[:12]
     return paths.cache_root() / "airflows" / f"{environment.name}-{digest}"
 
 
 def python(environment: Environment) -> Path:
-    """Its interpreter."""
+    """Return the path of the environment's Python."""
     return directory(environment) / "bin/python"
 
 
 def build(wanted: list[Environment], report: progress.Report = print) -> None:
-    """Make those that are missing, and put the provider of this repository into each."""
+    """Create the missing environments and install this repository's provider into each."""
     with ThreadPoolExecutor(PARALLEL) as pool:
         for built in [pool.submit(ensure, environment, report) for environment in wanted]:
             built.result()
 
 
 def ensure(environment: Environment, report: progress.Report = print) -> Path:
-    """Make one unless it is there. Two that come at once: the second waits, and finds it made."""
+    """Create an environment if it is missing. A second process that does the same waits for the first."""
     target = directory(environment)
     with lock.held(target.parent / f".{target.name}.lock", f"Airflow {environment.name}", report):
         if not (target / ".ready").exists():
@@ -54,7 +54,7 @@ def _make(environment: Environment, target: Path) -> None:
 
 
 def _put_provider(target: Path, report: progress.Report) -> None:
-    """The environment outlives a clone of the repository, so what it points to is looked at every time."""
+    """Install the provider again if the environment points to another clone of the repository."""
     project = PROVIDER / "pyproject.toml"
     wanted = f"{PROVIDER} {hashlib.sha256(project.read_bytes()).hexdigest()}\n"
     note = target / ".provider"

@@ -1,4 +1,4 @@
-"""Runs pytest inside of an environment: its own configuration, and an AIRFLOW_HOME, database included, for once."""
+"""Runs pytest in an environment, with its own configuration and a temporary AIRFLOW_HOME with a database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TESTS = REPOSITORY / "tests/airflow"
 
 
 def run_pytest(environment: Environment, arguments: list[str]) -> int:
-    """Its exit code."""
+    """Run pytest; return its exit code."""
     with tempfile.TemporaryDirectory(prefix="airflow-home-") as home:
         database.put(environment, Path(home))
         python = str(environments.python(environment))
@@ -26,13 +26,13 @@ def run_pytest(environment: Environment, arguments: list[str]) -> int:
 
 
 def _kept() -> dict[str, str]:
-    """The caller's environment without what would configure Airflow or Python."""
+    """Return the caller's variables without those that configure Airflow or Python."""
     dropped = ("AIRFLOW", "PYTHON", "KUBERNETES_", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
 
 
 def resolve(paths: list[str]) -> list[str]:
-    """Paths as the caller meant them: pytest runs in the folder of its configuration, wherever this was called."""
+    """Return the arguments with absolute paths: pytest runs in the directory of its configuration."""
     return [_resolved(*path.partition("::")) for path in paths]
 
 

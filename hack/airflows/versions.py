@@ -1,4 +1,4 @@
-"""The one list of Airflow versions. Whatever builds, tests or documents a version reads it here."""
+"""The list of Airflow versions, for the code that builds, tests or documents them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 LOCKS = Path(__file__).resolve().parent / "locks"
 PYTHON = "3.11"
 
-# What the tests run with inside of every environment, and what the provider itself needs.
+# Packages that the tests need in every environment, and those that the provider needs.
 TESTS = ("pytest>=9", "pytest-asyncio>=1.3", "pytest-timeout>=2.4", "hatchling>=1.27", "editables>=0.5")
 PROVIDER = ("kubernetes>=28", "pyyaml>=6")
 
-# SQLite under a whole Airflow ends a scheduler now and then: "database is locked".
+# With SQLite, a scheduler of a whole Airflow sometimes ends with "database is locked".
 POSTGRESQL_3 = ("psycopg2-binary", "asyncpg")
 
 
@@ -25,7 +25,7 @@ class Depth(enum.Enum):
     UNIT = "unit"
     """Unit tests, and one operator and one trigger against a real API server."""
     PEER = "peer"
-    """The original KubernetesPodOperator, to compare with. Our own provider is beside it."""
+    """The original KubernetesPodOperator, for comparison, next to our provider."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Environment:
 
     @property
     def lock(self) -> Path:
-        """Names, versions and hashes of all packages."""
+        """Path of the lock file."""
         return LOCKS / f"{self.name}.txt"
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """What the lock file is resolved from."""
+        """Packages that the lock file is resolved from."""
         return (f"apache-airflow=={self.airflow}", *PROVIDER, *TESTS, *self.more)
 
 
@@ -60,7 +60,7 @@ ENVIRONMENTS = (
 
 
 def find(name: str) -> Environment:
-    """The environment of that name."""
+    """Return the environment of that name."""
     for environment in ENVIRONMENTS:
         if environment.name == name:
             return environment
@@ -68,5 +68,5 @@ def find(name: str) -> Environment:
 
 
 def supported() -> list[Environment]:
-    """The versions that the provider promises to run on."""
+    """Return the versions that the provider supports."""
     return [environment for environment in ENVIRONMENTS if environment.depth is not Depth.PEER]

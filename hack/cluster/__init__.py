@@ -1,4 +1,4 @@
-"""The development cluster: a real Kubernetes on this machine, by one command or one call.
+"""The development cluster: a real Kubernetes on this machine, started by one command or one call.
 
 from cluster import Form, up
 cluster = up("podtask", Form.NODE)

@@ -1,4 +1,4 @@
-"""Makes `python -m cluster` work."""
+"""Entry point of `python -m cluster`."""
 
 from __future__ import annotations
 

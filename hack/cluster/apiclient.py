@@ -1,4 +1,4 @@
-"""The few requests that bringing a cluster up needs. Importing a client library would take longer than they do."""
+"""HTTP client for the few requests that starting a cluster needs. Importing a client library would take longer."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ REQUEST_TIMEOUT_SECONDS = 5.0
 
 
 class ApiClient:
-    """Speaks to one API server as the admin."""
+    """Sends requests to one API server as the admin."""
 
     def __init__(self, directory: ClusterDirectory, server: str) -> None:
         self._directory = directory
         self._target = urlsplit(server)
 
     def status(self, path: str) -> int:
-        """The HTTP status of a GET; 0 when there is no server to answer."""
+        """Return the HTTP status of a GET; 0 if the server cannot be reached."""
         return self.request("GET", path)[0]
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """The object, or None when it is not there or the server is not."""
+        """Return the object, or None if it does not exist or the server cannot be reached."""
         status, body = self.request("GET", path)
         if status != http.HTTPStatus.OK:
             return None
@@ -34,11 +34,11 @@ class ApiClient:
         return found
 
     def post(self, path: str, body: dict[str, Any]) -> int:
-        """The HTTP status of a creation; 409 means that it was there already."""
+        """Create an object; return the HTTP status. 409 means that it exists."""
         return self.request("POST", path, json.dumps(body))[0]
 
     def request(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
-        """One request on a connection of its own: these are few, and a server may die between two of them."""
+        """Send one request on a new connection: requests are few, and the server may be restarted between two."""
         host, port = self._target.hostname or "", self._target.port
         connection = http.client.HTTPSConnection(host, port, timeout=REQUEST_TIMEOUT_SECONDS, context=self._tls)
         try:

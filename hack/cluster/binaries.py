@@ -1,4 +1,4 @@
-"""Which binaries there are, and from which pinned Go module each one is built."""
+"""The binaries, and the pinned Go module that each one is built from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Binary:
 
     @property
     def ldflags(self) -> str:
-        """Kubernetes learns its own version only from the linker; without this it reports v0.0.0."""
+        """Return the linker flags that set Kubernetes' version; without them it reports v0.0.0."""
         if self.module != "kubernetes":
             return "-s -w"
         version = kubernetes_version()
@@ -52,10 +52,10 @@ SIMULATED = (*CONTROL_PLANE, "kwok")
 
 @functools.cache
 def kubernetes_version() -> str:
-    """Read from go.mod, so that an upgrade is one change in one file."""
+    """Return the version of Kubernetes, read from go.mod."""
     text = (paths.TOOLS / "kubernetes" / "go.mod").read_text()
     found = re.search(r"^\s*k8s\.io/kubernetes (v\d+\.\d+\.\d+\S*)", text, re.MULTILINE)
     if found is None:
-        message = "tools/kubernetes/go.mod requires no k8s.io/kubernetes"
+        message = "tools/kubernetes/go.mod has no requirement for k8s.io/kubernetes"
         raise ValueError(message)
     return found.group(1)

@@ -1,4 +1,4 @@
-"""Builds the binaries once, into a cache that is keyed by everything that decides what comes out."""
+"""Builds the binaries into a cache, keyed by everything that the output depends on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from .errors import ClusterError
 from .progress import Report
 
 MISSING_GO = "install Go (the version in hack/cluster/tools/*/go.mod or newer) and put it on the PATH"
-FAILED = "the lines above say why; a missing module needs the Go module proxy, a killed compiler more memory"
+FAILED = (
+    "see the output above; a missing module needs access to the Go module proxy, a killed compiler needs more memory"
+)
 
 
 def ensure(names: Iterable[str], report: Report) -> dict[str, Path]:
-    """The paths of these binaries, after building those that are not there."""
+    """Build the binaries that are missing; return the paths of all."""
     wanted = planned(names)
     missing = [name for name, path in wanted.items() if not path.exists()]
     if missing:
@@ -33,17 +35,17 @@ def ensure(names: Iterable[str], report: Report) -> dict[str, Path]:
 
 
 def planned(names: Iterable[str]) -> dict[str, Path]:
-    """The paths that these binaries have or would have."""
+    """Return the paths of these binaries, which may not exist."""
     return {name: path_of(BINARIES[name]) for name in names}
 
 
 def path_of(binary: Binary) -> Path:
-    """Where the binary is or will be; another pin, flag or compiler means another folder."""
+    """Return the binary's path, which may not exist; another pin, flag or compiler gives another directory."""
     return paths.cache_root() / "bin" / cache_key(binary, go_version(binary.module)) / binary.name
 
 
 def cache_key(binary: Binary, compiler: str) -> str:
-    """A hash over the pinned sources, the flags and the compiler."""
+    """Return a hash of the pinned sources, the flags and the compiler."""
     module = paths.TOOLS / binary.module
     digest = hashlib.sha256()
     for part in ((module / "go.mod").read_text(), (module / "go.sum").read_text(), *binary.flags, compiler):
@@ -53,14 +55,14 @@ def cache_key(binary: Binary, compiler: str) -> str:
 
 @functools.cache
 def go_version(module: str) -> str:
-    """Asked inside the module, whose go.mod may choose a newer toolchain than the machine's."""
+    """Return the compiler's version, asked inside the module: its go.mod may choose a newer toolchain."""
     return commands.run(["go", "env", "GOVERSION"], cwd=paths.TOOLS / module, hint=MISSING_GO).strip()
 
 
 def _build(binary: Binary, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{binary.name}.{os.getpid()}")
-    # Static, or the binary would ask for the C library of the machine that built it.
+    # Static, so that the binary does not need the C library of the machine that built it.
     environment = {**os.environ, "CGO_ENABLED": "0"}
     try:
         done = subprocess.run(
@@ -74,13 +76,13 @@ def _build(binary: Binary, target: Path) -> None:
         )
         if done.returncode != 0:
             raise ClusterError(f"building {binary.name} failed:\n{commands.tail(done.stderr)}", FAILED)
-        # A rename is all or nothing: a crash half-way leaves no binary that looks complete.
+        # A rename is atomic: a crash leaves no incomplete binary.
         unfinished.rename(target)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def _remove_unfinished() -> None:
-    """What a killed build left behind. Only under the lock: elsewhere it may be at work."""
+    """Remove the files of killed builds. Call it with the lock held: another build may be running."""
     for leftover in (paths.cache_root() / "bin").glob("*/.*.*"):
         leftover.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Each node's kubelet keeps its Pods below a cgroup of its own, so that two kubelets do not tidy up one another's."""
+"""A cgroup for the Pods of each node's kubelet, so that two kubelets do not remove each other's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from .errors import ClusterError
 
 ROOT = Path("/sys/fs/cgroup")
-# What the kubelet refuses to start without.
+# The kubelet does not start without these.
 NEEDED = ("cpu", "cpuset", "memory", "pids")
 # A version 1 cpuset starts empty, and no process can enter it until these two are filled in.
 CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
@@ -22,7 +22,7 @@ def group_name(cluster: str) -> str:
 
 
 def hierarchies(root: Path = ROOT) -> list[Path]:
-    """The one tree of version 2, or every mounted tree of version 1."""
+    """Return the mount point of version 2, or those of all controllers of version 1."""
     if (root / "cgroup.controllers").exists():
         return [root]
     found = (entry for entry in sorted(root.iterdir()) if entry.is_dir() and not entry.is_symlink())
@@ -30,9 +30,9 @@ def hierarchies(root: Path = ROOT) -> list[Path]:
 
 
 def check(root: Path = ROOT) -> None:
-    """Fail where the kernel offers no cgroups that a kubelet could use."""
+    """Raise if the kernel offers no cgroups that a kubelet can use."""
     if not root.is_dir():
-        raise ClusterError(f"{root} is not there", "mount the cgroup file system, or use --form light")
+        raise ClusterError(f"{root} does not exist", "mount the cgroup file system, or use --form light")
     unified = root / "cgroup.controllers"
     present = unified.read_text().split() if unified.exists() else [tree.name for tree in hierarchies(root)]
     offered = {controller for name in present for controller in name.split(",")}
@@ -45,7 +45,7 @@ def check(root: Path = ROOT) -> None:
 
 
 def create(cluster: str, root: Path = ROOT) -> None:
-    """Make the group in every tree; fine when it is there already."""
+    """Create the group in every tree; it may exist already."""
     for tree in hierarchies(root):
         group = tree / group_name(cluster)
         if (tree / "cgroup.subtree_control").exists() and (tree / "cgroup.controllers").exists():
@@ -57,14 +57,14 @@ def create(cluster: str, root: Path = ROOT) -> None:
 
 
 def _pass_on_controllers(tree: Path) -> None:
-    # Version 2 gives a group only the controllers that its parent passes on; a busy parent may refuse some.
+    # In version 2 a group has only the controllers that its parent delegates; a busy parent may refuse some.
     for controller in (tree / "cgroup.controllers").read_text().split():
         with contextlib.suppress(OSError):
             (tree / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 def processes(cluster: str, root: Path = ROOT) -> set[int]:
-    """Everything that runs below the group: the Pods' containers."""
+    """Return the ids of all processes below the group: the Pods' containers."""
     found: set[int] = set()
     for group in _groups(cluster, root):
         with contextlib.suppress(OSError):
@@ -73,7 +73,7 @@ def processes(cluster: str, root: Path = ROOT) -> set[int]:
 
 
 def remove(cluster: str, root: Path = ROOT, within_seconds: float = 60.0) -> None:
-    """Delete the group and all below it. The kernel lets go of a dead process's group a moment after its death."""
+    """Delete the group and its descendants. The kernel releases the group of an ended process a moment later."""
     deadline = time.monotonic() + within_seconds
     while True:
         for group in _groups(cluster, root):
@@ -88,11 +88,11 @@ def remove(cluster: str, root: Path = ROOT, within_seconds: float = 60.0) -> Non
 
 
 def _groups(cluster: str, root: Path) -> list[Path]:
-    """The group and its descendants in every tree, the deepest first, as they must be removed."""
+    """Return the group and its descendants in every tree, the deepest first, which is the order of removal."""
     found: list[Path] = []
     if not root.is_dir():
         return found
     for tree in hierarchies(root):
-        # os.walk passes over what vanishes while it looks, as the groups of a cluster that goes down do.
+        # os.walk ignores directories that vanish meanwhile, as the groups of a cluster that is being stopped do.
         found += [Path(folder) for folder, _, _ in os.walk(tree / group_name(cluster), topdown=False)]
     return found

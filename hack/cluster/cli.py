@@ -1,4 +1,4 @@
-"""The command line: `python -m cluster …`. Each command is one call of the Python API and its answer in words."""
+"""The command line `python -m cluster …`. Each command makes one call of the Python API and prints the result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Command = Callable[[argparse.Namespace], None]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command; return the exit code."""
     own, handed_on = _split(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(own)
     if handed_on:
@@ -32,13 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
     return 0
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Our own words, and kubectl's: all that follow the name, because argparse would take `-n` for one of ours."""
+    """Split the arguments into ours and kubectl's (all that follow the name): argparse would parse `-n` as ours."""
     if words[:1] != ["kubectl"] or words[1:2] in (["-h"], ["--help"]):
         return words, []
     end = 1
@@ -50,12 +50,12 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def report(line: str) -> None:
-    """Progress goes to stderr, at once, so that the answer on stdout can be piped."""
+    """Log progress to stderr without buffering, so that stdout can be piped."""
     print(line, file=sys.stderr, flush=True)
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
+    """Return the parser with all commands and their options."""
     top = argparse.ArgumentParser(prog="python -m cluster", description="A real Kubernetes for development and tests.")
     commands_ = top.add_subparsers(required=True, metavar="COMMAND")
 
@@ -66,20 +66,22 @@ def parser() -> argparse.ArgumentParser:
 
     def add_for_one(name: str, command: Command, what: str) -> argparse.ArgumentParser:
         one = add(name, command, what)
-        one.add_argument("--name", default=DEFAULT_NAME, help="which cluster (default: %(default)s)")
+        one.add_argument("--name", default=DEFAULT_NAME, help="name of the cluster (default: %(default)s)")
         return one
 
-    up = add_for_one("up", _up, "start a cluster, or what is missing of it")
+    up = add_for_one("up", _up, "start a cluster, or its missing programs")
     up.add_argument("--form", type=Form, choices=list(Form), default=Form.NODE, help="default: %(default)s")
-    up.add_argument("--nodes", type=int, default=10, help="how many simulated nodes (default: %(default)s)")
-    down = add_for_one("down", _down, "take a cluster down and delete it")
-    down.add_argument("--all", action="store_true", help="every cluster of this cache")
-    down.add_argument("--keep", action="store_true", help="keep its files: the next up finds its objects again")
-    add_for_one("status", _status, "which clusters there are, and their programs")
+    up.add_argument("--nodes", type=int, default=10, help="number of simulated nodes (default: %(default)s)")
+    down = add_for_one("down", _down, "stop a cluster and delete it")
+    down.add_argument("--all", action="store_true", help="all clusters of this cache")
+    down.add_argument("--keep", action="store_true", help="keep its files, so that the next up has the same objects")
+    add_for_one("status", _status, "list the clusters and their programs")
     add_for_one("kubeconfig", _kubeconfig, "print the path of the admin's kubeconfig")
-    kubectl = add_for_one("kubectl", _kubectl, "run kubectl against the cluster; what follows the name is kubectl's")
+    kubectl = add_for_one(
+        "kubectl", _kubectl, "run kubectl against the cluster; all arguments after the name are kubectl's"
+    )
     kubectl.add_argument("arguments", nargs="*")
-    add_for_one("logs", _logs, "print what a program has written").add_argument("program")
+    add_for_one("logs", _logs, "print the log of a program").add_argument("program")
     _add_program_commands(add_for_one)
     _add_image_commands(add, add_for_one)
     binaries = add("build", _build, "build binaries into the cache")
@@ -104,7 +106,7 @@ def _add_image_commands(
     names = f"{', '.join(table.IMAGES)}, or all"
     images = add("images", _images, "build images into the cache, and print their archives")
     images.add_argument("images", nargs="*", default=list(table.DEFAULT), help=names)
-    loading = add_for_one("load", _load, "load images on the node: by name, or NAME=ARCHIVE for one of your own")
+    loading = add_for_one("load", _load, "load images on the node: by name, or NAME=ARCHIVE for your own")
     loading.add_argument("images", nargs="+", help=names)
 
 
@@ -122,7 +124,7 @@ def _down(options: argparse.Namespace) -> None:
 def _status(_: argparse.Namespace) -> None:
     names = paths.all_cluster_names()
     if not names:
-        print("there is no cluster; `python -m cluster up` makes one")
+        print("no cluster exists; `python -m cluster up` creates one")
     for name in names:
         try:
             cluster = clusters.get(name, report=report)
@@ -142,7 +144,7 @@ def _kubeconfig(options: argparse.Namespace) -> None:
 def _kubectl(options: argparse.Namespace) -> None:
     cluster = clusters.get(options.name, report=report)
     binary = cluster.record.binaries["kubectl"]
-    # With the caller's terminal and not through `commands`, so that `exec -it` and `logs -f` work.
+    # Not through `commands` but with the caller's terminal, so that `exec -it` and `logs -f` work.
     done = subprocess.run([binary, f"--kubeconfig={cluster.kubeconfig}", *options.arguments], check=False)
     raise SystemExit(done.returncode)
 
@@ -176,6 +178,6 @@ def _images(options: argparse.Namespace) -> None:
 def _build(options: argparse.Namespace) -> None:
     unknown = [name for name in options.binaries if name not in BINARIES]
     if unknown:
-        raise ClusterError(f"no binary is named {', '.join(unknown)}", f"there are: {', '.join(BINARIES)}")
+        raise ClusterError(f"no binary has the name {', '.join(unknown)}", f"there are: {', '.join(BINARIES)}")
     for name, path in build.ensure(options.binaries, report).items():
         print(f"{name}\t{path}")

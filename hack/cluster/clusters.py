@@ -1,4 +1,4 @@
-"""The three calls of the Python API. Safe to repeat, and safe for several processes at once."""
+"""The calls of the Python API. They may be repeated, and several processes may make them at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def up(
     extra_args: Mapping[str, Sequence[str]] | None = None,
     environment: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Cluster:
-    """Return the running cluster of that name, after starting whatever of it does not run."""
+    """Start the cluster of that name, or its programs that do not run, and return it."""
     extra = {canonical_name(program): tuple(arguments) for program, arguments in (extra_args or {}).items()}
     if extra_apiserver_args:
         extra["apiserver"] = (*extra.get("apiserver", ()), *extra_apiserver_args)
@@ -36,12 +36,12 @@ def up(
 
 
 def binary(name: str, *, report: Report = print) -> Path:
-    """The path of one of the pinned binaries (kubectl, helm, …), built if it is not in the cache."""
+    """Return the path of a pinned binary (kubectl, helm, …); build it if it is not in the cache."""
     return build.ensure([name], report)[name]
 
 
 def get(name: str, *, report: Report = print) -> Cluster:
-    """The cluster of that name as an earlier `up` left it; starts nothing."""
+    """Return the cluster of that name that an earlier `up` has started; starts nothing."""
     directory = ClusterDirectory.of(name)
     record = read_record(directory)
     if record is None:
@@ -50,13 +50,14 @@ def get(name: str, *, report: Report = print) -> Cluster:
 
 
 def down(name: str, *, keep: bool = False, report: Report = print) -> None:
-    """Take a cluster down in whatever state it is. None of that name is fine too."""
+    """Stop and delete a cluster in any state; no error if none has that name."""
     directory = ClusterDirectory.of(name)
     with lock.held(directory.lock, f"cluster {name}", report):
         record = read_record(directory)
         if record is not None:
             provider.handle(directory, record, report).down(keep=keep)
-        remains.stop_everything(directory)  # whatever became of the record, nothing of the cluster may run on
+        remains.stop_everything(directory)  # even if the record is missing, no process of the cluster may keep running
         if not keep:
             remains.delete(directory)
-            directory.lock.unlink(missing_ok=True)  # while it is ours: who waits for it notices, and makes another
+            # While the lock is held: a waiting process notices the deletion, and creates another file.
+            directory.lock.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Runs other programs, and turns their failure into an error that shows the end of what they said."""
+"""Runs other programs. A failure becomes an error with the last lines of their output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TAIL_LINES = 25
 
 
 def tail(text: str, lines: int = TAIL_LINES) -> str:
-    """The end of an output, where the reason of a failure stands."""
+    """Return the last lines of an output, which usually have the reason of a failure."""
     return "\n".join("    " + line for line in text.rstrip().splitlines()[-lines:])
 
 
@@ -25,7 +25,7 @@ def run(
     stdin: str | None = None,
     timeout_seconds: float | None = None,
 ) -> str:
-    """Standard output of a command that must succeed."""
+    """Run a command; return its standard output. Raises if it fails."""
     words = [str(word) for word in argv]
     try:
         done = subprocess.run(
@@ -50,7 +50,7 @@ def run(
 
 
 def succeeds(argv: Sequence[str | Path], timeout_seconds: float = 10) -> bool:
-    """Whether a command ends well; one that is not installed or hangs does not."""
+    """Return whether a command succeeds; False if it is not installed or hangs."""
     try:
         done = subprocess.run(
             [str(word) for word in argv],

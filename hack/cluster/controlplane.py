@@ -17,12 +17,12 @@ API_SERVER_NAMES = (
     KUBERNETES_SERVICE,
 )
 
-# At their usual 20 requests a second, making an account for each controller alone takes four seconds of every start.
+# With the default of 20 requests per second, creating a service account for each controller takes four seconds.
 UNTHROTTLED = ("--kube-api-qps=1000", "--kube-api-burst=2000")
 
 
 def subjects(form: Form, placement: Placement) -> list[Subject]:
-    """Everybody who needs a certificate, each with the user and group that Kubernetes' own roles expect."""
+    """Return the subjects that need a certificate, with the user and group that Kubernetes' roles expect."""
     server_names = tuple(dict.fromkeys((*API_SERVER_NAMES, placement.address)))
     found = [
         Subject("apiserver", "kube-apiserver", names=server_names),
@@ -41,7 +41,7 @@ def subjects(form: Form, placement: Placement) -> list[Subject]:
 
 
 def etcd(directory: ClusterDirectory, record: Record) -> Program:
-    """One member, on loopback, without fsync: the data is worth nothing after a power cut."""
+    """Return etcd's command: one member, on loopback, without fsync, because the data need not survive a power cut."""
     placement = record.placement
     client = f"http://127.0.0.1:{placement.etcd_port}"
     peer = f"http://127.0.0.1:{placement.etcd_peer_port}"
@@ -52,10 +52,10 @@ def etcd(directory: ClusterDirectory, record: Record) -> Program:
         f"--listen-peer-urls={peer}",
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=default={peer}",
-        # The ports were reserved by a socket with the same option, so that nobody else got them meanwhile.
+        # The ports are reserved by a socket with the same option, so that no other process gets them.
         "--socket-reuse-port=true",
         "--unsafe-no-fsync",
-        # The first election waits this long; a single member has nobody to wait for.
+        # The first election waits this long; a single member need not wait.
         "--heartbeat-interval=50",
         "--election-timeout=500",
         "--quota-backend-bytes=8589934592",
@@ -65,7 +65,7 @@ def etcd(directory: ClusterDirectory, record: Record) -> Program:
 
 
 def apiserver(directory: ClusterDirectory, record: Record) -> Program:
-    """Listens on one address only: loopback, or the inside of the cluster's own network namespace."""
+    """Return the API server's command. It listens on loopback, or in the cluster's network namespace."""
     placement, pki = record.placement, directory.pki
     arguments = [
         f"--etcd-servers=http://127.0.0.1:{placement.etcd_port}",
@@ -96,16 +96,16 @@ def _by_form(directory: ClusterDirectory, form: Form) -> list[str]:
             f"--kubelet-client-key={pki / 'admin.key'}",
             "--kubelet-preferred-address-types=InternalIP",
         ]
-    # A loopback address cannot be an endpoint of the kubernetes Service, and nothing here would use it.
+    # A loopback address cannot be an endpoint of the kubernetes Service, which is not used here.
     arguments = ["--endpoint-reconciler-type=none"]
     if form is Form.LIGHT:
-        # No controller manager, so no default ServiceAccount ever appears, and every Pod would be refused for it.
+        # Without a controller manager there is no default ServiceAccount, so this plugin would refuse every Pod.
         arguments.append("--disable-admission-plugins=ServiceAccount")
     return arguments
 
 
 def controller_manager(directory: ClusterDirectory, record: Record) -> Program:
-    """Serves no port: nobody scrapes it, and on a shared loopback its usual port may be taken."""
+    """Return the controller manager's command. It serves no port: the default one may be in use."""
     arguments = [
         f"--kubeconfig={directory.client_config('controller-manager')}",
         f"--root-ca-file={directory.pki / 'ca.crt'}",
@@ -120,7 +120,7 @@ def controller_manager(directory: ClusterDirectory, record: Record) -> Program:
 
 
 def scheduler(directory: ClusterDirectory, record: Record) -> Program:
-    """Serves no port, for the same reason."""
+    """Return the scheduler's command. It serves no port either."""
     arguments = [
         f"--kubeconfig={directory.client_config('scheduler')}",
         "--leader-elect=false",

@@ -1,4 +1,4 @@
-"""The cluster as processes of this machine: no Docker, nothing downloaded, ready in seconds."""
+"""A cluster of processes on this machine: without Docker and downloads, ready in seconds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BINARIES = {Form.LIGHT: binaries.LIGHT, Form.SIMULATED: binaries.SIMULATED, Form
 
 
 def up(directory: ClusterDirectory, spec: Spec, report: Report) -> EmbeddedCluster:
-    """Start the cluster, or what is missing of it. The caller holds its lock."""
+    """Start the cluster, or its missing programs. The caller holds its lock."""
     started = time.monotonic()
     saved = read_record(directory)
     if saved is not None and _still_runs(directory, saved, spec, report):
@@ -64,7 +64,7 @@ def up(directory: ClusterDirectory, spec: Spec, report: Report) -> EmbeddedClust
 
 
 def _still_runs(directory: ClusterDirectory, saved: Record, spec: Spec, report: Report) -> bool:
-    """Whether there is nothing to do, or nothing but to start what is missing."""
+    """Return whether the cluster exists as requested, so that only missing programs need to be started."""
     if saved.spec.form is not spec.form:
         raise ClusterError(
             f"cluster {spec.name} exists with the form {saved.spec.form}, not {spec.form}",
@@ -76,7 +76,7 @@ def _still_runs(directory: ClusterDirectory, saved: Record, spec: Spec, report: 
     try:
         if startup.Startup(directory, saved, MENDING_SECONDS).is_up():
             if spec.form is Form.NODE:
-                load.load_default(EmbeddedCluster(directory, saved, report))  # one of them may have changed
+                load.load_default(EmbeddedCluster(directory, saved, report))  # a binary may have changed
             return True
         EmbeddedCluster(directory, saved, report).wait_ready(MENDING_SECONDS)
     except ClusterError as error:
@@ -86,7 +86,7 @@ def _still_runs(directory: ClusterDirectory, saved: Record, spec: Spec, report: 
 
 
 def _check_machine(form: Form, report: Report) -> None:
-    """Only a node needs more of the machine than a loopback address."""
+    """Prepare the machine; only a node needs more than a loopback address."""
     if form is not Form.NODE:
         return
     _need_root()
@@ -103,7 +103,7 @@ def _need_root() -> None:
 
 @contextlib.contextmanager
 def _placed(spec: Spec, saved: Record | None) -> Iterator[Placement]:
-    """Addresses and ports: those of the last start where they are still free, since somebody may know them."""
+    """Return addresses and ports: those of the last start if they are free, because clients may still use them."""
     if spec.form is Form.NODE:
         yield namespaces.create(spec.name, saved.placement.subnet if saved else 0)
         return
@@ -122,7 +122,7 @@ def _write_files(directory: ClusterDirectory, record: Record) -> None:
         if subject.file != "apiserver":
             target = directory.kubeconfig if subject.file == "admin" else directory.client_config(subject.file)
             kubeconfig.write(target, record.spec.name, placement.server, subject.file, directory.pki)
-    # The last start's output would be taken for this one's when a start fails.
+    # If the start fails, the error must not show the output of the previous start.
     shutil.rmtree(directory.logs, ignore_errors=True)
     if record.spec.form is Form.NODE:
         cgroups.create(record.spec.name)
@@ -132,7 +132,7 @@ def _write_files(directory: ClusterDirectory, record: Record) -> None:
 
 
 class EmbeddedCluster(Cluster):
-    """A cluster under a supervisord of its own."""
+    """A cluster that runs under its own supervisord."""
 
     @property
     def supervisor(self) -> supervision.Supervisor:
@@ -140,11 +140,13 @@ class EmbeddedCluster(Cluster):
 
     def load(self, image: str, archive: Path) -> None:
         if self.form is not Form.NODE:
-            raise ClusterError(f"cluster {self.name} has no node to load images on", "it takes --form node")
+            raise ClusterError(f"cluster {self.name} has no node to load images on", "use --form node")
         ctr = ["ctr", f"--address={node.containerd_socket(self.directory)}", "--namespace=k8s.io"]
         commands.run([*ctr, "images", "import", "--snapshotter=overlayfs", archive])
         if image not in commands.run([*ctr, "images", "list", "--quiet"]).split():
-            raise ClusterError(f"{archive} holds no image named {image}", "tag it so when the archive is made")
+            raise ClusterError(
+                f"{archive} contains no image named {image}", "tag the image with this name when you create the archive"
+            )
 
     def pid(self, program: str) -> int:
         name = _canonical(program)
@@ -168,13 +170,13 @@ class EmbeddedCluster(Cluster):
         self.supervisor.set_autorestart(program, wanted=wanted)
 
     def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> None:
-        processes.resume(self.directory)  # whoever paused one of them may be gone; harmless otherwise
+        processes.resume(self.directory)  # resumes paused programs; no effect on others
         start = startup.Startup(self.directory, self.record, deadline_seconds)
         if self.form is not Form.NODE:
             start.bring_up()
             return
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            # Loading takes seconds too, but needs containerd only: it hides behind the start of all the others.
+            # Loading takes seconds and needs only containerd, so it runs while the other programs start.
             start.wait_for_containerd()
             loading = pool.submit(load.load_default, self)
             start.bring_up()

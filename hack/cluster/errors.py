@@ -1,10 +1,10 @@
-"""The one error that the development cluster raises on purpose: what went wrong, and what to change."""
+"""The error that the development cluster raises: what went wrong, and what to do."""
 
 from __future__ import annotations
 
 
 class ClusterError(Exception):
-    """Something the person at the keyboard can act on; `hint` says how."""
+    """An error that the user can fix; `hint` says how."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

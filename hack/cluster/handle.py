@@ -1,4 +1,4 @@
-"""What every running cluster can do, whichever way it runs. Tests and the command line hold one of these."""
+"""The interface of a running cluster, the same for every provider."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .progress import Report
 from .spec import Form, Record
 
 READY_SECONDS = 180.0
-"""The bound on a wait for a running cluster. It ends a hang, so a machine ten times slower stays below it."""
+"""Timeout for a running cluster. It only ends a hang: ten times what a wait takes."""
 
 
 class Cluster(abc.ABC):
-    """A handle on a cluster. It holds no process and no connection: dropping it stops nothing."""
+    """A handle on a cluster. It owns no process and no connection; the cluster outlives it."""
 
     def __init__(self, directory: ClusterDirectory, record: Record, report: Report = print) -> None:
         self.directory = directory
@@ -32,26 +32,26 @@ class Cluster(abc.ABC):
 
     @property
     def kubeconfig(self) -> Path:
-        """The admin's kubeconfig file."""
+        """Path of the admin's kubeconfig."""
         return self.directory.kubeconfig
 
     @property
     def server(self) -> str:
-        """The API server's URL as the host reaches it."""
+        """URL of the API server, as seen from the host."""
         return self.record.placement.server
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Standard output of kubectl; its failure is an error that shows what it said."""
+        """Run kubectl; return its standard output. Raises with its output if it fails."""
         binary = self.record.binaries["kubectl"]
         return commands.run([binary, f"--kubeconfig={self.kubeconfig}", *arguments], stdin=stdin)
 
     @abc.abstractmethod
     def load(self, image: str, archive: Path) -> None:
-        """Put an image on the node, under this name, from an archive (of OCI or of `docker save`)."""
+        """Load an image of this name on the node from an archive (OCI or `docker save`)."""
 
     @abc.abstractmethod
     def pid(self, program: str) -> int:
-        """The process id of a running program as this machine sees it."""
+        """Return the process id of a running program on this machine."""
 
     @abc.abstractmethod
     def signal(self, program: str, name: str) -> None:
@@ -63,29 +63,29 @@ class Cluster(abc.ABC):
 
     @abc.abstractmethod
     def start(self, program: str) -> None:
-        """Start a program that was stopped; returns before it is ready (see `wait_ready`)."""
+        """Start a stopped program; returns before it is ready (see `wait_ready`)."""
 
     def restart(self, program: str) -> None:
-        """Stop and start."""
+        """Stop and start a program."""
         self.stop(program)
         self.start(program)
 
     @abc.abstractmethod
     def set_autorestart(self, program: str, *, wanted: bool) -> None:
-        """Whether a program that dies by itself or by a signal is started again; at first each one is."""
+        """Set whether a program is restarted when it ends by itself or by a signal. The default is yes."""
 
     @abc.abstractmethod
     def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> None:
-        """Start what is stopped, and return when the whole cluster is usable again."""
+        """Start the stopped programs and wait until the cluster is usable."""
 
     @abc.abstractmethod
     def status(self) -> dict[str, str]:
-        """One line for each program."""
+        """Return one line for each program."""
 
     @abc.abstractmethod
     def log(self, program: str) -> str:
-        """What a program has written."""
+        """Return the log of a program."""
 
     @abc.abstractmethod
     def down(self, *, keep: bool = False) -> None:
-        """Take it down. `keep` leaves the files, so that the next `up` finds the objects again."""
+        """Stop and delete the cluster. `keep` keeps the files, so that the next `up` has the same objects."""

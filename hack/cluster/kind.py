@@ -1,4 +1,4 @@
-"""The cluster in a Docker container, by kind: the way that most developers' machines have."""
+"""The cluster in a Docker container, run by kind, for machines that have Docker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .progress import Report
 from .spec import Placement, Record, Spec, read_record, write_atomically, write_record
 
 BINARIES = ("kind", "kubectl")
-# kind fetches its node image by itself; another one can be named, for instance to test an older Kubernetes.
+# kind pulls its node image by itself; another one can be set, for example to test an older Kubernetes.
 IMAGE_VARIABLE = "PODTASK_KIND_IMAGE"
 READY_WITHIN = "180s"
 UNITS = ("kubelet", "containerd")
@@ -34,7 +34,7 @@ Run = Callable[..., str]
 
 
 def up(directory: ClusterDirectory, spec: Spec, report: Report, run: Run = commands.run) -> KindCluster:
-    """Create the cluster, or return the one that answers. The caller holds its lock."""
+    """Create the cluster, or return the running one. The caller holds its lock."""
     started = time.monotonic()
     saved = read_record(directory)
     if saved is not None and saved.spec == spec:
@@ -42,12 +42,15 @@ def up(directory: ClusterDirectory, spec: Spec, report: Report, run: Run = comma
         if cluster.answers() or cluster.resumes():
             return cluster
     built = {name: str(path) for name, path in build.ensure(BINARIES, report).items()}
-    # What a killed start or another specification left; kind takes an unknown name for success.
+    # Left by a killed start or by another specification; kind reports success for an unknown name.
     run([built["kind"], "delete", "cluster", "--name", kind_name(spec.name)])
     config = directory.config / "kind.json"
     write_atomically(config, render(spec))
     with progress.heartbeat(f"kind creates cluster {spec.name}", report):
-        run(create_command(directory, spec, built["kind"], config), hint="see that `docker info` works and has room")
+        run(
+            create_command(directory, spec, built["kind"], config),
+            hint="check that `docker info` works and that the disk has space",
+        )
     record = Record(spec, placement(directory.kubeconfig.read_text()), "kind", built)
     write_record(directory, record)
     cluster = KindCluster(directory, record, report, run)
@@ -57,17 +60,17 @@ def up(directory: ClusterDirectory, spec: Spec, report: Report, run: Run = comma
 
 
 def kind_name(name: str) -> str:
-    """Prefixed, so that nobody's own kind cluster is ever taken for ours."""
+    """Return the cluster's name in kind; the prefix distinguishes it from the user's own kind clusters."""
     return f"podtask-{name}"
 
 
 def node_container(name: str) -> str:
-    """What kind calls the container of the only node."""
+    """Return the name of the node's container."""
     return f"{kind_name(name)}-control-plane"
 
 
 def create_command(directory: ClusterDirectory, spec: Spec, kind: str, config: Path) -> list[str]:
-    """The kubeconfig goes to the cluster's directory: the person's own is never touched."""
+    """Create the cluster. Its kubeconfig is in the cluster's directory; the user's own is not changed."""
     words = [kind, "create", "cluster", "--name", kind_name(spec.name), "--config", str(config)]
     words += ["--kubeconfig", str(directory.kubeconfig), "--wait", READY_WITHIN]
     image = os.environ.get(IMAGE_VARIABLE)
@@ -75,7 +78,7 @@ def create_command(directory: ClusterDirectory, spec: Spec, kind: str, config: P
 
 
 def render(spec: Spec) -> str:
-    """The configuration of kind. Options go in as additions, since kind's own stand in the same lists."""
+    """Return kind's configuration. Options are appended to kind's own."""
     unknown = set(spec.extra_args) - set(EXTRA_ARGUMENTS_OF)
     if unknown:
         raise ClusterError(f"kind passes no options on to {', '.join(sorted(unknown))}")
@@ -104,7 +107,7 @@ def _option(argument: str) -> dict[str, str]:
 
 
 def placement(kubeconfig: str) -> Placement:
-    """Where the API server listens on the host, from the file that kind wrote."""
+    """Return the API server's URL on the host, from kind's kubeconfig."""
     found = re.search(r"^\s*server:\s*(\S+)\s*$", kubeconfig, re.MULTILINE)
     if found is None:
         raise ClusterError("kind wrote a kubeconfig without a server")
@@ -113,7 +116,7 @@ def placement(kubeconfig: str) -> Placement:
 
 
 def process_pattern(program: str) -> str:
-    """What the command line of a program begins with inside the node; names are cut at 15 characters elsewhere."""
+    """Return the beginning of a program's command line in the node; process names are cut at 15 characters."""
     name = program if program in (*UNITS, "etcd") else f"kube-{program}"
     return rf"^([^ ]*/)?{name}( |$)"
 
@@ -128,14 +131,14 @@ class KindCluster(Cluster):
         self._run = run
 
     def answers(self) -> bool:
-        """Whether the API server says that it is ready."""
+        """Return whether the API server reports that it is ready."""
         try:
             return self.kubectl("get", "--raw=/readyz", "--request-timeout=5s").strip() == "ok"
         except ClusterError:
             return False
 
     def resumes(self) -> bool:
-        """Whether a container that `down --keep` or a reboot had stopped comes back to life."""
+        """Start the container after `down --keep` or a reboot; return whether that succeeded."""
         try:
             self._run(["docker", "start", node_container(self.name)])
             self.wait_ready()
@@ -144,11 +147,11 @@ class KindCluster(Cluster):
         return True
 
     def load(self, image: str, archive: Path) -> None:
-        del image  # kind takes the names from the archive
+        del image  # kind uses the names in the archive
         self._run([self._kind, "load", "image-archive", str(archive), "--name", kind_name(self.name)])
 
     def pid(self, program: str) -> int:
-        """The process id inside the node: on the host, Docker may run in a virtual machine where it means nothing."""
+        """Return the process id inside the node: Docker may run in a virtual machine with its own ids."""
         return int(self._inside("pgrep", "--oldest", "--full", process_pattern(canonical_name(program))).split()[0])
 
     def signal(self, program: str, name: str) -> None:
@@ -160,7 +163,7 @@ class KindCluster(Cluster):
         if name in UNITS:
             self._inside("systemctl", "stop", name)
             return
-        # The kubelet stops a static Pod whose manifest is taken away, and that takes it a moment.
+        # The kubelet stops a static Pod after its manifest is removed, which takes a moment.
         self._inside("sh", "-c", f"mkdir -p {PARKED} && mv {MANIFESTS}/{_file(name)} {PARKED}/")
         pattern = process_pattern(name)
         self._inside("timeout", "60", "sh", "-c", f"while pgrep --full '{pattern}'; do sleep 0.2; done")

@@ -1,4 +1,4 @@
-"""Kubeconfig files, with the certificates inside, so that a copy of the one file is enough to get in."""
+"""Writes kubeconfig files. They contain the certificates, so that a copy of one file is enough."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .spec import write_atomically
 
 
 def render(cluster: str, server: str, user: str, pki: Path) -> str:
-    """JSON is YAML too, and needs no further package to be written."""
+    """Return a kubeconfig as JSON, which is valid YAML and needs no package."""
 
     def embedded(file: str) -> str:
         return base64.b64encode((pki / file).read_bytes()).decode()
@@ -37,5 +37,5 @@ def render(cluster: str, server: str, user: str, pki: Path) -> str:
 
 
 def write(path: Path, cluster: str, server: str, user: str, pki: Path) -> None:
-    """Readable by its owner alone: whoever has the admin's file owns the cluster."""
+    """Write the file, readable only by its owner: it gives full access to the cluster."""
     write_atomically(path, render(cluster, server, user, pki), mode=0o600)

@@ -1,4 +1,4 @@
-"""One user at a time. A kernel lock and no lock file with a pid in it: the kernel frees it however its holder dies."""
+"""A lock between processes. It is a kernel lock, not a file with a pid: the kernel releases it when its holder ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .progress import Report
 
 @contextlib.contextmanager
 def held(path: Path, what: str, report: Report) -> Iterator[None]:
-    """Hold the lock; whoever comes second is told why nothing happens, and waits."""
+    """Hold the lock. If another process holds it, print that and wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with path.open("a") as stream:
@@ -22,7 +22,7 @@ def held(path: Path, what: str, report: Report) -> Iterator[None]:
             if _is_still_at(path, stream):
                 yield
                 return
-        # Its last holder deleted the file while we waited for it: whoever comes now locks another one.
+        # The previous holder has deleted the file meanwhile: a new process would lock another file.
 
 
 def _acquire(stream: TextIO, what: str, report: Report) -> None:

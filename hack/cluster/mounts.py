@@ -1,4 +1,4 @@
-"""The mounts below a cluster's directory. Deleting through one would delete something else's files."""
+"""The mounts below a cluster's directory. They must be removed before it, or their files would be deleted."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ MOUNTS = Path("/proc/self/mounts")
 
 
 def below(root: Path, table: str | None = None) -> list[Path]:
-    """Mount points at or below a directory, the deepest first."""
+    """Return the mount points at or below a directory, the deepest first."""
     lines = (MOUNTS.read_text() if table is None else table).splitlines()
     points = [Path(_unescape(line.split()[1])) for line in lines]
     return sorted((point for point in points if point.is_relative_to(root)), reverse=True)
 
 
 def unmount_below(root: Path) -> None:
-    """Detach them all. Lazily: what still has a file open there is dead already."""
+    """Unmount them lazily: processes that still have files open there are ending."""
     for point in below(root):
         commands.succeeds(["umount", "-l", point])
 
 
 def refuse_mounts_below(root: Path) -> None:
-    """Fail while anything is mounted there."""
+    """Raise if anything is mounted there."""
     left = below(root)
     if left:
         raise ClusterError(f"still mounted: {', '.join(map(str, left))}", "unmount it, then run the same command again")
 
 
 def can_overlay(folder: Path) -> bool:
-    """Whether an overlay can be mounted on this folder's file system; on another overlay, for one, it cannot."""
+    """Return whether an overlay can be mounted on this directory's file system; on another overlay it cannot."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".overlay-", dir=folder) as name:
         layers = {layer: Path(name) / layer for layer in ("lower", "upper", "work", "merged")}

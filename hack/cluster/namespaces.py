@@ -1,8 +1,8 @@
-"""One network namespace and one mount namespace for each cluster that has a node.
+"""A network namespace and a mount namespace for each cluster with a node.
 
 The network namespace keeps the cluster's bridge, its Pods' addresses and kube-proxy's rules away from the machine and
-from other clusters; a veth pair is the only way in. The mount namespace keeps the containers' and volumes' mounts to
-the cluster: the kernel takes them down with its last process, however that one dies.
+from other clusters; a veth pair is the only way in. The mount namespace holds the mounts of containers and volumes:
+the kernel removes them when its last process ends.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ HANDLES = Path("/run/netns")
 DEVICES = Path("/sys/class/net")
 SUBNETS = range(1, 100)
 BRIDGE = "pods0"
-# Paths that Kubernetes' programs have compiled in. Each cluster sees a folder of its own there, so that nothing is
-# left on the machine, and two clusters do not meet.
+# Paths that are compiled into Kubernetes' programs. Each cluster has its own directory mounted there, so that nothing
+# is left on the machine and two clusters do not share files.
 PRIVATE_PATHS = ("/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers")
 
 
 def handle(cluster: str) -> Path:
-    """The file that names the network namespace."""
+    """Return the file that names the network namespace."""
     return HANDLES / f"podtask-{cluster}"
 
 
 def link_name(subnet: int) -> str:
-    """The host's end of the veth pair."""
+    """Return the name of the host's end of the veth pair."""
     return f"podtask{subnet}"
 
 
 def create(cluster: str, preferred: int = 0) -> Placement:
-    """Make the namespace and its link to the host."""
+    """Create the namespace and its link to the host."""
     name = handle(cluster).name
     _ip("netns", "add", name)
     placement = _claim_subnet(name, preferred)
     link = link_name(placement.subnet)
-    _ip("link", "set", link, "alias", name)  # says whose it is, should the namespace vanish before it
+    _ip("link", "set", link, "alias", name)  # identifies the cluster, in case the namespace is removed before the link
     _ip("addr", "add", f"{placement.host_address}/30", "dev", link)
     _ip("link", "set", link, "up")
     for words in (
@@ -60,7 +60,7 @@ def create(cluster: str, preferred: int = 0) -> Placement:
 
 
 def _claim_subnet(namespace: str, preferred: int) -> Placement:
-    """The kernel is the register: of two clusters that create the same link, one is told that it exists."""
+    """Reserve a subnet by creating its link: if two clusters try the same one, the kernel refuses the second."""
     taken = subnets_in_use(commands.run(["ip", "-4", "route", "show", "table", "all"]).splitlines())
     for subnet in candidates(preferred, taken):
         link = ["ip", "link", "add", link_name(subnet), "type", "veth", "peer", "name", "eth0", "netns", namespace]
@@ -72,19 +72,19 @@ def _claim_subnet(namespace: str, preferred: int) -> Placement:
 
 
 def candidates(preferred: int, taken: Iterable[int]) -> list[int]:
-    """The subnet that the cluster had before comes first: its kubeconfig may be in use."""
+    """Yield subnets to try; first the cluster's previous one, because its kubeconfig may be in use."""
     free = [subnet for subnet in SUBNETS if subnet not in set(taken)]
     return sorted(free, key=lambda subnet: (subnet != preferred, subnet))
 
 
 def subnets_in_use(routes: Iterable[str]) -> set[int]:
-    """The numbers N for which the machine already knows a way to 10.77.N.x, whoever made it."""
+    """Return the numbers N for which the machine has a route to 10.77.N.x."""
     words = (word for line in routes for word in line.split() if word.startswith("10.77."))
     return {int(word.split(".")[2]) for word in words if word.split(".")[2].isdigit()}
 
 
 def links_of(cluster: str, devices: Path = DEVICES) -> list[str]:
-    """The host's links that were made for this cluster."""
+    """Return the host's links of this cluster."""
     found = []
     for alias in devices.glob("podtask*/ifalias"):
         with contextlib.suppress(OSError):
@@ -101,16 +101,16 @@ def remove(cluster: str) -> None:
     if not file.exists():
         return
     if not commands.succeeds(["ip", "netns", "del", file.name]):
-        # After a reboot, /run on a disk keeps a plain file that is no namespace.
+        # After a reboot, /run on a disk has a plain file that is not a namespace.
         with contextlib.suppress(FileNotFoundError):
             file.unlink()
 
 
 def prefix(directory: ClusterDirectory) -> list[str]:
-    """What stands before a command line so that it runs inside both namespaces of the cluster.
+    """Return the prefix of a command line that runs in both namespaces of the cluster.
 
-    Not `ip netns exec`: it would give the command a fresh /sys, without the cgroups. The mount namespace follows the
-    machine's mounts (an unmount there must not be held up by us) and shares its own with the containers' namespaces.
+    Not `ip netns exec`, which would mount a new /sys without the cgroups. The mount namespace follows the machine's
+    mounts and unmounts, and shares its own with the containers' namespaces.
     """
     binds = [f"mount --bind {shlex.quote(str(private_folder(directory, path)))} {path}" for path in PRIVATE_PATHS]
     script = " && ".join(["mount --make-rshared /", *binds, 'exec "$@"'])
@@ -119,14 +119,14 @@ def prefix(directory: ClusterDirectory) -> list[str]:
 
 
 def prepare_private_paths(directory: ClusterDirectory) -> None:
-    """Both ends of the bind mounts."""
+    """Return source and target of each bind mount."""
     for path in PRIVATE_PATHS:
         Path(path).mkdir(parents=True, exist_ok=True)
         private_folder(directory, path).mkdir(parents=True, exist_ok=True)
 
 
 def private_folder(directory: ClusterDirectory, path: str) -> Path:
-    """The cluster's own folder behind a compiled-in path."""
+    """Return the cluster's directory for a compiled-in path."""
     return directory.root / "private" / path.strip("/").replace("/", "-")
 
 

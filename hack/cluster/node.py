@@ -1,4 +1,4 @@
-"""The one real node: containerd, kubelet and kube-proxy, and the files that configure them."""
+"""The node: containerd, kubelet and kube-proxy, and their configuration files."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from .spec import NODE_NAME, SERVICE_CIDR, Placement, Record, write_atomically
 
 PAUSE_IMAGE = "localhost/podtask/pause:dev"
 CNI_BINARIES = "/usr/lib/cni"
-# Nothing answers there yet. It is where a DNS add-on would be, and without an address each Pod gets a warning Event.
+# The address of a DNS add-on, which is not installed: without an address each Pod gets a warning Event.
 CLUSTER_DNS = "10.96.0.10"
 
 
 def containerd_socket(directory: ClusterDirectory) -> str:
-    """Where containerd listens."""
+    """Return containerd's socket."""
     return str(directory.run / "containerd.sock")
 
 
 def write_config(directory: ClusterDirectory, placement: Placement) -> None:
-    """All files that the node's programs read."""
+    """Write all configuration files of the node's programs."""
     config = directory.config
     write_atomically(config / "containerd.toml", containerd_config(directory))
     write_atomically(config / "cni" / "10-bridge.conflist", _json(cni_config(directory, placement)))
     write_atomically(config / "kubelet.yaml", _json(kubelet_config(directory, placement)))
     write_atomically(config / "proxy.yaml", _json(proxy_config(directory, placement)))
-    # The machine's own resolver cannot be reached from inside, and asking it would cost each look-up its time-out.
+    # The machine's resolver cannot be reached from the cluster's network; each look-up would time out.
     write_atomically(config / "resolv.conf", "# The cluster has no way out.\n")
     for folder in ("manifests", "podlogs", "kubelet"):
         (directory.root / folder).mkdir(parents=True, exist_ok=True)
 
 
 def programs(directory: ClusterDirectory, record: Record) -> list[Program]:
-    """In the order in which they start."""
+    """Return the programs, in the order of their start."""
     spec, config = record.spec, directory.config
     kubelet = [
         f"--config={config / 'kubelet.yaml'}",
@@ -58,7 +58,7 @@ def programs(directory: ClusterDirectory, record: Record) -> list[Program]:
 
 
 def containerd_config(directory: ClusterDirectory) -> str:
-    """Version 1.6's. `restrict_oom_score_adj` because a container's init may not lower it below its parent's."""
+    """Return the configuration of containerd 1.6. `restrict_oom_score_adj`: a container cannot lower the score."""
     return f"""\
 version = 2
 root = "{directory.root}/containerd/root"
@@ -82,7 +82,7 @@ state = "{directory.root}/containerd/state"
 
 
 def cni_config(directory: ClusterDirectory, placement: Placement) -> dict[str, Any]:
-    """A bridge and nothing else: no masquerading, because there is no way out."""
+    """Return the CNI configuration: a bridge without masquerading, because the cluster has no route out."""
     bridge = {
         "type": "bridge",
         "bridge": namespaces.BRIDGE,
@@ -101,7 +101,7 @@ def cni_config(directory: ClusterDirectory, placement: Placement) -> dict[str, A
 
 
 def kubelet_config(directory: ClusterDirectory, placement: Placement) -> dict[str, Any]:
-    """A kubelet that lives with what a container or a small virtual machine offers."""
+    """Return the kubelet's configuration for a container or a small virtual machine."""
     pki = directory.pki
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -125,9 +125,9 @@ def kubelet_config(directory: ClusterDirectory, placement: Placement) -> dict[st
         "cgroupRoot": f"/{cgroups.group_name(directory.name)}",
         "failCgroupV1": False,
         "failSwapOn": False,
-        # Makes the kubelet tolerate the sysctls and the OOM score that a container may not set.
+        # The kubelet then tolerates that it cannot set sysctls and the OOM score in a container.
         "featureGates": {"KubeletInUserNamespace": True},
-        # A developer's full disk must not evict the Pods of a test, nor delete images that no registry gives back.
+        # A full disk must not evict the Pods of a test, or delete images that cannot be pulled again.
         "evictionHard": {},
         "imageGCHighThresholdPercent": 100,
         "maxPods": 250,
@@ -136,7 +136,7 @@ def kubelet_config(directory: ClusterDirectory, placement: Placement) -> dict[st
 
 
 def proxy_config(directory: ClusterDirectory, placement: Placement) -> dict[str, Any]:
-    """The conntrack limits are the machine's, not ours to change."""
+    """Return kube-proxy's configuration. It does not change the machine's conntrack limits."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",

@@ -1,4 +1,4 @@
-"""What the machine itself must have: installed with apt-get where it is missing, left alone where it is there."""
+"""Debian packages that the machine must have. Missing ones are installed with apt-get."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import commands, lock, paths, progress
 from .errors import ClusterError
 from .progress import Report
 
-# A file or command that shows that a package is there, and the package.
+# A file or command of a package, and the package's name.
 NODE: Mapping[str, str] = {
     "containerd": "containerd",
     "runc": "runc",
@@ -28,12 +28,12 @@ INSTALL_HINT = "install the packages by hand, then run the same command again"
 
 
 def missing(wanted: Mapping[str, str]) -> list[str]:
-    """The packages whose file or command is not there."""
+    """Return the packages whose file or command is missing."""
     return sorted({package for proof, package in wanted.items() if not _is_there(proof)})
 
 
 def ensure(wanted: Mapping[str, str], report: Report) -> None:
-    """Install what is missing."""
+    """Install the missing packages."""
     names = missing(wanted)
     if not names:
         return
@@ -41,25 +41,25 @@ def ensure(wanted: Mapping[str, str], report: Report) -> None:
         raise ClusterError(
             f"these packages are missing: {' '.join(names)}", "as root: apt-get install " + " ".join(names)
         )
-    # Two clusters that come up side by side on a new machine both want the same packages, and apt-get takes no second.
+    # Two clusters that start at once on a new machine need the same packages, and apt-get allows one process.
     with lock.held(paths.cache_root() / "packages.lock", "the installation of packages", report):
         _install(missing(wanted), report)
     still = missing(wanted)
     if still:
-        raise ClusterError(f"apt-get installed {' '.join(still)}, yet their programs are not found", INSTALL_HINT)
+        raise ClusterError(f"apt-get installed {' '.join(still)}, but their programs were not found", INSTALL_HINT)
 
 
 def _install(names: list[str], report: Report) -> None:
     if not names:
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    # Somebody else's apt-get, such as the machine's own updates, is waited for as well.
+    # Wait for other apt-get processes too, such as the machine's updates.
     install = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *names]
     with progress.heartbeat(f"apt-get install {' '.join(names)}", report):
         try:
             commands.run(install, env=environment)
         except ClusterError:
-            # The package lists of a fresh machine are empty or old; only then is it worth fetching them.
+            # The package lists of a new machine are empty or old; only then they are fetched.
             commands.run(["apt-get", "update"], env=environment, hint=INSTALL_HINT)
             commands.run(install, env=environment, hint=INSTALL_HINT)
 

@@ -1,4 +1,4 @@
-"""Where everything lies. One place, because a path written in two ways is a leak when a cluster is taken down."""
+"""The paths of all files of the clusters. `down` deletes by the same paths that `up` has used."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 
 
 def cache_root() -> Path:
-    """Outside the repository, so that a fresh clone and a CI run find what an earlier one built."""
+    """Return the cache directory. It is outside the repository, so that a new clone reuses earlier builds."""
     chosen = os.environ.get("PODTASK_CACHE")
     return Path(chosen).resolve() if chosen else Path.home() / ".cache" / "podtask"
 
 
 @dataclass(frozen=True)
 class ClusterDirectory:
-    """The files of one cluster. Everything below `root` belongs to it and goes with it."""
+    """The files of one cluster. Everything below `root` is deleted with it."""
 
     root: Path
 
     @classmethod
     def of(cls, name: str) -> ClusterDirectory:
-        """The directory of the cluster of that name, whether it exists or not."""
+        """Return the paths of the cluster of that name, which may not exist."""
         if not NAME_PATTERN.fullmatch(name):
             raise ClusterError(
-                f"{name!r} is no name for a cluster", "use lower-case letters, digits and dashes, 32 at most"
+                f"{name!r} is not a valid name of a cluster", "use at most 32 lower-case letters, digits and dashes"
             )
         directory = cls(cache_root() / "clusters" / name)
         if len(str(directory.root / LONGEST_SOCKET)) > SOCKET_PATH_LIMIT:
             raise ClusterError(
-                f"{directory.root} is too long a path for the sockets below it", "set PODTASK_CACHE to a shorter one"
+                f"{directory.root} is too long for the paths of the sockets below it",
+                "set PODTASK_CACHE to a shorter one",
             )
         return directory
 
@@ -51,7 +52,7 @@ class ClusterDirectory:
 
     @property
     def lock(self) -> Path:
-        """Beside the directory, not in it: it must outlive the directory's deletion."""
+        """Path of the lock. It is next to the directory, not in it, because it must outlive it."""
         return self.root.parent / f".{self.name}.lock"
 
     @property
@@ -72,7 +73,7 @@ class ClusterDirectory:
 
     @property
     def run(self) -> Path:
-        """Sockets and pid files: worthless after a reboot, so emptied at every cold start."""
+        """Directory of sockets and pid files; emptied at every cold start."""
         return self.root / "run"
 
     @property
@@ -80,16 +81,16 @@ class ClusterDirectory:
         return self.root / "etc"
 
     def log(self, program: str) -> Path:
-        """Where a program's output goes."""
+        """Return the log of a program."""
         return self.logs / f"{program}.log"
 
     def client_config(self, user: str) -> Path:
-        """The kubeconfig of one of the cluster's own programs."""
+        """Return the kubeconfig of one of the cluster's programs."""
         return self.config / f"{user}.kubeconfig"
 
 
 def all_cluster_names() -> list[str]:
-    """Every cluster with something on disk, half-made ones included."""
+    """Return all clusters with files on disk, incomplete ones included."""
     parent = cache_root() / "clusters"
     if not parent.is_dir():
         return []

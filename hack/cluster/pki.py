@@ -1,4 +1,4 @@
-"""The cluster's certificates: elliptic curves because they cost a millisecond, kept while they still fit."""
+"""The cluster's certificates, with elliptic curves (a millisecond each). They are reused while they are valid."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .spec import write_atomically
 
 VALID_FOR = dt.timedelta(days=365)
 RENEW_BEFORE = dt.timedelta(days=7)
-# A machine whose clock steps back a little after its start must not find certificates of the future.
+# A clock that is set back a little after the start must not make the certificates invalid.
 BACKDATED = dt.timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Who a certificate is for. Kubernetes reads the group from O and the user from CN."""
+    """The subject of a certificate. Kubernetes reads the group from O and the user from CN."""
 
     file: str
     user: str
@@ -154,7 +154,7 @@ def _issue_service_account_key(folder: Path) -> None:
 
 
 def _store(folder: Path, file: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
-    # The key first: a certificate that stands there is a promise that its key does too.
+    # The key first: if the certificate exists, its key does too.
     (folder / f"{file}.crt").unlink(missing_ok=True)
     write_atomically(folder / f"{file}.key", _private_pem(key), mode=0o600)
     write_atomically(folder / f"{file}.crt", certificate.public_bytes(serialization.Encoding.PEM).decode())
@@ -169,6 +169,6 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> str:
 def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        message = f"{path} is not one of ours"
+        message = f"{path} was not created here"
         raise TypeError(message)
     return key

@@ -1,7 +1,7 @@
-"""Free ports on loopback, chosen by the kernel and kept from everyone else until their owner has them.
+"""Reserves free ports on loopback, chosen by the kernel, until the programs bind them.
 
-Asking for a free port and closing the socket again leaves a gap in which another process may get it. Both etcd and
-the API server can share a port with a socket of the same user, so ours stays bound, never listening, until theirs is.
+If the socket were closed after the kernel chose a port, another process could take it. etcd and the API server can
+share a port with a socket of the same user, so ours stays bound, without listening, until theirs is bound.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LINGER_SECONDS = 2.0
 
 @contextlib.contextmanager
 def reserved(count: int, wanted: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
-    """Reserve the wanted ports again if all of them are still free, new ones otherwise."""
+    """Reserve the given ports if all of them are free, new ones otherwise."""
     with contextlib.ExitStack() as stack:
         again = wanted if len(wanted) == count and all(_becomes_free(port) for port in wanted) else (0,) * count
         sockets = [stack.enter_context(_bound(port, shared=True)) for port in again]
@@ -24,7 +24,7 @@ def reserved(count: int, wanted: tuple[int, ...] = ()) -> Iterator[tuple[int, ..
 
 
 def is_free(port: int) -> bool:
-    """Asked without sharing: a port that another cluster shares with itself is not free for us."""
+    """Return whether a port is free, checked without sharing: another cluster's shared port is not free."""
     try:
         _bound(port, shared=False).close()
     except OSError:
@@ -33,7 +33,7 @@ def is_free(port: int) -> bool:
 
 
 def _becomes_free(port: int) -> bool:
-    """The connections of a server that was killed keep its port for a moment longer than it lived."""
+    """Wait for a port: the connections of a killed server keep it for a moment."""
     deadline = time.monotonic() + LINGER_SECONDS
     while not is_free(port):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Finds and ends the processes of one cluster: by what they inherited, never by a pid file, whose number is reused."""
+"""Finds and ends the processes of one cluster, by an inherited variable; the number in a pid file may be reused."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ TCP_LISTEN = "0A"
 
 
 def members(directory: ClusterDirectory) -> set[int]:
-    """Processes that inherited the cluster's marker: supervisord, the programs, the containers' shims."""
+    """Return the processes with the cluster's marker: supervisord, the programs, the containers' shims."""
     marker = f"{MARKER}={directory.root}".encode()
     return {pid for pid in _all() if marker in _read(PROC / str(pid) / "environ").split(b"\0")}
 
 
 def in_network_namespace(handle: Path) -> set[int]:
-    """Processes inside a named network namespace; none when the name is only a file left by a reboot."""
+    """Return the processes in a named network namespace; none if the name is only a file left by a reboot."""
     try:
         wanted = handle.stat()
         ours = (PROC / "self/ns/net").stat()
     except OSError:
         return set()
     if os.path.samestat(wanted, ours):
-        return set()  # never the machine's own
+        return set()  # never the machine's namespace
     found = set()
     for pid in _all():
         with contextlib.suppress(OSError):
@@ -42,7 +42,7 @@ def in_network_namespace(handle: Path) -> set[int]:
 
 
 def end(find: Callable[[], set[int]]) -> int:
-    """Kill what `find` finds until it finds nothing more, because the dying may still start others."""
+    """Kill the processes that `find` returns until it returns none: ending processes may start others."""
     killed: set[int] = set()
     deadline = time.monotonic() + END_WITHIN_SECONDS
     while True:
@@ -51,7 +51,7 @@ def end(find: Callable[[], set[int]]) -> int:
             return len(killed)
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"these processes do not end: {sorted(found)}", "see what holds them: cat /proc/PID/stack"
+                f"these processes do not end: {sorted(found)}", "find out what blocks them: cat /proc/PID/stack"
             )
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
@@ -61,14 +61,14 @@ def end(find: Callable[[], set[int]]) -> int:
 
 
 def resume(directory: ClusterDirectory) -> None:
-    """Let every process of the cluster go on that somebody has paused."""
+    """Resume every paused process of the cluster."""
     for pid in members(directory):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether something listens on the port in the network namespace of that process, which need not be ours."""
+    """Return whether a process listens on the port in the network namespace of that process."""
     lines = _read(PROC / str(pid) / "net/tcp").decode().splitlines()[1:]
     fields = [line.split() for line in lines]
     return any(int(row[1].rpartition(":")[2], 16) == port and row[3] == TCP_LISTEN for row in fields)
@@ -82,10 +82,10 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        return b""  # gone, or somebody else's
+        return b""  # ended, or another user's
 
 
 def _is_zombie(pid: int) -> bool:
-    # The state is the first field after the command in brackets, which may itself hold spaces and brackets.
+    # The state follows the command in brackets, which may contain spaces and brackets.
     state = _read(PROC / str(pid) / "stat").rpartition(b")")[2].split()
     return not state or state[0] == b"Z"

@@ -1,4 +1,4 @@
-"""One process of a cluster as a value: what is run, and how it is written down for the supervisor."""
+"""A program of a cluster as a value: its command line, and its launcher for the supervisor."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .spec import write_atomically
 
 @dataclass(frozen=True)
 class Program:
-    """A command line that the supervisor keeps alive."""
+    """A command line that the supervisor keeps running."""
 
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def script(self, log: Path) -> str:
-        """A launcher that a person can read and run by hand.
+        """Return a shell script that starts the program; it can also be run by hand.
 
-        The shell sends the output to the log and then becomes the program. So the process id is the program's
-        own, and a supervisor that dies takes no pipe with it.
+        The shell redirects the output to the log and then execs the program. So the process id is the program's own,
+        and if the supervisor ends, no pipe breaks.
         """
         variables = [f"{name}={value}" for name, value in self.environment.items()]
         words = [*(["env", *variables] if variables else []), *self.argv]
@@ -32,16 +32,16 @@ class Program:
 
 
 def script_path(directory: ClusterDirectory, program: str) -> Path:
-    """The launcher of a program."""
+    """Return the path of a program's launcher."""
     return directory.config / "programs" / f"{program}.sh"
 
 
 def write_scripts(directory: ClusterDirectory, programs: list[Program]) -> None:
-    """One launcher for each program."""
+    """Write the launcher of each program."""
     for program in programs:
         write_atomically(script_path(directory, program.name), program.script(directory.log(program.name)), mode=0o755)
 
 
 def canonical_name(name: str) -> str:
-    """Both `apiserver` and `kube-apiserver` are what people type."""
+    """Return the program's short name: `apiserver` and `kube-apiserver` are the same."""
     return name.removeprefix("kube-")

@@ -1,4 +1,4 @@
-"""What is read of something long: on a terminal one line that counts the seconds, in a log its start and its end."""
+"""Progress of long operations: on a terminal one line that counts the seconds, in a log the start and the end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TICK_SECONDS = 1.0
 
 _lock = threading.Lock()
 _at_work: dict[str, float] = {}
-"""What this process is at, and since when. Several things may be under way, and a terminal has one last line."""
+"""The operations in progress, and when each began. A terminal shows them all on its last line."""
 
 
 @contextlib.contextmanager
 def heartbeat(
     what: str, report: Report, terminal: TextIO | None = None, interval_seconds: float = TICK_SECONDS
 ) -> Iterator[None]:
-    """Report the start and the end of something long; a terminal (default: stderr) shows the seconds in between."""
+    """Report the start and end of an operation; a terminal (default: stderr) shows the seconds in between."""
     stream = terminal or sys.stderr
     started = time.monotonic()
     if stream.isatty():
@@ -58,7 +58,7 @@ def _shown(what: str, started: float, terminal: TextIO, interval_seconds: float)
 
 
 def _draw(terminal: TextIO) -> None:
-    """Write the line anew and go back to its beginning, so that whatever is printed next replaces it."""
+    """Write the line again and return to its start, so that the next output replaces it."""
     with _lock:
         now = time.monotonic()
         line = ", ".join(f"{what} {now - started:.0f} s" for what, started in _at_work.items())

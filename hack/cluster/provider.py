@@ -1,4 +1,4 @@
-"""Which way a cluster is run: kind where a Docker engine answers, this machine's own processes elsewhere."""
+"""Chooses the provider of a cluster: kind if a Docker engine replies, else processes of this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VARIABLE = "PODTASK_PROVIDER"
 
 
 class Provider(Protocol):
-    """A way to run a cluster."""
+    """A provider: a way to run a cluster."""
 
     def __call__(self, directory: ClusterDirectory, spec: Spec, report: Report) -> Cluster: ...
 
@@ -27,7 +27,7 @@ HANDLES: dict[str, type[Cluster]] = {"embedded": embedded.EmbeddedCluster, "kind
 
 
 def up(directory: ClusterDirectory, spec: Spec, report: Report) -> Cluster:
-    """Start the cluster the way it was started before, or else the way that suits the machine."""
+    """Start the cluster with its previous provider, or with the one for this machine."""
     saved = read_record(directory)
     if saved is None:
         name, why = choose(spec.form, os.environ.get(VARIABLE, ""), docker_answers)
@@ -38,23 +38,23 @@ def up(directory: ClusterDirectory, spec: Spec, report: Report) -> Cluster:
 
 
 def handle(directory: ClusterDirectory, record: Record, report: Report) -> Cluster:
-    """The cluster that this record describes."""
+    """Return the cluster that this record describes."""
     return HANDLES[record.provider](directory, record, report)
 
 
 def choose(form: Form, wanted: str, has_docker: Callable[[], bool]) -> tuple[str, str]:
-    """A provider's name, and the reason in words."""
+    """Return a provider's name, and the reason for the choice."""
     if form is not Form.NODE:
         return "embedded", f"the form {form} needs no containers"
     if wanted:
         if wanted not in PROVIDERS:
-            raise ClusterError(f"{VARIABLE}={wanted} names no provider", f"there are: {', '.join(PROVIDERS)}")
+            raise ClusterError(f"{VARIABLE}={wanted} is not a provider", f"there are: {', '.join(PROVIDERS)}")
         return wanted, f"{VARIABLE} says so"
     if has_docker():
-        return "kind", f"a Docker engine answers ({VARIABLE}=embedded does without)"
-    return "embedded", "no Docker engine answers"
+        return "kind", f"a Docker engine replies ({VARIABLE}=embedded does without)"
+    return "embedded", "no Docker engine replies"
 
 
 def docker_answers() -> bool:
-    """Whether there is an engine behind the docker command, not only the command."""
+    """Return whether a Docker engine replies; the command alone is not enough."""
     return commands.succeeds(["docker", "version", "--format", "{{.Server.Version}}"])

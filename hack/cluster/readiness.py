@@ -1,4 +1,4 @@
-"""Waiting until something is ready: short retries up to a deadline, and at once an error when its program has died."""
+"""Waits until something is ready: retries until a deadline, or until its program has ended, which is an error."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ BEGINNING = dt.datetime.fromtimestamp(0, dt.UTC)
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.25
 LOG_END_BYTES = 16_384
-# A program in one of these failed within a second of its start, or nobody will start it: waiting on is no use.
+# A program in one of these states has failed at its start, or will not be started: the wait ends.
 DEAD = ("BACKOFF", "FATAL", "STOPPED", "STOPPING", "UNKNOWN")
-# supervisord takes a second to start again what was killed, or some on a busy machine. Who is found so for longer is
-# not started again.
+# supervisord restarts a killed program after a second, or a few on a busy machine. A program in such a state for
+# longer is not restarted.
 EXITED = "EXITED"
 EXITED_FOR_GOOD_SECONDS = 15.0
 
 
 class Waiter:
-    """Waits for conditions of one cluster, all before one deadline."""
+    """Waits for conditions of one cluster, with one deadline for all."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Waiter:
         self._exited_since: dict[str, float] = {}
 
     def until(self, what: str, is_ready: Callable[[], bool], programs: Sequence[str]) -> None:
-        """Return when it is ready. `programs` are the ones without which it cannot become so."""
+        """Wait until it is ready. `programs` are those that it depends on."""
         pause = FIRST_PAUSE_SECONDS
         while not is_ready():
             self._refuse_the_dead(what, programs)
@@ -84,7 +84,7 @@ def _end_of(log: Path) -> str:
 
 
 def ready_nodes(nodes: dict[str, Any] | None, since: dt.datetime = BEGINNING) -> int:
-    """How many Nodes of a list are Ready. `since` ignores what a kubelet said before it was restarted."""
+    """Return how many Nodes of a list are Ready. Reports of a kubelet from before `since` are ignored."""
     return sum(_is_ready(item, since) for item in (nodes or {}).get("items", []))
 
 

@@ -1,4 +1,4 @@
-"""Removes every trace of a cluster, in whatever state it is: running, half-started, crashed, or of before a reboot."""
+"""Removes a cluster in any state: running, starting, crashed, or left from before a reboot."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 from . import cgroups, mounts, namespaces, processes
 from .paths import ClusterDirectory
 
-# What means nothing once the processes are gone, and would only mislead the next ones.
+# Files that are invalid without the processes, and would confuse the next ones.
 VOLATILE = ("run", "containerd/state")
 
 
 def stop_everything(directory: ClusterDirectory) -> int:
-    """End the processes, and take away what they had from the kernel. The files stay. Returns how many were ended."""
+    """End the processes and remove their kernel objects, but not the files. Return the number of processes."""
     name = directory.name
 
     def alive() -> set[int]:
         namespace = processes.in_network_namespace(namespaces.handle(name))
         return processes.members(directory) | namespace | cgroups.processes(name)
 
-    # All at once, containers and their shims included: whoever is killed last could otherwise restart the first.
+    # All together, with containers and their shims: otherwise the last one could restart the first.
     ended = processes.end(alive)
     mounts.unmount_below(directory.root)
     if os.geteuid() == 0:
@@ -34,7 +34,7 @@ def stop_everything(directory: ClusterDirectory) -> int:
 
 
 def delete(directory: ClusterDirectory) -> None:
-    """Delete the files. Renamed first, so that a crash half-way leaves no half cluster under its name."""
+    """Delete the files. The directory is renamed first, so that a crash leaves no incomplete cluster of that name."""
     mounts.refuse_mounts_below(directory.root)
     parent = directory.root.parent
     if directory.root.exists():
@@ -44,5 +44,5 @@ def delete(directory: ClusterDirectory) -> None:
 
 
 def _delete_tree(root: Path) -> None:
-    # Pods may leave files and folders without write permission; root does not mind, others have no Pods.
+    # Pods may leave directories without write permission; root can delete them, and other users have no Pods.
     shutil.rmtree(root)

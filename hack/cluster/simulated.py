@@ -1,4 +1,4 @@
-"""Simulated nodes: kwok plays the kubelets, so that thousands of Pods cost no containers."""
+"""Simulated nodes: kwok takes the place of the kubelets, so that thousands of Pods need no containers."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from .spec import Record
 
 STAGES = paths.PACKAGE / "kwok"
 ANNOTATION = "kwok.x-k8s.io/node"
-# The scheduler stops at this many Pods a node; all of them are its only limit here.
+# The scheduler's limit of Pods for each node; there is no other limit.
 PODS_IN_TOTAL = 110_000
 POD_NETWORK = "10.128.0.1/9"
 
 
 def program(directory: ClusterDirectory, record: Record) -> Program:
-    """Kwok with our own stages instead of its built-in ones."""
+    """Return kwok's command, with our own stages instead of the built-in ones."""
     stages = [f"--config={file}" for file in sorted(STAGES.glob("*.yaml"))]
     arguments = [
         f"--kubeconfig={directory.client_config('kwok')}",
         f"--manage-nodes-with-annotation-selector={ANNOTATION}=fake",
         f"--cidr={POD_NETWORK}",
         "--node-ip=10.127.0.1",
-        # The port of the kubelet that a Node would have; with any, kwok serves it on every interface.
+        # The kubelet's port of a Node; if it is set, kwok serves it on every interface.
         "--node-port=0",
-        # At its usual level it writes a line for each patch of each Pod.
+        # At the default level it logs a line for each patch of each Pod.
         "--v=WARN",
         *stages,
     ]
@@ -34,12 +34,12 @@ def program(directory: ClusterDirectory, record: Record) -> Program:
 
 
 def node_name(number: int) -> str:
-    """From 0 on."""
+    """Return the node's name; numbers start at 0."""
     return f"simulated-{number:03d}"
 
 
 def node(number: int, of: int) -> dict[str, Any]:
-    """A Node object that kwok takes care of."""
+    """Return a Node object that kwok manages."""
     resources = {
         "cpu": "10000",
         "memory": "100Ti",

@@ -1,4 +1,4 @@
-"""What was asked for, what the machine gave, and the file that remembers both between two commands."""
+"""The requested cluster, its addresses, and the file that stores both between two commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NODE_NAME = "node1"
 
 
 class Form(enum.StrEnum):
-    """How much of a cluster: each form costs more and answers more questions than the one before."""
+    """The form of a cluster; each one has all programs of the one before, and more."""
 
     LIGHT = "light"
     SIMULATED = "simulated"
@@ -27,17 +27,17 @@ class Form(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Spec:
-    """What the caller wants. Two equal specs are the same cluster."""
+    """The requested cluster. Equal specs are the same cluster."""
 
     name: str
     form: Form
     nodes: int = 10
     extra_args: Mapping[str, Sequence[str]] = field(default_factory=dict)
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Of a program: what it reads from nowhere else, such as GOGC."""
+    """Environment variables of each program, such as GOGC."""
 
     def arguments(self, program: str, ours: Sequence[str]) -> list[str]:
-        """Our options of a program with the caller's on top: an option named again replaces ours."""
+        """Return the options of a program: ours, replaced by the caller's of the same name."""
         theirs = list(self.extra_args.get(program, ()))
         named = {_option(argument) for argument in theirs}
         return [argument for argument in ours if _option(argument) not in named] + theirs
@@ -45,7 +45,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Placement:
-    """The addresses and ports of one start of a cluster. `subnet` is 0 where everything is on loopback."""
+    """The addresses and ports of a cluster. `subnet` is 0 if everything is on loopback."""
 
     address: str
     port: int
@@ -59,12 +59,12 @@ class Placement:
 
     @property
     def host_address(self) -> str:
-        """The host's end of the link into the cluster's network namespace."""
+        """Address of the host's end of the link to the cluster's network namespace."""
         return f"10.77.{self.subnet}.1"
 
     @property
     def gateway(self) -> str:
-        """The bridge of the Pods, which is the node's address too: a kubelet refuses loopback."""
+        """Address of the Pods' bridge and of the node: a kubelet refuses loopback."""
         return f"10.{100 + self.subnet}.0.1"
 
     @property
@@ -73,13 +73,13 @@ class Placement:
 
 
 def in_namespace(subnet: int) -> Placement:
-    """A namespace of its own has every port free, so the usual ones serve."""
+    """Return the default ports, which are free in a new namespace."""
     return Placement(f"10.77.{subnet}.2", 6443, 2379, 2380, subnet)
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a later command needs to know about a cluster that an earlier one started."""
+    """The record of a cluster, which later commands read."""
 
     spec: Spec
     placement: Placement
@@ -88,13 +88,13 @@ class Record:
 
 
 def write_record(directory: ClusterDirectory, record: Record) -> None:
-    """Replaces the file in one step, so that a crash leaves the old one or the new one."""
+    """Write the record atomically: a crash leaves the old file or the new one."""
     directory.root.mkdir(parents=True, exist_ok=True)
     write_atomically(directory.record, json.dumps(asdict(record), indent=2, default=list) + "\n")
 
 
 def read_record(directory: ClusterDirectory) -> Record | None:
-    """None for a cluster that does not exist, or that died before its record was written."""
+    """Return the record; None if the cluster does not exist or its start was interrupted."""
     try:
         raw: dict[str, Any] = json.loads(directory.record.read_text())
         spec = raw["spec"]
@@ -110,7 +110,7 @@ def read_record(directory: ClusterDirectory) -> Record | None:
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write beside the target and rename; private keys never exist with open permissions."""
+    """Write a file next to the target and rename it; private keys are never readable by others."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as stream:

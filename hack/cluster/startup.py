@@ -1,4 +1,4 @@
-"""The order in which a cluster's programs start, and what is waited for between them. Safe to repeat at any point."""
+"""Starts the programs of a cluster in order, and waits between them where needed. It may be repeated at any point."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .supervision import Supervisor
 
 
 def programs(directory: ClusterDirectory, record: Record) -> list[Program]:
-    """Everything that runs in this form, each with the variables that the caller gave it."""
+    """Return all programs of this form, with the caller's variables."""
     given = record.spec.environment
     return [replace(program, environment=given.get(program.name, {})) for program in _programs(directory, record)]
 
@@ -33,7 +33,7 @@ def _programs(directory: ClusterDirectory, record: Record) -> list[Program]:
 
 
 class Startup:
-    """Brings the programs of one cluster up, whichever of them run already."""
+    """Starts the programs of one cluster; some may run already."""
 
     def __init__(self, directory: ClusterDirectory, record: Record, deadline_seconds: float) -> None:
         self._directory = directory
@@ -43,11 +43,11 @@ class Startup:
         self._waiter = Waiter(directory, self._supervisor.states, deadline_seconds)
 
     def bring_up(self) -> None:
-        """Return when the cluster is usable: not only the server is ready, the first Pod is accepted too."""
+        """Wait until the cluster is usable: the server is ready and accepts Pods."""
         form = self._record.spec.form
         self._start("etcd")
         if form is Form.NODE:
-            self._start("containerd")  # while etcd starts: the two do not need each other
+            self._start("containerd")  # while etcd starts: they do not depend on each other
         self._waiter.until("waiting for etcd", self._etcd_listens, ["etcd"])
         self._start("apiserver")
         self._waiter.until("waiting for the API server", self._api_server_is_ready, ["etcd", "apiserver"])
@@ -58,17 +58,17 @@ class Startup:
         if form is Form.NODE:
             self._real_node()
         if form is not Form.LIGHT:
-            # Without the one the first Pods are refused, without the other they wait for their volumes.
+            # Without the ServiceAccount the first Pods are refused, without the ConfigMap they wait for their volumes.
             for path in ("serviceaccounts/default", "configmaps/kube-root-ca.crt"):
                 self._until_found(f"waiting for {path}", f"/api/v1/namespaces/default/{path}", ["controller-manager"])
 
     def wait_for_containerd(self) -> None:
-        """Return when images can be loaded, which is long before the node is Ready."""
+        """Wait until images can be loaded, which is before the node is Ready."""
         self._start("containerd")
         self._waiter.until("waiting for containerd", self._containerd_answers, ["containerd"])
 
     def is_up(self) -> bool:
-        """One look: every program runs and the API server says that it is ready."""
+        """Return whether every program runs and the API server reports that it is ready."""
         states = self._supervisor.states().values()
         return all(state.is_alive for state in states) and self._api_server_is_ready()
 
@@ -95,7 +95,7 @@ class Startup:
 
     def _real_node(self) -> None:
         self.wait_for_containerd()
-        # A Node object of an earlier start says Ready until somebody notices that its kubelet was gone.
+        # A Node object of an earlier start is Ready until the controller manager notices the missing kubelet.
         restarted = not self._supervisor.states()["kubelet"].is_alive
         now = dt.datetime.now(dt.UTC).replace(microsecond=0)
         self._start("kubelet", "proxy")

@@ -1,7 +1,7 @@
-"""The cluster's supervisord: its configuration, its start, and what we ask of it over its socket.
+"""The cluster's supervisord: its configuration, its start, and the calls over its socket.
 
-supervisord starts nothing by itself (autostart is off): the order and the waits between are ours, because "ready"
-means something else for each program.
+supervisord starts no program by itself (autostart is off): `startup` does, because it knows when each program is
+ready.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from .paths import ClusterDirectory
 from .program import canonical_name, script_path
 from .spec import write_atomically
 
-# Every process of a cluster inherits this variable, so that it is found without trusting a pid file.
+# Every process of a cluster inherits this variable, so that it can be found without a pid file.
 MARKER = "PODTASK_CLUSTER_DIRECTORY"
 ALREADY_STARTED = 60
 NOT_RUNNING = 70
 BAD_NAME = 10
 ALIVE = ("STARTING", "RUNNING")
-# Small enough that supervisord takes it from any user; the programs raise it to the hard limit themselves.
+# Low enough for any user; the programs raise it to the hard limit themselves.
 OPEN_FILES = 1024
-# Stopping a program takes supervisord up to `stopwaitsecs`.
+# supervisord takes up to `stopwaitsecs` to stop a program.
 ANSWER_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class State:
-    """What supervisord says about one program."""
+    """The state of a program in supervisord."""
 
     name: str
     word: str
@@ -54,13 +54,13 @@ class State:
 
 
 def socket_path(directory: ClusterDirectory) -> Path:
-    """Where supervisord listens."""
+    """Return supervisord's socket."""
     return directory.run / "supervisor.sock"
 
 
 def render(directory: ClusterDirectory, programs: Sequence[str]) -> str:
-    """The configuration. A `%` must be doubled in it."""
-    owner = "user=root\n" if os.geteuid() == 0 else ""  # said explicitly, or supervisord warns about it
+    """Return the configuration. `%` has to be doubled in it."""
+    owner = "user=root\n" if os.geteuid() == 0 else ""  # explicit, because supervisord warns otherwise
     head = f"""\
 [supervisord]
 {owner}logfile={directory.log("supervisord")}
@@ -91,7 +91,7 @@ def _section(directory: ClusterDirectory, program: str) -> str:
         "autostart": "false",
         "autorestart": "true",
         "startsecs": "1",
-        "startretries": "1000",  # a fault test may keep etcd away for long; the API server must come back by itself
+        "startretries": "1000",  # a fault test may stop etcd for long; the API server is restarted until etcd is back
         "stopwaitsecs": "10",
         "stdout_logfile": "NONE",
         "stderr_logfile": "NONE",
@@ -101,11 +101,11 @@ def _section(directory: ClusterDirectory, program: str) -> str:
 
 
 def environment(directory: ClusterDirectory) -> dict[str, str]:
-    """A small one: nothing of the caller's shell, proxy settings least of all, leaks into the cluster."""
+    """Return a minimal environment, without the variables of the caller's shell (proxy settings, for example)."""
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(directory.root),
-        # supervisord is imported from where we would import it, in a virtual environment or not.
+        # supervisord is imported from the same path as here, with or without a virtual environment.
         "PYTHONPATH": f"{paths.PACKAGE / 'plugin'}:{Path(supervisor.__file__).parents[1]}",
         "PYTHONDONTWRITEBYTECODE": "1",
         MARKER: str(directory.root),
@@ -113,7 +113,7 @@ def environment(directory: ClusterDirectory) -> dict[str, str]:
 
 
 def launch(directory: ClusterDirectory, programs: Sequence[str], prefix: Sequence[str] = ()) -> None:
-    """Start supervisord in the background; it listens on its socket when this returns."""
+    """Start supervisord in the background, and wait until it listens on its socket."""
     config = directory.config / "supervisord.conf"
     write_atomically(config, render(directory, programs))
     for folder in (directory.logs, directory.run):
@@ -145,18 +145,18 @@ class _UnixTransport(xmlrpc.client.Transport):
 
     def make_connection(self, host: tuple[str, dict[str, str]] | str) -> http.client.HTTPConnection:
         connection = _UnixConnection(self._path)
-        self._connection = host, connection  # where the base class looks for what it has to close
+        self._connection = host, connection  # the base class closes the connection of this name
         return connection
 
 
 class Supervisor:
-    """What we ask of a running supervisord."""
+    """Calls of a running supervisord."""
 
     def __init__(self, directory: ClusterDirectory) -> None:
         self._directory = directory
 
     def is_alive(self) -> bool:
-        """Whether it answers; a socket file alone proves nothing after a crash."""
+        """Return whether it replies; after a crash the socket file may exist without it."""
         try:
             with self._calls() as calls:
                 return bool(calls.supervisor.getState()["statename"] == "RUNNING")
@@ -164,7 +164,7 @@ class Supervisor:
             return False
 
     def states(self) -> dict[str, State]:
-        """All programs, by name."""
+        """Return the state of all programs, by name."""
         with self._calls() as calls:
             found: list[Mapping[str, Any]] = calls.supervisor.getAllProcessInfo()
         return {
@@ -172,12 +172,12 @@ class Supervisor:
         }
 
     def start(self, program: str) -> None:
-        """Start it if it is not running; returns before it is ready."""
+        """Start a program if it is not running; returns before it is ready."""
         with self._calls() as calls, _tolerating(ALREADY_STARTED, program):
             calls.supervisor.startProcess(canonical_name(program), False)
 
     def stop(self, program: str) -> None:
-        """Stop it and see it gone; it stays stopped until somebody starts it."""
+        """Stop a program and wait for its end; it stays stopped until `start`."""
         with self._calls() as calls, _tolerating(NOT_RUNNING, program):
             calls.supervisor.stopProcess(canonical_name(program), True)
 
@@ -187,7 +187,7 @@ class Supervisor:
             calls.supervisor.signalProcess(canonical_name(program), name)
 
     def set_autorestart(self, program: str, *, wanted: bool) -> None:
-        """Whether it is started again when it dies by itself or by a signal."""
+        """Set whether a program is restarted when it ends by itself or by a signal."""
         with self._calls() as calls, _tolerating(None, program):
             calls.podtask.set(canonical_name(program), wanted)
 

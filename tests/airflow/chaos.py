@@ -61,7 +61,7 @@ class Outcome:
 
 
 class Killer:
-    """Kills with -9, one victim at a time, at moments that a seed decides, until it is told to stop."""
+    """Kills with -9, one victim at a time, at moments that a seed decides, until `stop`."""
 
     def __init__(self, airflow: Airflow, run_id: str, dag_id: str, controller: Controller, victims: tuple[str, ...]):
         self.kills = dict.fromkeys(victims, 0)
@@ -71,7 +71,7 @@ class Killer:
         self._stop = threading.Event()
 
     def run(self, chance: random.Random, gap_seconds: float) -> None:
-        """Go on until `stop`. Whoever was killed least comes first, or a short run would spare somebody."""
+        """Go on until `stop`. The process that was killed least comes first, so that a short run kills each."""
         while not self._stop.wait(chance.uniform(0.5, 1.5) * gap_seconds):
             for victim in sorted(self.kills, key=lambda name: (self.kills[name], chance.random())):
                 if getattr(self, f"_kill_{victim}")(chance):
@@ -113,7 +113,7 @@ def play(
         "AIRFLOW_CONN_KUBERNETES_DEFAULT": connection(cluster.kubeconfig, xcom_sidecar_container_image=PYTHON),
         "PODTASK_TEST_OPERATOR": operator,
         "AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY": "64",
-        # Nobody kills the scheduler here; where it is slow, it must not take itself for dead and its tasks for orphans.
+        # The scheduler is not killed here; if it is slow, it must not take itself for dead and its tasks for orphans.
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "600",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
         # The triggerer is killed again and again: its triggers move sooner than elsewhere in the tests.

@@ -12,7 +12,7 @@ SETTINGS = {
     "CORE__DAGS_FOLDER": str(HOME / "dags"),
     "USAGE_DATA_COLLECTION__ENABLED": "False",
     "METRICS__TIMER_UNIT_CONSISTENCY": "True",
-    "API_AUTH__JWT_SECRET": "a secret of the tests, long enough that nobody warns of it " * 2,
+    "API_AUTH__JWT_SECRET": "a secret of the tests, long enough that no warning comes " * 2,
 }
 for name, value in SETTINGS.items():
     os.environ[f"AIRFLOW__{name}"] = value

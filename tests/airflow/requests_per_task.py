@@ -1,6 +1,6 @@
 """How many requests one task costs the API server: ours against the original, the same DAGs on the same cluster.
 
-Each Airflow has a user of its own, and the API server's audit log says what that user asked for: exact, whoever else
+Each Airflow has a user of its own, and the API server's audit log says what it requested, whichever other client
 is busy. Beside it stands what the server's own metrics counted in the same time, for everybody, as a cross-check.
 Both Airflows are up together and take turns. By the way it says how long one short task takes, from its start to its
 end in Airflow.
@@ -69,7 +69,7 @@ class Played:
 
 
 @dataclass
-class Figures:
+class Measurements:
     """What one run of this program gave."""
 
     played: list[Played] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Figures:
     """Of short tasks, by operator and DAG."""
 
     @classmethod
-    def read(cls) -> "Figures":
+    def read(cls) -> "Measurements":
         """What earlier commands have measured."""
         found = json.loads(FIGURES.read_text())
         return cls([Played(**played) for played in found["played"]], found["seconds"])
@@ -150,9 +150,9 @@ def short_seconds(cluster: Cluster, airflow: Airflow, dag_id: str) -> float:
     return (datetime.fromisoformat(task["end_date"]) - datetime.fromisoformat(task["start_date"])).total_seconds()
 
 
-def measure(cluster: Cluster, audit: Audit, given: argparse.Namespace, directory: Path) -> Figures:
+def measure(cluster: Cluster, audit: Audit, given: argparse.Namespace, directory: Path) -> Measurements:
     """Have the operators take turns."""
-    figures = Figures.read() if given.add and FIGURES.exists() else Figures()
+    figures = Measurements.read() if given.add and FIGURES.exists() else Measurements()
     with contextlib.ExitStack() as stack:
         stack.enter_context(Controller(cluster.kubeconfig, "--pod-hold-seconds=10", without="hold"))
         airflows = {o: stack.enter_context(installed(cluster, o, given.dag, directory)) for o in given.operator}
@@ -180,7 +180,7 @@ def report(played: Played) -> str:
     return "\n".join([*lines, f"  ({seen}: {played.by_audit} by the audit log, {played.by_metrics} by the metrics)"])
 
 
-def table(figures: Figures) -> str:
+def table(figures: Measurements) -> str:
     """Everything in a few lines."""
     lines = [f"{p.operator:9} {p.dag_id:30} {p.per_task:6.2f} requests per task" for p in figures.played]
     for operator, dags in figures.seconds.items():

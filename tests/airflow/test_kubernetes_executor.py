@@ -112,9 +112,9 @@ def said(workers: Namespace) -> str:
 
 @pytest.mark.node
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("mode", "legs"), [("sync", 1), ("deferrable", 2)])
+@pytest.mark.parametrize(("mode", "workers_per_task"), [("sync", 1), ("deferrable", 2)])
 def test_a_task_runs_in_a_worker_pod(
-    airflow: Airflow, kubeconfig: Path, workers: Namespace, mode: str, legs: int
+    airflow: Airflow, kubeconfig: Path, workers: Namespace, mode: str, workers_per_task: int
 ) -> None:
     namespace = Namespace(kubeconfig)
     namespace.wait_service_account()
@@ -127,6 +127,6 @@ def test_a_task_runs_in_a_worker_pod(
     assert airflow.api.xcom(dag_id, run.run_id, "task") == {"number": 7}
     assert "hello from a pod of a pod" in airflow.api.log(dag_id, run.run_id, "task", 1)
     assert len(recorder.pods) == 1
-    assert count(workers) - before == legs
+    assert count(workers) - before == workers_per_task
     recorder.stop()
     namespace.close()

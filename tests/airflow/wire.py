@@ -25,21 +25,24 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import kubernetes.client  # noqa: F401 (it loads for seconds on a busy machine: not within a test)
-from podtask_airflow import access, client
+from podtask_airflow.hooks import cluster_config
+from podtask_airflow.hooks import podtask as hook
 
 HANG_SECONDS = 180
 """The bound on one wait. It ends a hang and decides no test; as in tests/harness, which is not seen from here."""
 
 
-def client_of(kubeconfig: Path | str, **more: Any) -> client.Client:
+def client_of(kubeconfig: Path | str, **more: Any) -> hook.PodTaskClient:
     """A client by a kubeconfig file, as the operator makes it."""
-    resolved = access.resolve(access.Access(conn_id=None, config_file=str(kubeconfig)), no_connection)
-    return client.Client(resolved.api_client_factory, **more)
+    resolved = cluster_config.resolve(
+        cluster_config.ClusterRef(conn_id=None, config_file=str(kubeconfig)), no_connection
+    )
+    return hook.PodTaskClient(resolved.api_client_factory, **more)
 
 
 def no_connection(conn_id: str) -> Any:
     """An Airflow without connections."""
-    raise AssertionError(f"nobody should ask for {conn_id}")
+    raise AssertionError(f"connection {conn_id} is not needed")
 
 
 def task(name: str, **more: Any) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def task(name: str, **more: Any) -> dict[str, Any]:
         "apiVersion": "podtask.dev/v1alpha1",
         "kind": "PodTask",
         "metadata": metadata,
-        "spec": {"image": "example.com/x", "managedBy": "tests.example.com/nobody"},
+        "spec": {"image": "example.com/x", "managedBy": "tests.example.com/none"},
         **more,
     }
 
@@ -257,7 +260,7 @@ def _end(*sockets: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def fake(answer: Answer, tmp_path: Path, **more: Any) -> Iterator[tuple[FakeApi, client.Client]]:
+def fake(answer: Answer, tmp_path: Path, **more: Any) -> Iterator[tuple[FakeApi, hook.PodTaskClient]]:
     """A fake API server and a client of it."""
     with FakeApi(answer) as api:
         wired = client_of(kubeconfig_of(api.url, tmp_path / f"kubeconfig-{api.url.rsplit(':', 1)[1]}"), **more)
@@ -268,7 +271,7 @@ def fake(answer: Answer, tmp_path: Path, **more: Any) -> Iterator[tuple[FakeApi,
 
 
 class Pauses(threading.Event):
-    """Notes how long somebody wants to wait, and lets nobody wait. After `count` times it is set."""
+    """Records the requested pauses, and returns at once. After `count` times it is set."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -286,10 +289,10 @@ class Pauses(threading.Event):
 
 
 def resolving(path: Path) -> Any:
-    """What a hub resolves a connection with: always this kubeconfig."""
+    """Resolves each connection to this kubeconfig, for an informer."""
 
-    async def resolve(of: access.Access) -> access.Resolved:
-        return access.resolve(access.Access(conn_id=None, config_file=str(path)), no_connection)
+    async def resolve(of: cluster_config.ClusterRef) -> cluster_config.ClusterConfig:
+        return cluster_config.resolve(cluster_config.ClusterRef(conn_id=None, config_file=str(path)), no_connection)
 
     return resolve
 
@@ -328,7 +331,9 @@ class Admin:
     """The real API server, with all rights, for what a test sets up and looks at."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        resolved = access.resolve(access.Access(conn_id=None, config_file=str(kubeconfig)), no_connection)
+        resolved = cluster_config.resolve(
+            cluster_config.ClusterRef(conn_id=None, config_file=str(kubeconfig)), no_connection
+        )
         self._api = resolved.api_client_factory()
         self.server = self._api.configuration.host
         self.ca = Path(self._api.configuration.ssl_ca_cert).read_text()

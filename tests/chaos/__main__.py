@@ -24,7 +24,7 @@ ROUNDS, ROUND_TASKS = 10, 500
 
 
 def main() -> int:
-    """Play the faults; the exit code says whether each one was survived."""
+    """Run the faults; the exit code is 0 if each one was survived."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Faults on a real cluster.")
     parser.add_argument("--tasks", type=int, default=40, help="tasks that arrive while a fault strikes (default 40)")
     parser.add_argument("--seed", type=int, default=0, help="draws the tasks (default: a fresh one, printed)")
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def _play(stand: Stand, name: str, tasks: int, seed: int) -> Outcome:
-    """Play one fault. What goes wrong with it is told in the table, and the others are played all the same."""
+    """Run one fault. Its failures are in the table, and the other faults are run too."""
     try:
         if name in FAULTS:
             return play(stand, name, FAULTS[name].seconds, tasks, seed)

@@ -1,4 +1,4 @@
-"""The faults: each one strikes while tasks arrive, and gives the proof that it did. `FAULTS` names them all.
+"""The faults: each one happens while tasks are created, and returns evidence that it did. `FAULTS` lists them.
 
 A fault that left no trace would make the run pass for nothing, so each asserts its own.
 """
@@ -50,7 +50,7 @@ def api_server_restarted(stand: Stand, seconds: float) -> str:
 
 
 def _wait_answer(stand: Stand) -> None:
-    """Return once the API server says that it is ready; the node may come later."""
+    """Wait until the API server says that it is ready; the node may come later."""
     deadline = time.monotonic() + HANG_SECONDS
     while True:
         try:
@@ -63,7 +63,7 @@ def _wait_answer(stand: Stand) -> None:
 
 
 def etcd_paused(stand: Stand, seconds: float) -> str:
-    """Nothing can be read or written, and no connection breaks."""
+    """etcd is paused: no request succeeds, and no connection breaks."""
     stand.cluster.signal("etcd", "STOP")
     begun = time.monotonic()
     thread = threading.Timer(seconds, stand.cluster.signal, ("etcd", "CONT"))
@@ -80,7 +80,7 @@ def etcd_paused(stand: Stand, seconds: float) -> str:
 
 
 def requests_starved(stand: Stand, seconds: float) -> str:
-    """Priority and fairness leaves the controller as good as no share, and answers 429 to what does not fit."""
+    """Priority and fairness leaves the controller almost no share, and replies 429 to the rest."""
     level = {
         "type": "Limited",
         "limited": {"nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0}
@@ -106,7 +106,7 @@ def requests_starved(stand: Stand, seconds: float) -> str:
 
 
 def connections_cut(stand: Stand, seconds: float) -> str:
-    """Every connection of the controllers, watches first of all, lasts a second at most."""
+    """Every connection of the controllers, watches included, is cut after at most a second."""
     before = stand.wire.cut_connections
     with stand.wire.cut_every(1):
         time.sleep(seconds)

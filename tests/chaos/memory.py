@@ -1,4 +1,4 @@
-"""Does memory come back? Round after round of tasks that run, end and are deleted, by one process from first to last.
+"""Is memory released? Rounds of tasks that run, end and are deleted, with one controller process.
 
 Resident memory alone cannot tell: a controller at work keeps 64 TLS connections with a buffer of 256 KiB each for a
 minute, and the C library gives pages back in part. What Python holds can: with no task left, its count of blocks is
@@ -47,7 +47,7 @@ class Growth(NamedTuple):
 
     @property
     def is_clean(self) -> bool:
-        """Whether memory came back."""
+        """Return whether memory came back."""
         kept = self.after.blocks - self.before.blocks
         return kept < STRAY_BLOCKS + BLOCKS_A_TASK * self.tasks and self.after.mib - self.before.mib < MIB
 
@@ -71,7 +71,7 @@ def standing() -> Iterator[Cluster]:
 
 
 def measure(cluster: Cluster, *, rounds: int, tasks: int, leaks: bool = False) -> Growth:
-    """Let `rounds` of so many tasks come and go after a first one that warms everything up."""
+    """Run `rounds` of tasks after a first round as a warm-up."""
     port = sockets.free_port()
     flags = ("--leader-election=off", "--pod-hold-seconds=1", f"--metrics-port={port}", "--http-address=127.0.0.1")
     with (
@@ -105,7 +105,7 @@ def _tasks(namespace: Namespace) -> list[dict[str, dict[str, str]]]:
 
 
 def _memory(port: int) -> Memory:
-    """The least of some looks: connections close and garbage is collected at their own times."""
+    """Return the minimum of several readings: connections are closed and garbage is collected at any time."""
     looks = []
     for _ in range(_LOOKS):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:

@@ -195,6 +195,6 @@ def _verdict(seen: Recorder, tasks: int) -> Verdict:
 
 
 def _memory(pid: int) -> Memory:
-    """Give what is resident; this process serves no metrics."""
+    """Return what is resident; this process serves no metrics."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return Memory(pages * os.sysconf("SC_PAGESIZE") / 2**20, 0)

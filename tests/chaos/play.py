@@ -1,4 +1,4 @@
-"""One fault, while tasks arrive: what the command line and the test run have in common."""
+"""Runs one fault while tasks are created, for the command line and the test run."""
 
 import random
 import time
@@ -17,7 +17,7 @@ _CROWD_SECONDS = 2
 
 
 def play(stand: Stand, name: str, seconds: float, tasks: int, seed: int) -> Outcome:
-    """Let tasks arrive, strike, and see what became of everything."""
+    """Create tasks, run the fault, and check the result."""
     begun = time.monotonic()
     stand.wait_leader()
     before, restarts = stand.rest or _warm_up(stand, seed), stand.restarts()

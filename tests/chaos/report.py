@@ -1,4 +1,4 @@
-"""What became of the tasks of one fault, and the table of all of them."""
+"""The result of one fault, and the table of all results."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,13 +23,13 @@ HEADINGS = ("fault", "what struck", "tasks", "right", "twice", "delay s", "to Po
 
 @dataclass
 class Outcome:
-    """One fault, played."""
+    """The result of one fault."""
 
     fault: str
     proof: str
     verdict: Verdict
     restarts: int
-    """Containers of the controllers that ended and were started again, by the kubelet and nobody else."""
+    """Containers of the controllers that ended and were started again, by the kubelet alone."""
     memory_before: Memory
     """At rest, before the first fault of all."""
     memory_after: Memory
@@ -49,13 +49,13 @@ class Outcome:
 
     @property
     def is_back(self) -> bool:
-        """Whether memory is where it was."""
+        """Return whether memory is where it was."""
         before, after = self.memory_before, self.memory_after
         return after.mib - before.mib < self.allowed_mib and after.blocks <= before.blocks * (1 + GROWTH_BLOCKS)
 
     @property
     def is_in_time(self) -> bool:
-        """Whether the controllers were back soon after the API server was."""
+        """Return whether the controllers were back soon after the API server was."""
         allowed = BACK_SECONDS + 3 * self.calm_seconds
         return self.away_since is None or self.verdict.longest_start_since(self.away_since) <= allowed
 

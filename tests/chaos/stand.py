@@ -1,4 +1,4 @@
-"""What the fault tests stand on: a node, the chart with two replicas, a wire that can be cut, and what is measured."""
+"""The set-up of the fault tests: a node, the chart with two replicas, a relay that can be cut, and measurements."""
 
 import contextlib
 import json
@@ -61,12 +61,12 @@ class Stand:
         return items
 
     def wait_controllers(self) -> None:
-        """Return once both replicas are ready, without anybody's help."""
+        """Wait until both replicas are ready by themselves."""
         self.cluster.wait_ready()
         self.cluster.kubectl("wait", "pod", *_SELECTOR, "--for=condition=Ready", HANG)
 
     def wait_leader(self, seconds: float = HANG_SECONDS) -> None:
-        """Return once one replica leads, and one only."""
+        """Wait until one replica leads, and one only."""
         deadline = time.monotonic() + seconds
         while len(self.leaders()) != 1:
             assert time.monotonic() < deadline, "no replica leads"
@@ -87,7 +87,7 @@ class Stand:
         return found
 
     def memory(self) -> Memory:
-        """Give the memory of the replica that works: the least of a few looks, as some of it is on its way out."""
+        """Return the memory of the replica that works: the least of a few looks, as some of it is on its way out."""
         looks = []
         for _ in range(_LOOKS):
             found = self.metrics()

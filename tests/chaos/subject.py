@@ -2,7 +2,7 @@
 
 python -m tests.chaos.subject sound|leaks PYTHON -X dev -m podtask FLAG…
 
-With `leaks`, what it learns about a task is never forgotten: the measure must see that.
+With `leaks`, the facts about a task are never dropped: the measurement must detect that.
 """
 
 import sys
@@ -12,7 +12,7 @@ from tests.harness import unguarded
 
 
 def _keep(self: task_facts.TaskFacts, uid: str) -> None:
-    """Make sure that something is known about it, for ever."""
+    """Keep an entry for the task without end."""
     self.get_or_create(uid)
 
 

@@ -34,7 +34,7 @@ def stand() -> Iterator[Stand]:
 
 
 @pytest.mark.parametrize("name", SHORT)
-def test_every_task_ends_right(stand: Stand, outcomes: list[Outcome], name: str) -> None:
+def test_every_task_ends_as_expected(stand: Stand, outcomes: list[Outcome], name: str) -> None:
     outcome = play(stand, name, FAULTS[name].short_seconds, TASKS, SEED)
     outcomes.append(outcome)
     assert outcome.is_clean, report.table([outcome])
@@ -48,7 +48,7 @@ def simulated() -> Iterator[Cluster]:
 
 
 @pytest.mark.parametrize("leaks", [False, True])
-def test_memory_comes_back_and_a_leak_is_seen(simulated: Cluster, leaks: bool) -> None:
+def test_memory_is_released_and_a_leak_is_detected(simulated: Cluster, leaks: bool) -> None:
     growth = memory.measure(simulated, rounds=3, tasks=200, leaks=leaks)
     print(f"\n{growth}")
     assert growth.is_clean is not leaks

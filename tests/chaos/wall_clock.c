@@ -1,5 +1,5 @@
 /* LD_PRELOAD: the wall clock of one process, ahead by as many seconds as the file named by WALL_CLOCK_OFFSET says.
- * Only CLOCK_REALTIME moves. A clock that somebody sets does not move the monotonic ones either. */
+ * Only CLOCK_REALTIME moves. Setting it does not move the monotonic ones either. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

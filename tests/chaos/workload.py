@@ -1,7 +1,7 @@
-"""Tasks of several kinds whose containers write down themselves that they ran, and what must have become of each.
+"""Tasks of several kinds whose containers record that they ran, and the expected end of each.
 
 Every container adds a line to a file of the node before it does anything else. That file, and nothing that the
-controller says, tells how often a task ran.
+controller says, records how often a task ran.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ class Kind:
     spec: dict[str, Any] = field(default_factory=dict)
 
     def manifest(self, name: str, runs: Path) -> dict[str, Any]:
-        """Give a PodTask."""
+        """Return a PodTask."""
         spec = {
             "image": IMAGE,
             "command": ["sh", "-c", f"{_NOTE}; {self.script}"],
@@ -63,7 +63,7 @@ _WEIGHTS = (4, 3, 2, 1)
 
 @dataclass
 class Verdict:
-    """What became of a batch."""
+    """The result of a batch."""
 
     tasks: int = 0
     right: int = 0
@@ -78,7 +78,7 @@ class Verdict:
     """When each task was created, and how long it waited for its Pod."""
 
     def longest_start_since(self, moment: datetime) -> float:
-        """Give the longest wait for a Pod of those that were created after a moment."""
+        """Return the longest wait for a Pod of those that were created after a moment."""
         return max((seconds for created, seconds in self.starts if created >= moment), default=0.0)
 
 
@@ -164,7 +164,7 @@ def _has_ended(task: dict[str, Any]) -> bool:
 
 
 def _delays(task: dict[str, Any]) -> tuple[float, float]:
-    """Give both waits for the controller. Whole seconds: those are the API's times."""
+    """Return both waits for the controller. Whole seconds: those are the API's times."""
     status = task["status"]
     attempts = status.get("attempts", [])
     if not attempts:

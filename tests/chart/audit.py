@@ -1,4 +1,4 @@
-"""Who asked the API server for what, by its own audit log, in the words of RBAC."""
+"""The rights that an account has used, from the API server's audit log."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ class Right(NamedTuple):
 
 
 def used(log: Path, since: int, account: str, namespace: str) -> dict[Right, set[int]]:
-    """Give each right that a service account made use of after a place in the log, with the answers that it got."""
+    """Return each right that a service account made use of after a place in the log, with the answers that it got."""
     user = f"system:serviceaccount:{namespace}:{account}"
     found: dict[Right, set[int]] = {}
     whole, _, _ = log.read_bytes()[since:].rpartition(b"\n")  # the last line may still be being written
@@ -30,7 +30,7 @@ def used(log: Path, since: int, account: str, namespace: str) -> dict[Right, set
 
 
 def granted(rules: list[dict[str, Any]]) -> set[Right]:
-    """Give each right that the rules of a role grant."""
+    """Return each right that the rules of a role grant."""
     return {
         Right(group, resource, verb)
         for rule in rules

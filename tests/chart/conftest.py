@@ -1,4 +1,4 @@
-"""A cluster of its own for the chart: no other controller works in it, and its API server notes who asks for what."""
+"""A separate cluster for the chart, without another controller, whose API server writes an audit log."""
 
 import contextlib
 import json
@@ -62,7 +62,7 @@ def cleaned(cluster: Cluster) -> Iterator[None]:
 
 @pytest.fixture
 def crd_alone(cluster: Cluster) -> Iterator[None]:
-    """The CRD from its file. Helm would not take it over from somebody else, so it is gone after the test."""
+    """The CRD from its file. Helm does not adopt a CRD that it did not install, so it is gone after the test."""
     crd.install(cluster)
     yield
     cluster.kubectl("delete", "crd", "podtasks.podtask.dev", HANG)

@@ -67,7 +67,7 @@ class Actor:
 
 
 def marked(task: str, uid: str, **metadata: Any) -> Object:
-    """Give the metadata that the controller gives to the first Pod of a task."""
+    """Return the metadata that the controller gives to the first Pod of a task."""
     return {
         "labels": identity.pod_labels(task, uid, 1),
         "annotations": {names.ANNOTATION_TASK: task},

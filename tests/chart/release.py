@@ -20,7 +20,7 @@ def upgrade(cluster: Cluster, *arguments: str) -> None:
 
 
 def uninstall(cluster: Cluster) -> None:
-    """Clean up after a test, whatever is there. Without the hook: that has a test of its own."""
+    """Uninstall after a test. Without the hook, which has its own test."""
     attempt("uninstall", RELEASE, "-n", NAMESPACE, "--no-hooks", kubeconfig=cluster.kubeconfig)
     # The next release must not meet the last one's Pods, which ask for what they have no right to any more.
     cluster.kubectl("wait", "pod", "-n", NAMESPACE, *CONTROLLERS, "--for=delete", HANG)

@@ -20,14 +20,14 @@ OUR_OWN = {"HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "HELM_NAMESP
 
 
 def helm(*arguments: str, kubeconfig: Path | None = None) -> str:
-    """Run helm; gives its standard output, and fails with what it said."""
+    """Run helm; return its standard output, and fails with what it said."""
     done = attempt(*arguments, kubeconfig=kubeconfig)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def attempt(*arguments: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run helm, whatever comes of it."""
+    """Run helm; a failure raises nothing."""
     environment = {name: value for name, value in os.environ.items() if name not in OUR_OWN}
     if kubeconfig is not None:
         environment["KUBECONFIG"] = str(kubeconfig)
@@ -42,23 +42,23 @@ def attempt(*arguments: str, kubeconfig: Path | None = None) -> subprocess.Compl
 
 
 def flags(*settings: str) -> list[str]:
-    """Give `--set` for each setting."""
+    """Return `--set` for each setting."""
     return [word for setting in settings for word in ("--set", setting)]
 
 
 @functools.cache
 def render(*arguments: str) -> list[Object]:
-    """Render the chart; gives its objects, which belong to all tests."""
+    """Render the chart; return its objects, which belong to all tests."""
     text = helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, *arguments)
     return [document for document in yaml.safe_load_all(text) if document]
 
 
 def of_kind(objects: list[Object], kind: str, name: str | None = None) -> list[Object]:
-    """Give the objects of one kind."""
+    """Return the objects of one kind."""
     return [one for one in objects if one["kind"] == kind and name in (None, one["metadata"]["name"])]
 
 
 def only(objects: list[Object], kind: str, name: str | None = None) -> Object:
-    """Give the one object of a kind."""
+    """Return the one object of a kind."""
     (found,) = of_kind(objects, kind, name)
     return found

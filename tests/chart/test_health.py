@@ -61,7 +61,7 @@ def test_a_new_task_progresses(lua: str) -> None:
     assert health(lua, unseen) == ("Progressing", "waiting for the controller")
 
 
-def test_a_change_that_nobody_has_seen_progresses_unless_all_is_over(lua: str) -> None:
+def test_an_unobserved_change_is_progressing_unless_the_task_is_finished(lua: str) -> None:
     def judged(phase: str) -> str:
         return health(lua, {"metadata": {"generation": 2}, "status": {"phase": phase, "observedGeneration": 1}})[0]
 

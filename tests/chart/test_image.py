@@ -1,4 +1,4 @@
-"""The controller's image, looked at file by file: small, without tools, made of what the lock file names."""
+"""The files of the controller's image: small, without tools, with the packages of the lock file."""
 
 import gzip
 import io
@@ -47,13 +47,13 @@ def files(archive: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
                         yield layer, member
 
 
-def test_it_runs_without_a_shell_as_a_number(config: dict[str, Any]) -> None:
+def test_it_runs_without_a_shell_as_a_numeric_user(config: dict[str, Any]) -> None:
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["/opt/podtask/bin/python3", "-m", "podtask"]
     assert not config.get("Cmd")
 
 
-def test_it_has_no_tools_and_nothing_that_gives_rights(archive: Path) -> None:
+def test_it_has_no_tools_and_no_setuid_files(archive: Path) -> None:
     everything = [member for _, member in files(archive)]
     programs = {Path(one.name).name for one in everything if re.search(r"(^|/)s?bin/[^/]+$", one.name)}
     assert "python3" in programs
@@ -70,7 +70,7 @@ def test_it_is_small(archive: Path) -> None:
     assert size < LARGEST
 
 
-def test_every_source_is_compiled_for_good(archive: Path) -> None:
+def test_every_source_is_compiled_with_an_unchecked_hash(archive: Path) -> None:
     """By hash, because the image's times are all zero, and unchecked: else each start would compile again."""
     sources, compiled = set(), {}
     for layer, member in files(archive):
@@ -89,7 +89,7 @@ def test_every_source_is_compiled_for_good(archive: Path) -> None:
     assert flags == {1}
 
 
-def test_it_holds_what_the_lock_names_and_nothing_else(archive: Path) -> None:
+def test_it_contains_exactly_the_packages_of_the_lock_file(archive: Path) -> None:
     lock = (ROOT / "requirements.lock").read_text()
     named = dict(re.findall(r"^([\w.-]+)==([^\s;]+) (?!;)", lock, re.MULTILINE))
     conditional = set(re.findall(r"^([\w.-]+)==[^\s;]+ ;", lock, re.MULTILINE))

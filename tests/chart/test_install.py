@@ -22,7 +22,7 @@ FINALIZER = "podtask.dev/outcome"
 
 
 @pytest.mark.usefixtures("cleaned")
-def test_new_controllers_lose_nothing_of_a_running_task(cluster: Cluster, namespace: Namespace, tmp_path: Path) -> None:
+def test_an_upgrade_loses_nothing_of_a_running_task(cluster: Cluster, namespace: Namespace, tmp_path: Path) -> None:
     """From an older chart to this one, under another user, while a task runs and another waits for its retry.
 
     Nothing was released yet, so the older chart is this one under an older version: what is proved is that nothing is
@@ -58,7 +58,7 @@ def _pod_names(cluster: Cluster, uids: set[str]) -> list[str]:
 
 
 @pytest.mark.usefixtures("cleaned")
-def test_an_uninstall_leaves_tasks_and_results_and_no_finalizer(cluster: Cluster, namespace: Namespace) -> None:
+def test_an_uninstall_keeps_tasks_and_results_and_removes_finalizers(cluster: Cluster, namespace: Namespace) -> None:
     install(cluster, *flags("replicas=1"))
     namespace.create("ended", **sleep(0, "1"))
     template = {"spec": {"terminationGracePeriodSeconds": 1, "containers": [{"name": "base"}]}}
@@ -92,7 +92,7 @@ def _nothing_is_left(cluster: Cluster) -> None:
 
 @pytest.mark.usefixtures("crd_alone")
 def test_one_namespace_needs_no_rights_on_the_cluster(cluster: Cluster, namespace: Namespace) -> None:
-    """Installed by somebody who is admin of one namespace and may give away what the controller needs there."""
+    """Installed by an admin of one namespace who may grant the controller's rights there."""
     here = ("-n", namespace.name)
     cluster.kubectl("create", "rolebinding", "tim-admin", "--clusterrole=admin", "--user=tim", *here)
     role = {
@@ -115,8 +115,8 @@ def test_one_namespace_needs_no_rights_on_the_cluster(cluster: Cluster, namespac
 
 
 @pytest.mark.usefixtures("crd_alone")
-def test_two_releases_of_one_namespace_each_do_not_meet(cluster: Cluster, namespace: Namespace) -> None:
-    """Both are named alike, each beside its tasks: in the namespace that is closed to controllers of all."""
+def test_two_releases_of_one_namespace_each_are_independent(cluster: Cluster, namespace: Namespace) -> None:
+    """Both have the same release name, each in the namespace of its tasks."""
     second = Namespace(cluster.kubeconfig)
     with contextlib.closing(second):
         second.wait_service_account()
@@ -147,7 +147,7 @@ def _free(cluster: Cluster, namespace: Namespace) -> None:
 
 
 @pytest.mark.usefixtures("cleaned")
-def test_a_missing_crd_is_said_in_one_sentence(cluster: Cluster) -> None:
+def test_a_missing_crd_is_reported_in_one_sentence(cluster: Cluster) -> None:
     uninstall(cluster)
     cluster.kubectl("delete", "crd", "podtasks.podtask.dev", "--ignore-not-found")
     settings = flags("crds.enabled=false", "replicas=1")

@@ -1,4 +1,4 @@
-"""The policies that guard tasks' Pods, both ways round: what they refuse, and the lawful writes that go through."""
+"""The admission policies for tasks' Pods: what they refuse, and the allowed writes that pass."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from cluster import Cluster
 from podtask.api import names
 from podtask.api.reasons import Reason
 from podtask.core import create_errors, identity
-from podtask.core.snapshot import Refusal
+from podtask.core.snapshot import CreateError
 from tests.builders import at
 from tests.chart import audit
 from tests.chart.pods import BOUNDS_POLICY, MARKS, MARKS_POLICY, OWNER, UID, Actor, marked, pod
@@ -31,7 +31,7 @@ SETTINGS = ("controller.podHoldSeconds=40", f"podAdmission.exemptUsers={{{BACKUP
 
 @pytest.fixture(scope="module")
 def controller(cluster: Cluster, audit_log: Path) -> Iterator[int]:
-    """Install with the policies as they are by default; gives the place in the audit log where this release begins."""
+    """Install with the policies as they are by default; return the place in the audit log where this release begins."""
     begin = audit_log.stat().st_size
     install(cluster, *flags(*SETTINGS))
     yield begin
@@ -40,13 +40,13 @@ def controller(cluster: Cluster, audit_log: Path) -> Iterator[int]:
 
 @pytest.fixture
 def admin(cluster: Cluster, namespace: Namespace) -> Actor:
-    """One who may do everything that roles can give."""
+    """A user with all rights that roles can grant."""
     return Actor(cluster, namespace.name)
 
 
 @pytest.fixture
 def token(cluster: Cluster, namespace: Namespace) -> Actor:
-    """One who holds the controller's token."""
+    """A user with the controller's token."""
     return Actor(cluster, namespace.name, ACCOUNT, rights=False)
 
 
@@ -55,7 +55,7 @@ def token(cluster: Cluster, namespace: Namespace) -> Actor:
 
 @pytest.mark.usefixtures("controller")
 @pytest.mark.parametrize("mark", MARKS.values(), ids=MARKS)
-def test_nobody_else_marks_a_pod(admin: Actor, namespace: Namespace, mark: Object) -> None:
+def test_only_the_controller_may_set_its_metadata_on_a_pod(admin: Actor, namespace: Namespace, mark: Object) -> None:
     assert admin.create(pod("plain")) == ""
     assert MARKS_POLICY in admin.patch("plain", {"metadata": mark})
     assert MARKS_POLICY in admin.patch("plain", {"metadata": {**mark, "labels": {"a": "b", **mark.get("labels", {})}}})
@@ -68,13 +68,13 @@ def test_nobody_else_marks_a_pod(admin: Actor, namespace: Namespace, mark: Objec
     if refused:
         # A controller whom the policy does not know waits, and ends no task over it.
         known = create_errors.classify_create_error(
-            Refusal(attempt=1, code=403, reason="Forbidden", message=refused, at=at(1))
+            CreateError(attempt=1, code=403, reason="Forbidden", message=refused, at=at(1))
         )
         assert known == (create_errors.Decision.WAIT, Reason.CREATE_REFUSED)
 
 
 @pytest.mark.usefixtures("controller")
-def test_a_status_and_a_binding_are_no_way_round(admin: Actor, namespace: Namespace) -> None:
+def test_the_subresources_status_and_binding_are_guarded_too(admin: Actor, namespace: Namespace) -> None:
     """Both bring labels and annotations to a Pod, and a status a finalizer too."""
     assert admin.create(pod("plain")) == ""
     for name in ("label", "another label"):
@@ -92,7 +92,7 @@ def test_a_status_and_a_binding_are_no_way_round(admin: Actor, namespace: Namesp
 
 
 @pytest.mark.usefixtures("controller")
-def test_a_result_is_not_forged_by_a_pod_that_is_marked_once_it_has_ended(admin: Actor, namespace: Namespace) -> None:
+def test_an_ended_pod_cannot_be_given_our_metadata(admin: Actor, namespace: Namespace) -> None:
     """Unmarked it is run to its end under the very name, then given labels and owner by one PATCH."""
     uid = namespace.create("victim", **sleep(0, "7"), suspend=True)["metadata"]["uid"]
     name = identity.pod_name("victim", uid, 1)
@@ -111,7 +111,7 @@ def test_a_result_is_not_forged_by_a_pod_that_is_marked_once_it_has_ended(admin:
 
 
 @pytest.mark.usefixtures("controller")
-def test_a_tasks_pod_is_not_given_to_another_task(admin: Actor, token: Actor, namespace: Namespace) -> None:
+def test_a_pod_cannot_be_moved_to_another_task(admin: Actor, token: Actor, namespace: Namespace) -> None:
     namespace.create("etl", **sleep(600))
     mine = namespace.wait_pod(lambda _, one: one["status"]["phase"] == "Running")["metadata"]
     name, (owner,) = mine["name"], mine["ownerReferences"]
@@ -131,8 +131,8 @@ def test_a_tasks_pod_is_not_given_to_another_task(admin: Actor, token: Actor, na
 
 
 @pytest.mark.usefixtures("controller")
-def test_the_controllers_token_makes_pods_of_tasks_only(cluster: Cluster, token: Actor) -> None:
-    """Tried without making anything: the API server only says what it would do."""
+def test_the_controllers_token_creates_only_pods_of_tasks(cluster: Cluster, token: Actor) -> None:
+    """Tried as a dry run."""
     dry = "--dry-run=server"
     whole = marked("etl", UID)
     assert token.create(pod("whole", whole), dry) == ""
@@ -158,7 +158,7 @@ def _restricted() -> Object:
 
 
 @pytest.mark.usefixtures("controller")
-def test_the_controllers_token_touches_pods_of_tasks_only(admin: Actor, token: Actor, namespace: Namespace) -> None:
+def test_the_controllers_token_changes_only_pods_of_tasks(admin: Actor, token: Actor, namespace: Namespace) -> None:
     assert admin.create(pod("foreign", {"finalizers": ["example.com/kept"], "labels": {"a": "b"}})) == ""
     changes: dict[str, Object] = {
         "image": {"spec": {"containers": [{"name": "base", "image": "evil"}]}},
@@ -178,7 +178,7 @@ def test_the_controllers_token_touches_pods_of_tasks_only(admin: Actor, token: A
 
 
 @pytest.mark.usefixtures("controller")
-def test_a_task_in_a_closed_namespace_is_ended_with_the_policys_words(cluster: Cluster) -> None:
+def test_a_task_in_a_closed_namespace_ends_with_the_policys_message(cluster: Cluster) -> None:
     closed = Namespace(cluster.kubeconfig, name="kube-system")
     try:
         status = closed.run("misplaced", **python("pass"))
@@ -192,7 +192,9 @@ def test_a_task_in_a_closed_namespace_is_ended_with_the_policys_words(cluster: C
 # ---- what is let through ----
 
 
-def test_whole_lives_go_on(cluster: Cluster, controller: int, namespace: Namespace, audit_log: Path) -> None:
+def test_tasks_run_from_creation_to_deletion_under_the_policies(
+    cluster: Cluster, controller: int, namespace: Namespace, audit_log: Path
+) -> None:
     """Results, retries, cancelling, times to live, every kind of deletion, and a namespace that goes with all in it."""
     second = Namespace(cluster.kubeconfig)
     with contextlib.closing(second):
@@ -238,7 +240,7 @@ def _is_free(one: Object, task: str) -> bool:
 
 
 @pytest.mark.usefixtures("controller")
-def test_people_and_tools_go_on_with_pods_of_tasks(cluster: Cluster, admin: Actor, namespace: Namespace) -> None:
+def test_users_and_tools_may_still_change_pods_of_tasks(cluster: Cluster, admin: Actor, namespace: Namespace) -> None:
     namespace.create("etl", **sleep(600), template=_ends_at_once())
     mine = namespace.wait_pod(lambda _, one: one["status"]["phase"] == "Running")["metadata"]
     name, here = mine["name"], ("-n", namespace.name)
@@ -268,7 +270,7 @@ def test_people_and_tools_go_on_with_pods_of_tasks(cluster: Cluster, admin: Acto
 
 
 @pytest.mark.usefixtures("controller")
-def test_a_pod_that_lost_its_owner_is_released_and_nothing_else(
+def test_the_token_may_only_release_a_pod_without_its_owner(
     cluster: Cluster, token: Actor, namespace: Namespace
 ) -> None:
     backup = Actor(cluster, namespace.name, BACKUP)
@@ -288,7 +290,7 @@ def test_a_pod_that_lost_its_owner_is_released_and_nothing_else(
 
 
 @pytest.mark.usefixtures("controller")
-def test_who_is_exempt_restores_pods_with_their_marks(cluster: Cluster, namespace: Namespace) -> None:
+def test_an_exempt_user_may_restore_pods_with_our_metadata(cluster: Cluster, namespace: Namespace) -> None:
     dry = "--dry-run=server"
     assert Actor(cluster, namespace.name, BACKUP).create(pod("restored", marked("etl", UID)), dry) == ""
     other = Actor(cluster, namespace.name, f"{BACKUP}-2")
@@ -306,7 +308,7 @@ def test_the_api_server_finds_nothing_wrong_with_the_expressions(cluster: Cluste
 
 
 @pytest.mark.usefixtures("controller")
-def test_an_audit_refuses_nothing_and_warns(cluster: Cluster, namespace: Namespace) -> None:
+def test_audit_mode_refuses_nothing_and_warns(cluster: Cluster, namespace: Namespace) -> None:
     def try_it(mark: Object | None = None) -> tuple[int, str]:
         try:
             answer = namespace.core.create_namespaced_pod(
@@ -317,7 +319,7 @@ def test_an_audit_refuses_nothing_and_warns(cluster: Cluster, namespace: Namespa
         return answer.status, answer.headers.get("Warning", "")
 
     def wait_for(code: int) -> str:
-        """Try until the API server has heard of the change; gives the warning."""
+        """Try until the API server has loaded the change; return the warning."""
         end = time.monotonic() + 20
         while (got := try_it(MARKS["label"]))[0] != code:
             assert time.monotonic() < end, got

@@ -1,4 +1,4 @@
-"""What the chart makes of its values, object by object. No cluster: helm renders, and we read."""
+"""The objects that the chart renders from its values, without a cluster."""
 
 import gzip
 import json
@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from chartgen.__main__ import generated
+from podtask.api import metrics
 from podtask.api.reasons import Reason
 from podtask.api.v1alpha1.validation_rules import MUTABLE, SCHEDULING
-from podtask.runtime import election, metrics, options
+from podtask.runtime import election, options
 from tests.chart.rendered import CHART, CI, NAMESPACE, Object, attempt, flags, helm, of_kind, only, render
 from tests.harness.controller import ROOT
 
@@ -35,19 +36,19 @@ RESTRICTED = {
 
 
 @pytest.mark.parametrize("values", SETS)
-def test_every_set_of_values_is_clean(values: list[str]) -> None:
+def test_every_set_of_values_renders_and_lints(values: list[str]) -> None:
     helm("lint", str(CHART), "--strict", "--quiet", *values)
 
 
 @pytest.mark.parametrize("values", SETS)
-def test_every_object_is_what_kubernetes_takes(values: list[str]) -> None:
+def test_every_object_is_valid(values: list[str]) -> None:
     for one in render(*values):
         if not one["apiVersion"].startswith(("monitoring.coreos.com", "apiextensions.k8s.io")):
             kubernetes_validate.validate(one, "1.34", strict=True)
 
 
 @pytest.mark.parametrize("values", SETS)
-def test_every_object_is_labelled_and_in_its_place(values: list[str]) -> None:
+def test_every_object_has_labels_and_namespace(values: list[str]) -> None:
     for one in render(*values):
         if one["kind"] == "CustomResourceDefinition":
             continue
@@ -59,15 +60,15 @@ def test_every_object_is_labelled_and_in_its_place(values: list[str]) -> None:
         assert ("namespace" in meta) != (one["kind"] in CLUSTER_WIDE), meta
 
 
-def test_generated_files_are_those_of_the_values() -> None:
-    for path, text in generated(ROOT).items():
-        assert (ROOT / path).read_text() == text, f"{path} is stale: make generate"
+def test_generated_files_match_the_values() -> None:
+    for name, text in generated(CHART).items():
+        assert (CHART / name).read_text() == text, f"{name} is stale: make generate"
 
 
 @pytest.mark.parametrize(
     "setting", ["repicas=3", "image.tagg=x", "metrics.serviceMonitor.on=true", "crds.keep=maybe", "replicas=two"]
 )
-def test_the_schema_refuses_what_it_does_not_know(setting: str) -> None:
+def test_the_schema_refuses_unknown_values(setting: str) -> None:
     done = attempt("template", "x", str(CHART), "--set", setting)
     assert done.returncode != 0
     assert setting.partition("=")[0].rpartition(".")[2] in done.stderr
@@ -98,14 +99,14 @@ def test_pods_are_restricted(values: list[str]) -> None:
         assert not any("volume" in key for key in pod)
 
 
-def test_the_selector_says_nothing_that_an_upgrade_changes() -> None:
+def test_the_selector_has_no_label_that_an_upgrade_changes() -> None:
     deployment = only(render(*EVERYTHING), "Deployment")
     selector = deployment["spec"]["selector"]["matchLabels"]
     assert set(selector) == {f"app.kubernetes.io/{key}" for key in ("name", "instance", "component")}
     assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
 
 
-def test_a_private_registry_stands_before_both_images() -> None:
+def test_a_private_registry_prefixes_both_images() -> None:
     objects = render(*EVERYTHING)
     digest = "sha256:" + "a" * 64
     for workload in (only(objects, "Deployment"), only(objects, "Job")):
@@ -130,7 +131,7 @@ def test_the_defaults_are_the_controllers_own() -> None:
 
 
 def test_every_flag_can_be_set_by_a_value() -> None:
-    """But for those that belong to running outside of a cluster."""
+    """Except the flags for running outside of a cluster."""
     own = options.parse([], {})
     # The last set names a namespace; extraArgs stand behind ours, so what they repeat wins.
     got = {name: {getattr(parsed(values), name) for values in (EVERYTHING, ONE_NAMESPACE)} for name in own.__slots__}
@@ -159,7 +160,7 @@ def test_two_controllers_without_an_election_are_refused() -> None:
 
 
 @pytest.mark.parametrize("what", ["Run", "Total", "Ttl"])
-def test_a_default_over_its_ceiling_is_refused(what: str) -> None:
+def test_a_default_above_its_maximum_is_refused(what: str) -> None:
     def at(default: int) -> list[str]:
         return flags(f"policy.default{what}Seconds={default}", f"policy.max{what}Seconds=1000000")
 
@@ -168,14 +169,14 @@ def test_a_default_over_its_ceiling_is_refused(what: str) -> None:
     assert attempt("template", "x", str(CHART), *at(1_000_000)).returncode == 0
 
 
-def test_the_hold_of_a_finished_pod_has_the_controllers_least() -> None:
+def test_pod_hold_seconds_has_the_controllers_minimum() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     hold = schema["properties"]["controller"]["properties"]["podHoldSeconds"]
-    assert hold["minimum"] == options.LEAST_HOLD_SECONDS
+    assert hold["minimum"] == options.MIN_HOLD_SECONDS
     assert attempt("template", "x", str(CHART), *flags("controller.podHoldSeconds=39")).returncode != 0
 
 
-def test_one_controller_without_an_election_is_replaced_only_once_it_is_gone() -> None:
+def test_one_controller_without_an_election_is_recreated() -> None:
     objects = render("-f", str(CHART / "ci/one-replica.yaml"))
     assert only(objects, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
     assert not of_kind(objects, "PodDisruptionBudget")
@@ -204,7 +205,7 @@ def test_every_pod_of_the_chart_is_behind_a_network_policy(values: list[str]) ->
 # ---- rights ----
 
 
-def test_one_namespace_asks_for_nothing_cluster_wide() -> None:
+def test_one_namespace_needs_no_cluster_wide_objects() -> None:
     objects = render(*ONE_NAMESPACE)
     assert CLUSTER_WIDE.isdisjoint(one["kind"] for one in objects)
     assert {one["metadata"]["namespace"] for one in of_kind(objects, "RoleBinding")} == {"team-a", NAMESPACE}
@@ -225,7 +226,7 @@ def test_the_lease_is_the_controllers() -> None:
             assert names == [election.lease_name(namespace)]
 
 
-def test_rights_in_one_namespace_are_those_in_all() -> None:
+def test_rights_in_one_namespace_equal_those_in_all() -> None:
     wide = render()
     narrow = render(*ONE_NAMESPACE)
     for name in ("podtask", "podtask-airflow", "podtask-release"):
@@ -235,7 +236,7 @@ def test_rights_in_one_namespace_are_those_in_all() -> None:
 @pytest.mark.parametrize(
     ("release", "settings"), [("other", []), ("podtask", flags("watchNamespace=tasks", "podAdmission.enabled=true"))]
 )
-def test_two_releases_share_no_name(release: str, settings: list[str]) -> None:
+def test_two_releases_have_different_names(release: str, settings: list[str]) -> None:
     def names(namespace: str) -> set[tuple[str, str]]:
         text = helm("template", release, str(CHART), "-n", namespace, "--set", "crds.enabled=false", *settings)
         return {
@@ -251,7 +252,7 @@ def test_two_releases_share_no_name(release: str, settings: list[str]) -> None:
 # ---- the CRD and its guard ----
 
 
-def test_the_crd_is_kept_unless_somebody_says_otherwise() -> None:
+def test_the_crd_is_kept_by_default() -> None:
     kept = only(render(), "CustomResourceDefinition")
     assert kept["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert "annotations" not in only(render("--set", "crds.keep=false"), "CustomResourceDefinition")["metadata"]
@@ -266,14 +267,14 @@ def test_the_admission_policy_knows_the_same_mutable_fields_as_the_crd() -> None
     assert {(name,) for name in lists["scheduling"]} | {("template", "metadata", "labels")} == set(SCHEDULING)
 
 
-def test_an_old_server_gets_no_admission_policy() -> None:
+def test_an_old_server_has_no_admission_policy() -> None:
     assert not of_kind(render("--kube-version", "1.29.5"), "ValidatingAdmissionPolicy")
     assert of_kind(render("--kube-version", "1.30.0"), "ValidatingAdmissionPolicy")
     assert attempt("template", "x", str(CHART), "--kube-version", "1.28.9").returncode != 0
 
 
 def guards(*arguments: str) -> list[Object]:
-    """Give the policies for Pods."""
+    """Return the policies for Pods."""
     return [one for one in of_kind(render(*arguments), "ValidatingAdmissionPolicy") if "pod" in scope(one)]
 
 
@@ -296,17 +297,17 @@ def scope(policy: Object) -> set[str]:
     ],
     ids=str,
 )
-def test_pods_are_guarded_where_that_can_be_asked_for(arguments: list[str], count: int) -> None:
+def test_pods_are_guarded_if_the_server_has_admission_policies(arguments: list[str], count: int) -> None:
     assert len(guards(*arguments)) == count
 
 
-def test_a_guard_that_is_demanded_is_not_left_out_in_silence() -> None:
+def test_a_required_guard_is_an_error_if_it_is_unsupported() -> None:
     done = attempt("template", "x", str(CHART), "--kube-version", "1.29.5", *flags("podAdmission.enabled=true"))
     assert done.returncode != 0
     assert "podAdmission.enabled" in done.stderr
 
 
-def test_a_guard_goes_no_further_than_the_namespace_that_is_watched() -> None:
+def test_a_guard_is_limited_to_the_watched_namespace() -> None:
     here = {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}
     for one in guards(*flags(f"watchNamespace={NAMESPACE}")):
         assert one["spec"]["matchConstraints"]["namespaceSelector"] == here
@@ -314,7 +315,7 @@ def test_a_guard_goes_no_further_than_the_namespace_that_is_watched() -> None:
     assert not any("namespaceSelector" in one["spec"]["matchConstraints"] for one in guards())
 
 
-def test_a_guard_knows_the_account_that_the_controller_has() -> None:
+def test_a_guard_names_the_controllers_account() -> None:
     for values, name in (
         ([], "podtask"),
         (["-f", str(CHART / "ci/given-rights.yaml")], "given"),
@@ -328,7 +329,7 @@ def test_a_guard_knows_the_account_that_the_controller_has() -> None:
         assert pod["serviceAccountName"] == name
 
 
-def test_an_audit_denies_nothing() -> None:
+def test_audit_mode_denies_nothing() -> None:
     def actions(*arguments: str) -> list[list[str]]:
         bindings = of_kind(render(*arguments), "ValidatingAdmissionPolicyBinding")
         return sorted(
@@ -349,7 +350,7 @@ def test_the_release_is_small_enough_for_helms_secret() -> None:
 # ---- monitoring ----
 
 
-def test_nothing_is_let_in_but_what_may_read_metrics() -> None:
+def test_only_metrics_readers_may_connect() -> None:
     assert "ingress" not in (closed := only(render(), "NetworkPolicy", "podtask")["spec"])
     assert closed["policyTypes"] == ["Ingress", "Egress"]
     (rule,) = only(render(*EVERYTHING), "NetworkPolicy", "podtask-tasks")["spec"]["ingress"]
@@ -362,7 +363,7 @@ def test_nothing_is_let_in_but_what_may_read_metrics() -> None:
     assert [port["targetPort"] for port in only(render(), "Service")["spec"]["ports"]] == ["metrics"]
 
 
-def test_a_monitor_that_the_policy_keeps_out_is_refused() -> None:
+def test_a_monitor_that_the_network_policy_blocks_is_refused() -> None:
     done = attempt("template", "x", str(CHART), *flags("metrics.serviceMonitor.enabled=true"))
     assert "networkPolicy.metricsFrom" in done.stderr
     both = flags("metrics.serviceMonitor.enabled=true", "networkPolicy.enabled=false")
@@ -391,7 +392,7 @@ def known_metrics() -> set[str]:
     return names | {"process_resident_memory_bytes"}
 
 
-def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
+def test_alerts_and_dashboard_use_existing_metrics() -> None:
     objects = render(*EVERYTHING)
     dashboard = json.loads(only(objects, "ConfigMap")["data"]["podtask.json"])
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
@@ -406,7 +407,7 @@ def runbook() -> str:
     return (ROOT / "docs/operate/runbook.md").read_text()
 
 
-def test_every_alert_leads_to_its_section_of_the_runbook() -> None:
+def test_every_alert_links_to_its_section_of_the_runbook() -> None:
     (group,) = only(render(*EVERYTHING), "PrometheusRule")["spec"]["groups"]
     anchors = {re.sub(r"[^\w -]", "", line).replace(" ", "-") for line in headings(runbook())}
     for rule in group["rules"]:
@@ -421,13 +422,13 @@ def headings(text: str) -> list[str]:
     return [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]
 
 
-def test_the_runbook_knows_every_reason_and_every_metric() -> None:
+def test_the_runbook_has_every_reason_and_every_metric() -> None:
     text = runbook()
     unknown = [reason for reason in Reason if f"`{reason}`" not in text]
     unknown += [metric.name for metric in metrics.TABLE if f"`{metric.name}`" not in text]
     assert not unknown
-    told = set(re.findall(r"`(podtask_\w+)`", text))
-    assert told <= {metric.name for metric in metrics.TABLE}
+    documented = set(re.findall(r"`(podtask_\w+)`", text))
+    assert documented <= {metric.name for metric in metrics.TABLE}
 
 
 def strip_strings(expression: str) -> str:
@@ -436,13 +437,13 @@ def strip_strings(expression: str) -> str:
 
 @pytest.mark.parametrize("path", CI, ids=lambda path: path.stem)
 def test_the_values_of_ci_are_not_packaged(path: Path, tmp_path: Path) -> None:
-    """They are for tests; a user who finds them takes them for recommendations."""
+    """They are for tests; a user would take them for recommendations."""
     helm("package", str(CHART), "-d", str(tmp_path))
     (archive,) = tmp_path.iterdir()
     assert path.name.encode() not in gzip.decompress(archive.read_bytes())
 
 
-def test_notes_lead_on() -> None:
+def test_the_notes_name_the_next_steps() -> None:
     objects: list[Object] = render()
     assert objects
     text = helm("install", "podtask", str(CHART), "-n", NAMESPACE, "--dry-run=client", *flags("crds.keep=false"))

@@ -21,7 +21,7 @@ from tests.harness.tasks import Namespace
 pytestmark = [pytest.mark.xdist_group("chart"), pytest.mark.node, pytest.mark.timeout(900)]
 
 NEVER_USED_HERE = {audit.Right("podtask.dev", "podtasks/finalizers", "update")}
-"""Only a cluster that guards blockOwnerDeletion (OpenShift) asks for it; nobody ever calls it."""
+"""Needed only in a cluster that guards blockOwnerDeletion (OpenShift); no request uses it."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,9 @@ def controller(cluster: Cluster, audit_log: Path) -> Iterator[int]:
     uninstall(cluster)
 
 
-def test_one_command_is_enough(cluster: Cluster, controller: int, namespace: Namespace, audit_log: Path) -> None:
+def test_one_command_installs_a_working_controller(
+    cluster: Cluster, controller: int, namespace: Namespace, audit_log: Path
+) -> None:
     """The namespace lets restricted Pods in only; the guide's examples run; the rights are those that were used."""
     ready = [one["status"]["containerStatuses"][0] for one in controllers(cluster)]
     assert [(one["ready"], one["restartCount"]) for one in ready] == [(True, 0), (True, 0)]
@@ -75,7 +77,7 @@ def _use_every_right(namespace: Namespace) -> None:
 
 
 def _steal_pod(namespace: Namespace, task: str) -> None:
-    """Make a running Pod vanish, finalizer and all, as nobody should: the controller looks for it live."""
+    """Remove a running Pod with its finalizer by force: the controller verifies that with a live read."""
     running = namespace.wait(task, lambda found: found["status"].get("phase") == "Running")
     pod = running["status"]["attempts"][-1]["podName"]
     namespace.core.patch_namespaced_pod(pod, namespace.name, {"metadata": {"finalizers": None}})
@@ -94,7 +96,9 @@ def _compare_rights(log: Path, since: int) -> None:
     assert audit.granted(rules) - NEVER_USED_HERE == set(used), "the chart gives too many rights, or others do"
 
 
-def test_the_admission_policy_sees_what_the_crd_cannot(cluster: Cluster, controller: int, namespace: Namespace) -> None:
+def test_the_admission_policy_refuses_what_the_crd_cannot(
+    cluster: Cluster, controller: int, namespace: Namespace
+) -> None:
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "base"}], "unknown": 1}}
     for name in ("waiting", "begun"):
         namespace.create(name, **python("pass"), template=template, suspend=True)
@@ -123,7 +127,7 @@ def test_the_admission_policy_sees_what_the_crd_cannot(cluster: Cluster, control
 
 
 def _refusal(cluster: Cluster, *arguments: Any) -> str:
-    """Patch; gives the refusal, or nothing."""
+    """Patch; return the refusal, or nothing."""
     *words, operations = arguments
     try:
         cluster.kubectl(*words, "-p", json.dumps(operations))
@@ -133,8 +137,8 @@ def _refusal(cluster: Cluster, *arguments: Any) -> str:
 
 
 @pytest.mark.usefixtures("controller")
-def test_people_and_airflow_may_do_what_their_roles_say(cluster: Cluster, namespace: Namespace) -> None:
-    """Kubernetes' own view and edit know PodTasks; nobody but the controller writes a status."""
+def test_users_and_airflow_have_the_rights_of_their_roles(cluster: Cluster, namespace: Namespace) -> None:
+    """Kubernetes' roles view and edit include PodTasks; only the controller writes a status."""
     here = ("-n", namespace.name)
     roles = {"view": "view", "edit": "edit", "airflow": "podtask-airflow"}
     for user, role in roles.items():

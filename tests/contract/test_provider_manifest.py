@@ -73,7 +73,7 @@ def test_arguments_together(arguments: dict[str, Any]) -> None:
 
 def _assert_shown_truly(obj: examples.Json) -> None:
     """What hooks see is what the controller makes; only what every task gets comes on top."""
-    shown = provider.mutation.pod_of(obj)["spec"]
+    shown = provider.pod_mutation.pod_of(obj)["spec"]
     made = _pod(obj)["spec"]
     for container in shown["containers"]:
         if container["name"] == obj["spec"].get("containerName", names.DEFAULT_CONTAINER):
@@ -100,8 +100,8 @@ variables = st.lists(st.tuples(names_of_variables, st.lists(names_of_variables, 
 
 @given(variables, variables)
 @settings(deadline=None, max_examples=200)
-def test_variables_are_laid_over_variables_as_the_controller_does(below: Any, over: Any) -> None:
-    assert provider.mutation.lay_variables(below, over) == merge.env(below, over)
+def test_variables_are_merged_as_the_controller_does(below: Any, over: Any) -> None:
+    assert provider.pod_mutation.merge_variables(below, over) == merge.env(below, over)
 
 
 SHARED = ("GROUP", "VERSION", "API_VERSION", "KIND", "PLURAL", "ANNOTATION_ACKNOWLEDGED", "DEFAULT_CONTAINER")
@@ -109,19 +109,20 @@ SHARED = ("GROUP", "VERSION", "API_VERSION", "KIND", "PLURAL", "ANNOTATION_ACKNO
 
 @pytest.mark.parametrize("name", SHARED)
 def test_names_are_the_controllers(name: str) -> None:
-    assert getattr(provider.names, name) == getattr(names, name)
+    assert getattr(provider.constants, name) == getattr(names, name)
 
 
 def test_the_ids_that_kubectl_shows_are_those_that_the_operator_writes() -> None:
     columns = examples.definition()["spec"]["versions"][0]["additionalPrinterColumns"]
     shown = {column["jsonPath"].replace("\\", "") for column in columns if "annotations" in column["jsonPath"]}
     assert shown == {
-        f".metadata.annotations.{key}" for key in (provider.names.ANNOTATION_DAG, provider.names.ANNOTATION_TASK)
+        f".metadata.annotations.{key}"
+        for key in (provider.constants.ANNOTATION_DAG, provider.constants.ANNOTATION_TASK)
     }
 
 
 def test_the_judge_sees_a_wrong_manifest() -> None:
-    """A broken one of each kind is told: by the schema, by a rule, by strictness, and as a Pod."""
+    """A broken one of each kind is rejected: by the schema, by a rule, by strictness, and as a Pod."""
     good = provider.build({"image": "a"})
     assert _problems(good | {"spec": {**good["spec"], "image": 5}})
     assert _problems(good | {"spec": {"disruptionLimit": 0}})

@@ -18,11 +18,11 @@ from .examples import ROOT, Json
 _SOURCES = str(ROOT / "airflow-provider" / "src")
 if _SOURCES not in sys.path:
     sys.path.append(_SOURCES)
-arguments = importlib.import_module("podtask_airflow.arguments")
-manifest = importlib.import_module("podtask_airflow.manifest")
-identity = importlib.import_module("podtask_airflow.identity")
-mutation = importlib.import_module("podtask_airflow.mutation")
-names = importlib.import_module("podtask_airflow.names")
+arguments = importlib.import_module("podtask_airflow.utils.arguments")
+manifest = importlib.import_module("podtask_airflow.utils.manifest")
+identity = importlib.import_module("podtask_airflow.utils.identity")
+pod_mutation = importlib.import_module("podtask_airflow.utils.pod_mutation")
+constants = importlib.import_module("podtask_airflow.constants")
 secret = importlib.import_module("podtask_airflow.secret")
 
 IDENTITY = identity.Identity(

@@ -69,7 +69,7 @@ class FaultProxy:
     seen: list[Seen] = field(default_factory=list)
     port: int = 0
     let_through: threading.Event = field(default_factory=threading.Event)
-    """Whether what was held has been answered by the server, and passed on to whoever still waits."""
+    """Whether what was held has been answered by the server, and passed on to the clients that still wait."""
 
     def __enter__(self) -> "FaultProxy":
         self._up = threading.Event()

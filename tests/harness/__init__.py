@@ -1,7 +1,7 @@
-"""What tests on a real cluster share: one cluster, one controller process, and ways to wait without sleeping."""
+"""Shared code of the tests on a real cluster: a cluster, a controller process, and waits without sleeping."""
 
 HANG_SECONDS = 180
-"""The bound on one wait. It ends a hang and decides no test, so a machine ten times slower stays below it."""
+"""Timeout of a wait. It only ends a hang: a machine ten times slower is still faster."""
 
 HANG = f"--timeout={HANG_SECONDS}s"
 """The same for kubectl and helm."""

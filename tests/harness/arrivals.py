@@ -1,4 +1,4 @@
-"""When changes arrive: two watches on one connection each, their events stamped by this process's own clock.
+"""Times at which changes arrive: two watches, whose events get this process's time.
 
 Times in the objects are whole seconds and of several clocks; what counts for a waiter is when it hears of it.
 """
@@ -31,18 +31,18 @@ class Arrivals:
         self._broken: BaseException | None = None
 
     async def post(self, path: str, body: Object) -> float:
-        """Create an object; gives the time at which the request was sent."""
+        """Create an object; return the time at which the request was sent."""
         begun = time.monotonic()
         async with self._session.post(self._server + path, json=body) as reply:
             assert reply.status == 201, await reply.text()
         return begun
 
     async def first(self, fact: Callable[[Object], bool], seconds: float = HANG_SECONDS) -> float:
-        """Wait for the first object for which `fact` holds; gives the time of its arrival."""
+        """Wait for the first object for which `fact` holds; return the time of its arrival."""
         return (await self.first_seen(fact, seconds))[0]
 
     async def first_seen(self, fact: Callable[[Object], bool], seconds: float = HANG_SECONDS) -> tuple[float, Object]:
-        """Wait for the first object for which `fact` holds; gives the time of its arrival, and the object."""
+        """Wait for the first object for which `fact` holds; return the time of its arrival, and the object."""
         async with asyncio.timeout(seconds), self._news:
             while self._broken is None:
                 for at, found in self._seen:
@@ -52,11 +52,11 @@ class Arrivals:
             raise self._broken
 
     async def follow(self, path: str, opened: asyncio.Event) -> None:
-        """Watch a collection until cancelled. A watch that ends before fails whoever waits for its events."""
+        """Watch a collection until cancelled. If the watch ends before, the waits for its events fail."""
         try:
             await self._follow(path, opened)
             self._broken = EOFError(f"the watch of {path} has ended")
-        except Exception as error:  # noqa: BLE001 - raised by whoever waits for an event
+        except Exception as error:  # noqa: BLE001 - raised where an event is awaited
             self._broken = error
         opened.set()
         async with self._news:
@@ -75,7 +75,7 @@ class Arrivals:
 
 @asynccontextmanager
 async def arrivals(kubeconfig: Path, directory: Path, *collections: str) -> AsyncIterator[Arrivals]:
-    """Watch collections, and say what arrives."""
+    """Watch collections and record the events."""
     server, context = _read(kubeconfig, directory)
     connector = aiohttp.TCPConnector(ssl=context)
     async with aiohttp.ClientSession(connector=connector, read_bufsize=1 << 24) as session:
@@ -90,7 +90,7 @@ async def arrivals(kubeconfig: Path, directory: Path, *collections: str) -> Asyn
             yield found
         finally:
             # While the watches hold their connections: those are closed, and waited for. One that a cancelled watch
-            # gives back is closed by whoever collects it.
+            # gives back is closed by the garbage collector.
             async with asyncio.timeout(HANG_SECONDS):
                 await connector.close()
             for watch in watches:

@@ -1,4 +1,4 @@
-"""The controller as a process of its own: started, waited for, killed."""
+"""The controller as a process: start it, wait for it, kill it."""
 
 import json
 import os
@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(*flags: str, without: str = "") -> list[str]:
-    """Give the command line of a controller, `without` some of its guards (`unguarded.py`)."""
+    """Return the command line of a controller, `without` some of its guards (`unguarded.py`)."""
     module = ["tests.harness.unguarded", without] if without else ["podtask"]
     ports = ("--http-port=0", "--metrics-port=0")
     return [sys.executable, "-X", "dev", "-m", *module, "--log-format=json", *ports, *flags]
 
 
 def environment(kubeconfig: Path) -> dict[str, str]:
-    """Give the environment of a controller outside of its cluster."""
+    """Return the environment of a controller outside of its cluster."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("KUBERNETES_", "PODTASK_"))}
     return {
         **kept,
@@ -45,12 +45,12 @@ class Controller:
         variables: Mapping[str, str] = MappingProxyType({}),
         through: Sequence[str] = (),
     ) -> None:
-        """`variables` come on top of its environment; `through` is a command that becomes the controller."""
+        """`variables` are added to its environment; `through` is a command that execs the controller."""
         self._environment = {**environment(kubeconfig), **variables}
         self._command = [*through, *command(*flags, without=without)]
         self.lines: list[str] = []
-        self._news = threading.Condition()
-        self._said: dict[str, float] = {}
+        self._line_logged = threading.Condition()
+        self._logged: dict[str, float] = {}
         self._ready = threading.Event()
         self._process: subprocess.Popen[str] | None = None
 
@@ -83,31 +83,31 @@ class Controller:
         self._reader.start()
         assert self._ready.wait(HANG_SECONDS), "".join(self.lines[-40:])
 
-    def wait_said(self, message: str, seconds: float = HANG_SECONDS) -> float:
-        """Wait until the log has this message; gives the time (of time.monotonic) at which it was first read."""
-        with self._news:
-            assert self._news.wait_for(lambda: message in self._said, seconds), "".join(self.lines[-40:])
-            return self._said[message]
+    def wait_logged(self, message: str, seconds: float = HANG_SECONDS) -> float:
+        """Wait until the log has this message; return the time (of time.monotonic) at which it was first read."""
+        with self._line_logged:
+            assert self._line_logged.wait_for(lambda: message in self._logged, seconds), "".join(self.lines[-40:])
+            return self._logged[message]
 
-    def has_said(self, message: str) -> bool:
-        """Whether the log has this message."""
-        return message in self._said
+    def has_logged(self, message: str) -> bool:
+        """Return whether the log has this message."""
+        return message in self._logged
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, and wait for nothing."""
+        """Send a signal; does not wait."""
         os.kill(self.pid, number)
 
     def wait_ended(self, seconds: float = HANG_SECONDS) -> int:
-        """Wait for the end of the process; gives the exit code."""
+        """Wait for the end of the process; return the exit code."""
         assert self._process is not None
         return self._process.wait(seconds)
 
     def kill(self) -> None:
-        """End it without any warning, as a node failure would."""
+        """Kill it, as a failure of its node would."""
         self._end(signal.SIGKILL)
 
     def terminate(self) -> int:
-        """Ask it to stop; gives the exit code."""
+        """Ask it to stop; return the exit code."""
         return self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int:
@@ -125,9 +125,9 @@ class Controller:
         with process.stderr:
             for line in process.stderr:
                 self.lines.append(line)
-                with self._news:
+                with self._line_logged:
                     if line.startswith("{"):
-                        self._said.setdefault(json.loads(line)["msg"], time.monotonic())
-                    self._news.notify_all()
+                        self._logged.setdefault(json.loads(line)["msg"], time.monotonic())
+                    self._line_logged.notify_all()
                 if '"msg": "ready"' in line:
                     self._ready.set()

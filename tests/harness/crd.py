@@ -7,12 +7,12 @@ from tests.harness import HANG, shared
 from tests.harness.controller import ROOT
 
 NAMED = "--for=jsonpath={.status.acceptedNames.kind}=PodTask"
-"""A CRD so fresh that it has no conditions yet makes a wait for one fail at once; this one waits."""
+"""A wait for a condition of a new CRD without conditions fails at once; this wait does not."""
 ESTABLISHED = "--for=condition=Established"
 
 
 def api_server(name: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """Give the light cluster of this name with our CRD, brought up once for all workers of a run."""
+    """Return the light cluster of this name with our CRD, brought up once for all workers of a run."""
     directory = shared.shared_directory(pytestconfig, tmp_path_factory)
     with shared.exclusively(directory, name) as note:
         found = up(name, Form.LIGHT)

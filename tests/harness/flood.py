@@ -1,4 +1,4 @@
-"""A stranger who asks a port too much, as a process of its own: bounded in connections and time.
+"""A flood of requests to a port, as a separate process with limits on connections and time.
 
 python -m tests.harness.flood PORT PATH ASKING HALF SECONDS
 
@@ -18,7 +18,7 @@ _HOST = "127.0.0.1"
 
 
 async def flood(port: int, path: str, asking: int, half: int, seconds: float) -> int:
-    """Run one beside this process, from loopback to loopback; gives how many answers came."""
+    """Run one beside this process, from loopback to loopback; return how many answers came."""
     command = (sys.executable, "-m", "tests.harness.flood", *map(str, (port, path, asking, half, seconds)))
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=asyncio.subprocess.PIPE
@@ -35,7 +35,7 @@ class _Flood:
         self.answers = 0
 
     async def ask(self) -> None:
-        """Ask again and again."""
+        """Send requests in a loop."""
         while True:
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection(_HOST, self._port)
@@ -50,7 +50,7 @@ class _Flood:
             await asyncio.sleep(0)
 
     async def begin(self) -> None:
-        """Begin a request, and another one once the server has hung up."""
+        """Send half a request, and again after the server has closed the connection."""
         while True:
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection(_HOST, self._port)
@@ -62,7 +62,7 @@ class _Flood:
             await asyncio.sleep(0)
 
     async def run(self, asking: int, half: int, seconds: float) -> None:
-        """Do both, for so long."""
+        """Run both for this time."""
         work = [self.ask() for _ in range(asking)] + [self.begin() for _ in range(half)]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

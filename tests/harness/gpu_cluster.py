@@ -14,7 +14,7 @@ ACCOUNT = "airflow"
 
 
 def equip(cluster: Cluster) -> None:
-    """Give its node GPUs and a label, and make the account that Airflow comes as."""
+    """Return its node GPUs and a label, and make the account that Airflow comes as."""
     node = cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
     cluster.kubectl("label", "--overwrite", "node", node, LABEL)
     path = RESOURCE.replace("/", "~1")

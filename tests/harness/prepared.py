@@ -18,7 +18,7 @@ HOLD_SECONDS = 10
 
 
 def prepare(name: str, images: Iterable[str], config: pytest.Config, factory: pytest.TempPathFactory) -> Cluster:
-    """Give the cluster of that name."""
+    """Return the cluster of that name."""
     directory = shared.shared_directory(config, factory)
     with shared.exclusively(directory, f"controller-{name}") as note:
         cluster = up(name, Form.NODE)

@@ -6,11 +6,11 @@ Fields = dict[str, Any]
 
 PYTHON = "localhost/podtask/python:dev"
 ABSENT = "localhost/podtask/absent:dev"
-"""An image that nobody has; its registry is the node itself, which refuses the connection at once."""
+"""An image that does not exist; its registry is the node itself, which refuses the connection at once."""
 RESULT = "/airflow/xcom/return.json"
 
 POLITE = "trap 'exit 143' TERM; echo started; sleep 600 & wait"
-"""Waits until it is told to stop, and obeys."""
+"""Waits for SIGTERM, and ends."""
 STUBBORN = "trap '' TERM; echo started; sleep 600"
 """Waits, and ends by SIGKILL only."""
 
@@ -29,5 +29,5 @@ def python(script: str, **more: Any) -> Fields:
 
 
 def container(name: str, script: str, **more: Any) -> Fields:
-    """Give a further container that runs a shell script."""
+    """Return a further container that runs a shell script."""
     return {"name": name, "image": PYTHON, "command": ["sh", "-c", script], **more}

@@ -1,4 +1,4 @@
-"""Everything that was ever made in a namespace: what is deleted again leaves no other trace to count."""
+"""Records all objects that ever existed in a namespace, deleted ones included."""
 
 import contextlib
 import json
@@ -27,12 +27,12 @@ class Recorder:
         ]
 
     def until(self, fact: Callable[["Recorder"], bool], seconds: float = HANG_SECONDS) -> None:
-        """Return once `fact` holds for what was seen."""
+        """Wait until `fact` holds for what was seen."""
         with self._news:
             assert self._news.wait_for(lambda: fact(self), seconds), self.story()
 
     def story(self) -> str:
-        """What was seen, for a person."""
+        """Return a summary of what was seen."""
         lines = [
             f"PodTask {task['metadata']['name']}: {task.get('status', {}).get('phase')} "
             f"{task.get('status', {}).get('reason')}, cancel {task['spec'].get('cancel')}"

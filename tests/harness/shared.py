@@ -1,4 +1,4 @@
-"""Things that are started once for all test processes (xdist workers), and ended once by the one that runs them all."""
+"""Processes that are started once for all test processes (xdist workers), and ended once by the main process."""
 
 import fcntl
 import json
@@ -13,7 +13,7 @@ import pytest
 
 
 def shared_directory(config: pytest.Config, factory: pytest.TempPathFactory) -> Path:
-    """Give the directory that all workers of this run see."""
+    """Return the directory that all workers of this run see."""
     base = factory.getbasetemp()
     return base.parent if hasattr(config, "workerinput") else base
 

@@ -1,4 +1,4 @@
-"""Ports for servers that cannot choose one themselves and tell."""
+"""Ports for servers that cannot choose and report one themselves."""
 
 import socket
 
@@ -6,7 +6,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A port that was free a moment ago; a server that finds it taken fails loudly at its start."""
+    """Return a port that was free a moment ago; a server fails at its start if the port is in use by then."""
     with socket.socket() as one:
         one.bind((LOOPBACK, 0))
         return int(one.getsockname()[1])

@@ -1,4 +1,4 @@
-"""What the status of a finished task has to say as a whole, whatever happened to it."""
+"""Checks the whole status of a finished task."""
 
 import re
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ class Ended:
     is_started: bool = True
     is_placed: bool = True
     counts: bool = True
-    """Whether it counts against a budget, where its outcome is one that can."""
+    """Return whether it counts against a budget, where its outcome is one that can."""
 
 
 SUCCESS = Ended("Succeeded", "Completed", 0)
 
 
 def check(status: Status, phase: str, reason: str, *attempts: Ended) -> None:
-    """Hold a final status against the attempts that it must tell of."""
+    """Check a final status against the expected attempts."""
     last = attempts[-1].exit_code if attempts else None
-    told = (status["phase"], status["reason"], status.get("exitCode"))
-    assert told == (phase, reason, last), status
+    actual = (status["phase"], status["reason"], status.get("exitCode"))
+    assert actual == (phase, reason, last), status
     counted = (status.get("attemptCount", 0), status.get("failureCount", 0), status.get("disruptionCount", 0))
     assert counted == (len(attempts), _count(attempts, "Failed"), _count(attempts, "Disrupted")), status
     _check_end(status, phase, reason)
@@ -65,8 +65,8 @@ def _check_end(status: Status, phase: str, reason: str) -> None:
 
 
 def _check_attempt(entry: Status, expected: Ended, completed: datetime) -> None:
-    told = (entry["outcome"], entry["reason"], entry.get("exitCode"))
-    assert told == (expected.outcome, expected.reason, expected.exit_code), entry
+    actual = (entry["outcome"], entry["reason"], entry.get("exitCode"))
+    assert actual == (expected.outcome, expected.reason, expected.exit_code), entry
     assert re.fullmatch(r"[0-9a-f-]{36}", entry["podUID"]), entry
     assert entry["podName"], entry
     assert bool(entry.get("nodeName")) is expected.is_placed, entry

@@ -1,4 +1,4 @@
-"""PodTasks as a test sees them, through the official client: create, wait for a fact, read what is there.
+"""PodTasks for tests, through the official client: create, wait for a condition, read.
 
 Waiting is a watch that begins with what is there already, so nothing is missed and nothing is polled.
 """
@@ -23,7 +23,7 @@ TERMINAL = {"Succeeded", "Failed", "Cancelled", "Skipped"}
 
 
 class NothingCameTrue(AssertionError):
-    """What a test waited for did not happen in its time."""
+    """A wait of a test has timed out."""
 
 
 class Namespace:
@@ -45,7 +45,7 @@ class Namespace:
         self.api_client.close()
 
     def wait_deleted(self, seconds: float = HANG_SECONDS) -> None:
-        """Return once the namespace is gone with all that was in it."""
+        """Wait until the namespace is gone with all that was in it."""
         self._until_gone(self.core.list_namespace, self.name, seconds, field_selector=f"metadata.name={self.name}")
 
     def wait_service_account(self) -> None:
@@ -98,18 +98,18 @@ class Namespace:
         return self._until(self.custom.list_namespaced_custom_object, matches, seconds, **self._here, **TASKS)
 
     def wait_finished(self, name: str, seconds: float = HANG_SECONDS) -> Object:
-        """Return the status once the task is over."""
+        """Wait until the task has finished, and return its status."""
         task = self.wait(name, lambda t: t.get("status", {}).get("phase") in TERMINAL, seconds)
         status: Object = task["status"]
         return status
 
     def run(self, name: str, *, seconds: float = HANG_SECONDS, **spec: Any) -> Object:
-        """Create a PodTask and return its status once it is over."""
+        """Create a PodTask, wait until it has finished, and return its status."""
         self.create(name, **spec)
         return self.wait_finished(name, seconds)
 
     def wait_gone(self, name: str, seconds: float = HANG_SECONDS) -> None:
-        """Return once there is no PodTask of this name."""
+        """Wait until there is no PodTask of this name."""
         self._until_gone(self.custom.list_namespaced_custom_object, name, seconds, **self._here, **TASKS)
 
     # ---- Pods ----
@@ -125,7 +125,7 @@ class Namespace:
         return self._until(self.core.list_namespaced_pod, fact, seconds, **self._here)
 
     def wait_pod_gone(self, name: str, seconds: float = HANG_SECONDS) -> None:
-        """Return once there is no Pod of this name."""
+        """Wait until there is no Pod of this name."""
         self._until_gone(self.core.list_namespaced_pod, name, seconds, **self._here)
 
     def log(self, pod: str, container: str = "base") -> str:
@@ -146,7 +146,7 @@ class Namespace:
         return self._until(listing, matches, seconds, **self._here)
 
     def _until_gone(self, listing: Callable[..., Any], name: str, seconds: float, **where: str) -> None:
-        """Watch from a list on, because a watch alone never says that something was not there to begin with."""
+        """Watch from a list on, because a watch alone does not report that an object does not exist."""
         listed = json.loads(listing(_preload_content=False, **where).data)
         if all(item["metadata"]["name"] != name for item in listed["items"]):
             return

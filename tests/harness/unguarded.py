@@ -1,4 +1,4 @@
-"""The controller with guards taken out, as a process: tests must fail on it, or they guard nothing.
+"""The controller without some of its guards, as a process: tests of a guard must fail with it.
 
 python -m tests.harness.unguarded GUARD[,GUARD…] FLAG…
 """
@@ -10,18 +10,18 @@ from podtask.runtime import election, main, options
 
 
 def without_gate() -> None:
-    """A write is sent whoever holds the Lease, and whoever lost it works on."""
+    """Writes are sent without the Lease, and a replica that has lost it keeps working."""
 
     async def keep(self: election.Election, term: object) -> None:
         await term  # type: ignore[misc]
 
     election.Election.check = lambda self: None  # type: ignore[method-assign]
-    election.Election._keep = keep  # type: ignore[assignment]
+    election.Election._renew_loop = keep  # type: ignore[assignment]
 
 
 def without_hold() -> None:
     """`--pod-hold-seconds` may be as short as a test likes: with one controller nothing can be late by 40 s."""
-    options.LEAST_HOLD_SECONDS = 0
+    options.MIN_HOLD_SECONDS = 0
 
 
 GUARDS: dict[str, Callable[[], None]] = {"gate": without_gate, "hold": without_hold}

@@ -42,7 +42,7 @@ def cluster(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def running_controller(cluster: Cluster, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One controller for every worker; gives the file of its log. `tests/conftest.py` ends it."""
+    """One controller for every worker; return the file of its log. `tests/conftest.py` ends it."""
     directory = shared.shared_directory(pytestconfig, tmp_path_factory)
     with shared.exclusively(directory, "controller") as note:
         log = directory / "controller.log"
@@ -61,7 +61,7 @@ def _start(kubeconfig: Path, log: Path) -> int:
 
 @pytest.fixture(scope="session")
 def left_namespaces(cluster: Cluster, running_controller: Path) -> Iterator[list[str]]:
-    """Namespaces that were deleted. The run ends when they are gone: nothing may hold one for ever."""
+    """The deleted namespaces. The run ends when they no longer exist: no finalizer may block one."""
     left: list[str] = []
     yield left
     if left:

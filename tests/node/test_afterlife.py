@@ -1,4 +1,4 @@
-"""What is left of a task: its Pods by retention and name, its object by its time to live, nothing once deleted."""
+"""What remains of a finished task: Pods by retention and name, the object by its TTL, nothing after deletion."""
 
 from typing import Any
 
@@ -35,8 +35,8 @@ def find(namespace: Namespace, pod: str) -> Object:
         pytest.param("Keep", ["bad", "good"], id="Keep keeps both"),
     ],
 )
-def test_finished_pods_stay_as_the_task_says(namespace: Namespace, retention: str, stays: list[str]) -> None:
-    """The last task's Pod goes in any case; it ended last, so by then the others would have gone too."""
+def test_finished_pods_are_kept_by_pod_retention(namespace: Namespace, retention: str, stays: list[str]) -> None:
+    """The last task's Pod is deleted in any case; it ended last, so by then the others would be deleted too."""
     scripts = {"bad": "exit 1", "good": "exit 0", "last": "exit 0"}
     for name, script in scripts.items():
         kept = retention if name != "last" else "Delete"
@@ -49,7 +49,7 @@ def test_finished_pods_stay_as_the_task_says(namespace: Namespace, retention: st
     assert all("finalizers" not in p["metadata"] for p in left)
 
 
-def test_an_acknowledged_task_needs_its_pod_no_longer(namespace: Namespace) -> None:
+def test_the_pod_of_an_acknowledged_task_is_deleted(namespace: Namespace) -> None:
     status = namespace.run("read", **shell("true"), podTTLSecondsAfterFinished=3600)
     body = {"metadata": {"annotations": {"podtask.dev/acknowledged": "true"}}}
     namespace.custom.patch_namespaced_custom_object("podtask.dev", "v1alpha1", namespace.name, "podtasks", "read", body)
@@ -64,7 +64,9 @@ def test_an_acknowledged_task_needs_its_pod_no_longer(namespace: Namespace) -> N
         pytest.param({"ttlSecondsAfterFinished": 3600, "ttlSecondsAfterFailed": 1}, "exit 1", id="of failure"),
     ],
 )
-def test_a_finished_task_goes_after_its_time_with_its_pod(namespace: Namespace, fields: Fields, script: str) -> None:
+def test_a_finished_task_is_deleted_with_its_pod_after_its_ttl(
+    namespace: Namespace, fields: Fields, script: str
+) -> None:
     namespace.create("brief", **shell(script), **fields, podRetention="Keep")
     pod = namespace.wait_pod(lambda _, __: True)["metadata"]["name"]
     namespace.wait_gone("brief")
@@ -87,7 +89,7 @@ def stranger(name: str, **metadata: Any) -> Object:
     return {"metadata": {"name": name, **metadata}, "spec": {**spec, "terminationGracePeriodSeconds": 1}}
 
 
-def test_a_strangers_pod_of_that_name_is_left_alone_and_told(namespace: Namespace) -> None:
+def test_a_foreign_pod_of_that_name_is_left_alone_and_reported(namespace: Namespace) -> None:
     made = namespace.core.create_namespaced_pod(namespace.name, stranger("exactly"))
     status = namespace.run("named", **shell("true"), template={"metadata": {"name": "exactly"}}, backoffLimit=2)
     check(status, "Failed", "NameConflict")
@@ -96,8 +98,8 @@ def test_a_strangers_pod_of_that_name_is_left_alone_and_told(namespace: Namespac
     assert (found["metadata"]["uid"], found["metadata"].get("labels")) == (made.metadata.uid, None)
 
 
-def test_a_strangers_pod_with_our_labels_is_left_alone(namespace: Namespace) -> None:
-    """Labels are anybody's to write; a controller reference needs rights on the task."""
+def test_a_foreign_pod_with_our_labels_is_left_alone(namespace: Namespace) -> None:
+    """Every user may write labels; a controller reference needs rights on the task."""
     namespace.create("owner", **shell("sleep 1"), ttlSecondsAfterFinished=3)
     uid = namespace.get("owner")["metadata"]["uid"]
     labels = {"podtask.dev/task-uid": uid, "podtask.dev/attempt": "1", "podtask.dev/task-name": "owner"}
@@ -114,7 +116,7 @@ def test_a_strangers_pod_with_our_labels_is_left_alone(namespace: Namespace) -> 
 
 
 @pytest.mark.parametrize("script", [pytest.param(POLITE, id="that obeys"), pytest.param(STUBBORN, id="that does not")])
-def test_deleting_a_running_task_takes_its_pod_along(namespace: Namespace, script: str) -> None:
+def test_deleting_a_running_task_deletes_its_pod(namespace: Namespace, script: str) -> None:
     namespace.create("unwanted", **shell(script), terminationGracePeriodSeconds=2, xcom={})
     pod = wait_running(namespace, "unwanted")
     namespace.delete("unwanted")
@@ -130,7 +132,7 @@ def test_deleting_in_the_foreground_waits_for_the_pod(namespace: Namespace) -> N
     assert [p for p in namespace.pods() if p["metadata"]["name"] == pod] == []
 
 
-def test_an_orphaned_pod_runs_on_and_is_let_go(namespace: Namespace) -> None:
+def test_an_orphaned_pod_keeps_running_and_is_released(namespace: Namespace) -> None:
     namespace.create("parent", **shell(POLITE), terminationGracePeriodSeconds=2)
     pod = wait_running(namespace, "parent")
     namespace.delete("parent", propagation="Orphan")

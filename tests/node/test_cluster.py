@@ -1,4 +1,4 @@
-"""The development cluster on the real thing: starts, survives crashes, keeps its promises, and leaves no trace."""
+"""The development cluster: starts, crashes, options, and complete removal."""
 
 import contextlib
 import json
@@ -55,7 +55,7 @@ def eventually(what: str, holds: Callable[[], bool], within_seconds: float = HAN
 
 
 def traces(name: str) -> dict[str, object]:
-    """Everything of a cluster that the machine still knows."""
+    """Return everything on the machine that belongs to a cluster."""
     directory = ClusterDirectory.of(name)
     found = {
         "processes": sorted(processes.members(directory) | cgroups.processes(name)),
@@ -99,7 +99,7 @@ def simulated() -> Iterator[Cluster]:
 
 class TestLight:
     @pytest.mark.usefixtures("light")
-    def test_it_is_up_again_at_once_and_gone_without_a_trace(self) -> None:
+    def test_it_is_up_again_at_once_and_down_removes_everything(self) -> None:
         # `light` is up, so the binaries are at hand: this measures the start alone.
         started = time.monotonic()
         with temporary(Form.LIGHT) as cluster:
@@ -114,17 +114,17 @@ class TestLight:
         assert took_again < took
         assert traces(cluster.name) == {}
 
-    def test_pods_are_accepted_without_anybody_to_run_them(self, light) -> None:
+    def test_pods_are_accepted_without_a_kubelet(self, light) -> None:
         light.kubectl("create", "-f", "-", stdin=json.dumps(make_pod("accepted", "true")))
         light.kubectl("delete", "pod", "accepted", "--wait=false")
 
-    def test_pod_security_is_enforced_where_a_namespace_asks_for_it(self, light) -> None:
+    def test_pod_security_is_enforced_by_the_namespaces_label(self, light) -> None:
         light.kubectl("create", "namespace", "strict")
         light.kubectl("label", "namespace", "strict", "pod-security.kubernetes.io/enforce=restricted")
         with pytest.raises(ClusterError, match="PodSecurity"):
             light.kubectl("create", "-n", "strict", "-f", "-", stdin=json.dumps(make_pod("loose", "true")))
 
-    def test_a_killed_api_server_comes_back_with_its_objects(self, light) -> None:
+    def test_a_killed_api_server_is_restarted_with_its_objects(self, light) -> None:
         light.kubectl("create", "configmap", "kept")
         before = light.pid("kube-apiserver")
         light.signal("apiserver", "KILL")
@@ -143,7 +143,7 @@ class TestLight:
         light.start("apiserver")
         light.wait_ready()
 
-    def test_a_paused_etcd_stalls_the_server_until_it_goes_on(self, light) -> None:
+    def test_a_paused_etcd_blocks_the_server_until_it_resumes(self, light) -> None:
         light.signal("etcd", "STOP")
         try:
             with pytest.raises(ClusterError):
@@ -152,12 +152,12 @@ class TestLight:
             light.signal("etcd", "CONT")
         light.wait_ready()
 
-    def test_an_up_mends_what_a_dead_test_left_paused_and_stopped(self, light) -> None:
+    def test_up_restarts_programs_that_a_test_left_paused_or_stopped(self, light) -> None:
         light.stop("apiserver")
         light.signal("etcd", "STOP")
         assert up(light.name, Form.LIGHT).kubectl("get", "--raw=/readyz") == "ok"
 
-    def test_what_it_does_not_run_is_said(self, light) -> None:
+    def test_an_unknown_program_is_an_error(self, light) -> None:
         with pytest.raises(ClusterError, match="kubelet"):
             light.pid("kubelet")
         with pytest.raises(ClusterError, match="no program 'nonsense'"):
@@ -242,7 +242,7 @@ class TestNode:
         )
         node.kubectl("delete", "pod", "lasting")
 
-    def test_two_stand_side_by_side_and_one_goes_without_a_trace(self, node) -> None:
+    def test_two_clusters_are_independent_and_one_can_be_removed(self, node) -> None:
         with temporary(Form.NODE) as other:
             for number, cluster in enumerate((node, other)):
                 assert cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}") == "node1"
@@ -259,7 +259,7 @@ class TestNode:
         for path in namespaces.PRIVATE_PATHS:
             assert node.directory.name not in "".join(str(file) for file in Path(path).rglob("*")), path
 
-    def test_it_comes_back_after_its_supervisor_was_killed(self, node) -> None:
+    def test_it_is_restarted_after_its_supervisor_was_killed(self, node) -> None:
         node.kubectl("create", "configmap", "kept")
         os.kill(int((node.directory.run / "supervisord.pid").read_text()), signal.SIGKILL)
         again = up(node.name, Form.NODE)
@@ -267,18 +267,18 @@ class TestNode:
         assert "kept" in again.kubectl("get", "configmaps", "-o", "name")
         run_pod(again, make_pod("after-supervisor", "true"))
 
-    def test_it_comes_back_as_after_a_reboot(self, node) -> None:
+    def test_it_is_restarted_after_a_reboot(self, node) -> None:
         """A reboot ends the processes and the kernel's objects, and leaves files, on a disk even those of /run."""
         directory = node.directory
         processes.end(lambda: processes.members(directory) | cgroups.processes(node.name))
         namespaces.remove(node.name)
         cgroups.remove(node.name)
         namespaces.handle(node.name).touch()
-        (directory.run / "supervisord.pid").write_text(str(os.getpid()))  # now somebody else's number
+        (directory.run / "supervisord.pid").write_text(str(os.getpid()))  # the number of another process
         again = up(node.name, Form.NODE)
         run_pod(again, make_pod("after-reboot", "true"))
 
-    def test_kept_files_bring_its_objects_back(self) -> None:
+    def test_kept_files_restore_its_objects(self) -> None:
         with temporary(Form.NODE) as cluster:
             cluster.kubectl("create", "configmap", "kept")
             down(cluster.name, keep=True)
@@ -312,7 +312,7 @@ class TestSimulated:
         pod = run_pod(simulated, make_pod("plain", image="x"))
         assert pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0  # type: ignore[index]
 
-    def test_a_pod_ends_as_its_annotations_say(self, simulated) -> None:
+    def test_a_pod_ends_as_its_annotations_define(self, simulated) -> None:
         pod = make_pod("odd", image="x")
         message = 'it "broke":\n- here\n'
         pod["metadata"]["annotations"] = {  # type: ignore[index]
@@ -357,7 +357,7 @@ class TestSimulated:
 
 
 class TestCommandLine:
-    def test_it_tells_where_things_are(self, light) -> None:
+    def test_the_command_line_prints_paths(self, light) -> None:
         assert command("kubeconfig", "--name", light.name).strip() == str(light.kubeconfig)
         status = command("status")
         assert f"{light.name}: light by embedded, {light.server}" in status
@@ -367,7 +367,7 @@ class TestCommandLine:
         light.wait_ready()
         assert "kube-apiserver" in light.log("apiserver") or command("logs", "--name", light.name, "etcd") is not None
 
-    def test_what_is_not_there_is_an_error_with_a_way_out(self) -> None:
+    def test_a_missing_cluster_is_an_error_with_a_hint(self) -> None:
         done = run_command("kubeconfig", "--name", "no-such")
         assert done.returncode == 1
         assert "there is no cluster no-such" in done.stderr

@@ -1,4 +1,4 @@
-"""How a task's own end is told: exit codes, signals, memory, what never started, and what follows by rule."""
+"""How the end of a container is reported: exit codes, signals, OOM, start failures, and failure policy rules."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ OWN_ENDS = [
 
 
 @pytest.mark.parametrize(("fields", "reason", "exit_code", "tail"), OWN_ENDS)
-def test_the_end_of_the_container_is_told_with_its_last_words(
+def test_the_end_of_the_container_is_reported_with_its_last_output(
     namespace: Namespace, fields: Fields, reason: str, exit_code: int, tail: str | None
 ) -> None:
     status = namespace.run("ends", **fields)
@@ -50,7 +50,7 @@ def test_the_end_of_the_container_is_told_with_its_last_words(
         assert status["attempts"][0]["logTail"] == tail
 
 
-def test_a_long_log_is_told_by_its_end(namespace: Namespace) -> None:
+def test_the_end_of_a_long_log_is_reported(namespace: Namespace) -> None:
     status = namespace.run("talks", **shell("seq 1 5000; exit 1"))
     tail = status["attempts"][0]["logTail"]
     assert tail.endswith("4999\n5000\n")
@@ -59,7 +59,7 @@ def test_a_long_log_is_told_by_its_end(namespace: Namespace) -> None:
 
 
 @pytest.mark.parametrize("xcom", [pytest.param({}, id="plainly"), pytest.param({"xcom": {}}, id="with a sidecar")])
-def test_a_command_that_is_not_there_is_no_start(namespace: Namespace, xcom: Fields) -> None:
+def test_a_missing_command_is_a_start_failure(namespace: Namespace, xcom: Fields) -> None:
     status = namespace.run("absent", **{**shell(""), "command": ["/does/not/exist"]}, **xcom)
     check(status, "Failed", "StartFailed", Ended("Failed", "StartFailed", 128, is_started=False))
     assert "/does/not/exist" in status["message"]
@@ -86,7 +86,7 @@ def test_a_second_attempt_may_succeed(namespace: Namespace) -> None:
     assert [namespace.log(a["podName"]) for a in (first, second)] == ["attempt 1\n", "attempt 2\n"]
 
 
-def test_a_budget_that_is_used_up_ends_the_task(namespace: Namespace) -> None:
+def test_an_exhausted_backoff_limit_ends_the_task(namespace: Namespace) -> None:
     status = namespace.run("never", **shell("exit 6"), backoffLimit=1, backoff=QUICK_BACKOFF)
     failure = Ended("Failed", "NonZeroExit", 6)
     check(status, "Failed", "BackoffLimitExceeded", failure, failure)
@@ -133,7 +133,7 @@ RULES = [
 
 
 @pytest.mark.parametrize(("script", "policy", "phase", "reason", "attempts"), RULES)
-def test_a_rule_decides_what_an_end_means(
+def test_a_failure_policy_rule_decides_the_outcome(
     namespace: Namespace, script: str, policy: Fields, phase: str, reason: str, attempts: list[Ended]
 ) -> None:
     status = namespace.run(
@@ -153,7 +153,9 @@ def test_a_rule_decides_what_an_end_means(
     ],
 )
 @pytest.mark.parametrize("xcom", [pytest.param({}, id="plainly"), pytest.param({"xcom": {}}, id="with a result")])
-def test_an_ordinary_sidecar_is_stopped_and_spoils_nothing(namespace: Namespace, proxy: str, xcom: Fields) -> None:
+def test_an_ordinary_sidecar_is_stopped_without_failing_the_task(
+    namespace: Namespace, proxy: str, xcom: Fields
+) -> None:
     template = {"spec": {"containers": [container("proxy", proxy)]}}
     fields = shell("sleep 0.5", template=template, terminationGracePeriodSeconds=1)
     status = namespace.run("meshed", **fields, **xcom)
@@ -177,7 +179,7 @@ def test_an_ordinary_sidecar_that_fails_first_changes_nothing(namespace: Namespa
         pytest.param({"xcom": {}}, 6, True, id="the sidecar's result, because the kubelet reports when all have ended"),
     ],
 )
-def test_a_native_sidecar_that_will_not_stop_holds_up(
+def test_a_native_sidecar_that_does_not_stop_delays_the_end(
     namespace: Namespace, xcom: Fields, grace: int, has_finalizer: bool
 ) -> None:
     stubborn = container("stubborn", "trap '' TERM; sleep 600", restartPolicy="Always")

@@ -5,7 +5,7 @@ import json
 from tests.harness.tasks import Namespace
 
 
-def test_hello_in_another_language(namespace: Namespace) -> None:
+def test_hello_haskell(namespace: Namespace) -> None:
     status = namespace.run(
         "hello",
         image="localhost/podtask/hello-haskell:dev",
@@ -16,7 +16,7 @@ def test_hello_in_another_language(namespace: Namespace) -> None:
     assert namespace.core.read_namespaced_pod_log(pod, namespace.name, container="base") == "Hello, Ada\n"
 
 
-def test_result_of_a_multiplication(namespace: Namespace) -> None:
+def test_multiply(namespace: Namespace) -> None:
     status = namespace.run(
         "multiply",
         image="localhost/podtask/multiply:dev",

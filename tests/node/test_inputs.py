@@ -1,4 +1,4 @@
-"""What people paste and write: taken as a Pod takes it, or refused in words."""
+"""Specs as users write and paste them: handled as by a Pod, or refused with a message."""
 
 import json
 from datetime import datetime
@@ -47,7 +47,7 @@ VARIABLES: dict[str, tuple[Fields, str]] = {
 
 
 @pytest.mark.parametrize("case", VARIABLES)
-def test_variables_are_what_a_plain_pod_has(namespace: Namespace, case: str) -> None:
+def test_variables_are_expanded_as_in_a_plain_pod(namespace: Namespace, case: str) -> None:
     fields, holds = VARIABLES[case]
     status = namespace.run(
         "variables", **python(f"import os, sys; sys.exit(0 if {holds} else str(os.environ))"), **fields
@@ -55,7 +55,7 @@ def test_variables_are_what_a_plain_pod_has(namespace: Namespace, case: str) -> 
     check(status, "Succeeded", "Completed", SUCCESS)
 
 
-def test_what_kubectl_prints_is_a_template(namespace: Namespace) -> None:
+def test_a_pod_printed_by_kubectl_is_a_valid_template(namespace: Namespace) -> None:
     """`kubectl run pasted --image … --restart Never --dry-run=client -o yaml`, pasted."""
     printed = {**container("base", "true"), "resources": {}}
     template = {
@@ -65,7 +65,7 @@ def test_what_kubectl_prints_is_a_template(namespace: Namespace) -> None:
     check(namespace.run("pasted", template=template), "Succeeded", "Completed", SUCCESS)
 
 
-def test_amounts_need_no_quotes(namespace: Namespace) -> None:
+def test_quantities_need_no_quotes(namespace: Namespace) -> None:
     amounts = {"requests": {"cpu": 0.05, "memory": 64_000_000}}
     status = namespace.run("counted", **shell("true"), resources=amounts)
     check(status, "Succeeded", "Completed", SUCCESS)
@@ -78,10 +78,10 @@ def test_two_volumes_of_one_name_in_a_template_are_refused(namespace: Namespace)
     template = {"spec": {"volumes": [{"name": "a", "emptyDir": {}}] * 2, "containers": [container("base", "true")]}}
     status = namespace.run("doubled", template=template)
     assert (status["phase"], status["reason"]) == ("Failed", "InvalidPodTemplate")
-    assert "spec.template.spec.volumes[1].name must be unique in its list: a stands there twice" in status["message"]
+    assert "spec.template.spec.volumes[1].name must be unique in its list: a occurs twice" in status["message"]
 
 
-def test_the_sidecar_leaves_room_in_a_pod_with_resources_of_its_own(namespace: Namespace) -> None:
+def test_the_sidecar_fits_into_pod_level_resources(namespace: Namespace) -> None:
     """The sum of the containers' requests may not be more than the Pod's: with the sidecar's it would be."""
     amounts = {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}}
     status = namespace.run(
@@ -95,8 +95,8 @@ def test_the_sidecar_leaves_room_in_a_pod_with_resources_of_its_own(namespace: N
     assert status["xcom"]["value"] == "1\n"
 
 
-def test_when_the_kubelet_spoke_is_known_by_what_it_owns(namespace: Namespace) -> None:
-    """Whatever the program is called that it is a part of: of the notes on a Pod only its own has the containers."""
+def test_the_kubelets_status_time_is_found_by_the_fields_it_owns(namespace: Namespace) -> None:
+    """The manager's name may differ: only the kubelet's entry of managedFields owns the container statuses."""
     namespace.run("spoken", **shell("true"))
     (found,) = namespace.pods()
     pod = decode.decode_pod(json.dumps(found).encode())
@@ -106,8 +106,8 @@ def test_when_the_kubelet_spoke_is_known_by_what_it_owns(namespace: Namespace) -
     assert pod.kubelet_status_time == datetime.fromisoformat(kubelets["time"])
 
 
-def test_a_sidecar_without_settings_of_its_own(namespace: Namespace) -> None:
-    """An explicit nothing is kept: the platform may give the user."""
+def test_a_sidecar_with_empty_settings(namespace: Namespace) -> None:
+    """An explicit empty value is kept: the platform may set the user."""
     fields = {"sidecar": {"securityContext": {}, "resources": {}}}
     status = namespace.run("bare", **shell(f"echo 1 > {RESULT}"), xcom=fields)
     check(status, "Succeeded", "Completed", SUCCESS)

@@ -1,4 +1,4 @@
-"""Tasks that are stopped from outside: by their deadlines, by hand, by the cluster; and what is counted for it."""
+"""Tasks that are stopped by deadlines, users or the cluster, and what is counted."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def delete(namespace: Namespace, pod: str) -> None:
     ("interrupt", "reason"),
     [pytest.param(delete, "PodDeleted", id="deleted"), pytest.param(evict, "Evicted", id="evicted")],
 )
-def test_a_pod_that_others_take_away_is_tried_again_on_a_budget_of_its_own(
+def test_a_disrupted_pod_is_retried_within_the_disruption_limit(
     namespace: Namespace, interrupt: Any, reason: str
 ) -> None:
     namespace.create("taken", **shell(FIRST_WAITS, env=ATTEMPT), **WAITING, disruptionLimit=1, xcom={})
@@ -64,16 +64,16 @@ def test_a_pod_that_others_take_away_is_tried_again_on_a_budget_of_its_own(
     ("limit", "reason"),
     [pytest.param(0, "PodDeleted", id="none"), pytest.param(1, "DisruptionLimitExceeded", id="one")],
 )
-def test_the_budget_for_disruptions_ends(namespace: Namespace, limit: int, reason: str) -> None:
+def test_an_exhausted_disruption_limit_ends_the_task(namespace: Namespace, limit: int, reason: str) -> None:
     namespace.create("taken", **shell(POLITE), **WAITING, disruptionLimit=limit, backoffLimit=5)
     for attempt in range(1, limit + 2):
         delete(namespace, running_pod(namespace, "taken", attempt))
     status = namespace.wait_finished("taken")
     check(status, "Failed", reason, *[Ended("Disrupted", "PodDeleted", 143)] * (limit + 1))
-    assert "somebody deleted the Pod" in status["message"]
+    assert "the Pod was deleted, and not by the controller" in status["message"]
 
 
-def test_a_pod_that_is_deleted_before_it_started_costs_nothing(namespace: Namespace) -> None:
+def test_a_pod_deleted_before_its_start_is_not_counted(namespace: Namespace) -> None:
     template = {"spec": {"schedulingGates": [{"name": "podtask.test/hold"}]}}
     namespace.create("gated", **shell("true"), template=template, disruptionLimit=0, backoff=QUICK_BACKOFF)
     pod = namespace.wait_pod(lambda _, p: bool(p["spec"].get("schedulingGates")))["metadata"]["name"]
@@ -100,7 +100,7 @@ def test_a_pod_that_fills_its_volume_is_evicted_by_the_kubelet(namespace: Namesp
 # ---- by deadlines ----
 
 
-def test_a_task_that_runs_too_long_is_stopped_and_leaves_pod_and_log(namespace: Namespace) -> None:
+def test_the_run_deadline_stops_the_task_and_keeps_pod_and_log(namespace: Namespace) -> None:
     fields = shell(POLITE, **WAITING, podRetention="Keep", deadlines={"runSeconds": 5})
     status = namespace.run("long", **fields)
     check(status, "Failed", "RunDeadlineExceeded", Ended("Failed", "RunDeadlineExceeded", 143))
@@ -112,19 +112,19 @@ def test_a_task_that_runs_too_long_is_stopped_and_leaves_pod_and_log(namespace: 
     assert namespace.log(entry["podName"]) == "started\n"
 
 
-def test_each_attempt_that_runs_too_long_is_a_failure(namespace: Namespace) -> None:
+def test_each_attempt_past_the_run_deadline_is_a_failure(namespace: Namespace) -> None:
     fields = shell(FIRST_WAITS, env=ATTEMPT, **WAITING, backoffLimit=1, deadlines={"runSeconds": 5})
     status = namespace.run("long", **fields)
     check(status, "Succeeded", "Completed", Ended("Failed", "RunDeadlineExceeded", 143), SUCCESS)
 
 
-def test_the_time_for_all_attempts_ends_a_task_between_them(namespace: Namespace) -> None:
+def test_the_total_deadline_ends_a_task_between_attempts(namespace: Namespace) -> None:
     fields = shell("exit 1", backoffLimit=100, backoff={"initialSeconds": 300})
     status = namespace.run("futile", **fields, deadlines={"totalSeconds": 20})
     check(status, "Failed", "TotalDeadlineExceeded", Ended("Failed", "NonZeroExit", 1))
 
 
-def test_the_time_for_all_attempts_ends_a_task_that_runs(namespace: Namespace) -> None:
+def test_the_total_deadline_ends_a_running_task(namespace: Namespace) -> None:
     status = namespace.run("long", **shell(POLITE), **WAITING, backoffLimit=5, deadlines={"totalSeconds": 20})
     check(status, "Failed", "TotalDeadlineExceeded", Ended("Stopped", "TotalDeadlineExceeded", 143))
 
@@ -133,7 +133,7 @@ def test_the_time_for_all_attempts_ends_a_task_that_runs(namespace: Namespace) -
 
 
 def suspended(status: Object) -> Object:
-    """Give the condition Suspended."""
+    """Return the condition Suspended."""
     found: Object = next(c for c in status["conditions"] if c["type"] == "Suspended")
     return found
 
@@ -144,8 +144,8 @@ def test_a_running_task_is_suspended_and_goes_on_with_a_new_pod(namespace: Names
     namespace.create("paused", **fields, xcom={})
     first = running_pod(namespace, "paused")
     namespace.patch("paused", suspend=True)
-    told = namespace.wait("paused", lambda t: t["status"]["phase"] == "Suspended")["status"]
-    assert (suspended(told)["status"], told["reason"]) == ("True", "Suspended")
+    reported = namespace.wait("paused", lambda t: t["status"]["phase"] == "Suspended")["status"]
+    assert (suspended(reported)["status"], reported["reason"]) == ("True", "Suspended")
     namespace.wait_pod_gone(first)
     assert namespace.pods() == []
     namespace.patch("paused", suspend=False)
@@ -157,8 +157,8 @@ def test_a_running_task_is_suspended_and_goes_on_with_a_new_pod(namespace: Names
 
 def test_a_task_that_begins_suspended_has_no_pod_until_it_is_resumed(namespace: Namespace) -> None:
     namespace.create("paused", **shell("true"), suspend=True, deadlines={"totalSeconds": 300})
-    told = namespace.wait("paused", lambda t: t["status"]["phase"] == "Suspended")["status"]
-    assert "attempts" not in told
+    reported = namespace.wait("paused", lambda t: t["status"]["phase"] == "Suspended")["status"]
+    assert "attempts" not in reported
     assert namespace.pods() == []
     namespace.patch("paused", suspend=False)
     check(namespace.wait_finished("paused"), "Succeeded", "Completed", SUCCESS)
@@ -204,13 +204,13 @@ def _has_begun(pod: Object, is_placed: bool) -> bool:
 
 def test_a_task_can_be_cancelled_between_two_attempts(namespace: Namespace) -> None:
     namespace.create("futile", **shell("exit 1"), backoffLimit=5, backoff={"initialSeconds": 300})
-    told = namespace.wait("futile", lambda t: t["status"].get("reason") == "Backoff")["status"]
-    assert time(told["nextAttemptTime"]) > time(told["attempts"][0]["completionTime"])
+    reported = namespace.wait("futile", lambda t: t["status"].get("reason") == "Backoff")["status"]
+    assert time(reported["nextAttemptTime"]) > time(reported["attempts"][0]["completionTime"])
     namespace.patch("futile", cancel=True)
     check(namespace.wait_finished("futile"), "Cancelled", "Cancelled", Ended("Failed", "NonZeroExit", 1))
 
 
-def test_a_waiter_that_stays_away_has_its_task_cancelled(namespace: Namespace) -> None:
+def test_a_task_is_cancelled_at_cancel_after(namespace: Namespace) -> None:
     namespace.create("waited", **shell(POLITE), **WAITING)
     pod = running_pod(namespace, "waited")
     namespace.patch("waited", cancelTime="2020-01-01T00:00:00Z")

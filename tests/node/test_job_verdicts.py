@@ -1,4 +1,4 @@
-"""The same Pod as a Job and as a PodTask: the same verdict, but where the table in docs/concepts.md says why not.
+"""The same Pod as a Job and as a PodTask: the same outcome, except for the differences in docs/concepts.md.
 
 Both have no budget (backoffLimit 0, disruptionLimit 0), and the Job waits for the end of its Pod, as a PodTask does
 (podReplacementPolicy Failed; by default a Job counts a Pod as failed as soon as it is being deleted).
@@ -26,14 +26,14 @@ HUNGRY = "kept = [b'x' * (1 << 20) for _ in range(256)]"
 
 
 def on_sigterm(code: int, name: str = "base", *, seconds: int = 0, **more: Any) -> Fields:
-    """Give a container that waits, and answers SIGTERM after so long with an exit code. It is ready once it would."""
+    """Return a container that waits, and answers SIGTERM after so long with an exit code. It is ready once it would."""
     ready = {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1}
     script = f"trap 'sleep {seconds}; exit {code}' TERM; touch /tmp/ready; sleep 600 & wait"
     return container(name, script, readinessProbe=ready, **more)
 
 
 def pod(*containers: Fields, **more: Any) -> Fields:
-    """Give a Pod's spec."""
+    """Return a Pod's spec."""
     return {"restartPolicy": "Never", "terminationGracePeriodSeconds": GRACE, "containers": list(containers), **more}
 
 
@@ -152,7 +152,7 @@ ENDS = SAME | OTHER
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What became of both."""
+    """The status of both."""
 
     job: str
     status: Fields
@@ -160,7 +160,7 @@ class Verdicts:
 
 @pytest.fixture(scope="module")
 def verdicts(cluster: Cluster, left_namespaces: list[str]) -> Iterator[dict[str, Verdicts]]:
-    """Run every end twice, all at once."""
+    """Run every case as a Job and as a PodTask, all at once."""
     namespace = Namespace(cluster.kubeconfig)
     namespace.wait_service_account()
     namespace.wait_root_certificate()
@@ -196,7 +196,7 @@ def _run_all(namespace: Namespace) -> dict[str, Verdicts]:
 
 
 def _status(namespace: Namespace, name: str) -> Fields:
-    """Give the status once the task is over, or as it stands where its Job was over long before."""
+    """Return the status once the task is over, or as it stands where its Job was over long before."""
     with contextlib.suppress(NothingCameTrue):
         return namespace.wait_finished(name, 30)
     status: Fields = namespace.get(name)["status"]
@@ -221,7 +221,7 @@ def _verdict(job: Object) -> str:
 
 
 def _memory(namespace: Namespace) -> int:
-    """Give what Pods may have of the node, in KiB."""
+    """Return what Pods may have of the node, in KiB."""
     (node,) = namespace.core.list_node().items
     return int(node.status.allocatable["memory"].removesuffix("Ki"))
 
@@ -232,7 +232,7 @@ def _requesting(spec: Fields, kibibytes: int) -> Fields:
 
 
 def _preempt(namespace: Namespace, kibibytes: int) -> None:
-    """Give the node a critical Pod for which its kubelet has to end every Pod that asked for memory."""
+    """Return the node a critical Pod for which its kubelet has to end every Pod that asked for memory."""
     asks = {"requests": {"memory": f"{kibibytes}Ki"}}
     (node,) = namespace.core.list_node().items
     spec = pod(container("sleeps", "sleep 600", resources=asks), terminationGracePeriodSeconds=1)
@@ -241,7 +241,7 @@ def _preempt(namespace: Namespace, kibibytes: int) -> None:
 
 
 @pytest.mark.parametrize("name", [*SAME, *OTHER])
-def test_the_verdict_is_the_jobs_or_stands_in_the_table(
+def test_the_outcome_is_the_jobs_or_a_documented_difference(
     running_controller: object, verdicts: dict[str, Verdicts], name: str
 ) -> None:
     end, found = ENDS[name], verdicts[name]

@@ -92,7 +92,7 @@ async def _measure(seen: Arrivals, tasks: str, pods: str, name: str, spec: Field
 
 
 def _bare(pod: Object, name: str) -> Object:
-    """Give a Pod of that shape without a PodTask."""
+    """Return a Pod of that shape without a PodTask."""
     spec = {key: value for key, value in pod["spec"].items() if key not in ADMITTED}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
@@ -107,6 +107,6 @@ def _has_main_ended(pod: Object) -> bool:
 
 
 def _have_all_ended(pod: Object) -> bool:
-    """Whether this version of the Pod says that no container of its runs any more."""
+    """Return whether this version of the Pod says that no container of its runs any more."""
     statuses = [*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])]
     return bool(statuses) and all("terminated" in status["state"] for status in statuses)

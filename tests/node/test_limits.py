@@ -6,7 +6,7 @@ QUOTES = 'open("/airflow/xcom/return.json", "w").write("[" + ",".join([chr(34) *
 """510 kB of JSON that is nearly twice as long again once it stands in a JSON string."""
 
 
-def test_a_result_that_makes_the_object_too_large_is_told(namespace: Namespace) -> None:
+def test_a_result_that_makes_the_object_too_large_is_reported(namespace: Namespace) -> None:
     namespace.create(
         "huge",
         suspend=True,
@@ -20,6 +20,6 @@ def test_a_result_that_makes_the_object_too_large_is_told(namespace: Namespace) 
     namespace.custom.patch_namespaced_custom_object(namespace=namespace.name, name="huge", body=filled, **TASKS)
     status = namespace.wait_finished("huge")
     assert (status["phase"], status["reason"]) == ("Failed", "XComTooLarge")
-    assert "more than the API server stores" in status["message"]
+    assert "exceeds the API server's size limit" in status["message"]
     assert status["attempts"][0]["exitCode"] == 0
     assert status["xcom"]["state"] == "Failed"

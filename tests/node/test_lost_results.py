@@ -1,4 +1,4 @@
-"""Results that do not come although the task has succeeded: each loss has its reason, and nothing runs again."""
+"""Lost results of tasks that succeeded: each loss has a reason, and the task is not run again."""
 
 from tests.harness.programs import PYTHON, RESULT, container, python, shell
 from tests.harness.story import Ended, check
@@ -7,11 +7,11 @@ from tests.harness.tasks import Namespace
 STUBBORN_SIDECAR = container("stubborn", "trap '' TERM; sleep 600", restartPolicy="Always")
 
 
-def test_a_pod_that_is_deleted_by_force_takes_its_result_along(namespace: Namespace) -> None:
+def test_a_force_deleted_pod_loses_its_result(namespace: Namespace) -> None:
     fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=60, initContainers=[STUBBORN_SIDECAR], xcom={})
     namespace.create("forced", **fields, backoffLimit=3)
-    told = namespace.wait("forced", lambda t: t["status"].get("reason") == "CollectingResult")["status"]
-    namespace.core.delete_namespaced_pod(told["attempts"][0]["podName"], namespace.name, grace_period_seconds=0)
+    reported = namespace.wait("forced", lambda t: t["status"].get("reason") == "CollectingResult")["status"]
+    namespace.core.delete_namespaced_pod(reported["attempts"][0]["podName"], namespace.name, grace_period_seconds=0)
     status = namespace.wait_finished("forced")
     check(status, "Failed", "XComLost", Ended("NoResult", "XComLost", 0))
     assert "before its result could be read" in status["message"]
@@ -30,10 +30,10 @@ while not any(running("the-" + "task")): time.sleep(0.02)
 while any(running("the-" + "task")): time.sleep(0.02)
 for pid in running("--max-" + "bytes"): os.kill(pid, 9)
 """
-"""Kills the result's sidecar once the task has ended, and goes."""
+"""Kills the result sidecar after the task has ended, and exits."""
 
 
-def test_a_sidecar_that_is_killed_is_told(namespace: Namespace) -> None:
+def test_a_killed_sidecar_is_reported(namespace: Namespace) -> None:
     killer = {"name": "killer", "image": PYTHON, "command": ["python3", "-c", KILLER]}
     template = {"spec": {"shareProcessNamespace": True, "containers": [killer]}}
     fields = python("import time; time.sleep(2)  # the-task", template=template)

@@ -1,4 +1,4 @@
-"""A node that does not answer, and one that is gone: a cluster of its own, whose only kubelet is stopped."""
+"""An unreachable node and a deleted one, in a separate cluster whose only kubelet is stopped."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -46,7 +46,7 @@ def is_running(task: Object) -> bool:
     return bool(task["status"].get("phase") == "Running")
 
 
-def is_told(reason: str) -> Any:
+def has_reason(reason: str) -> Any:
     return lambda task: task["status"].get("reason") == reason
 
 
@@ -58,12 +58,12 @@ def run_and_cut_off(cluster: Cluster, place: Namespace, name: str, **more: Any) 
     return pod
 
 
-def test_a_node_that_is_gone_costs_a_disruption_and_the_task_goes_on(own_cluster: Cluster, place: Namespace) -> None:
+def test_a_deleted_node_is_a_disruption_and_the_task_continues(own_cluster: Cluster, place: Namespace) -> None:
     run_and_cut_off(own_cluster, place, "bereft", disruptionLimit=1)
     own_cluster.kubectl("delete", "node", NODE)
     # The collector of Pods waits for a minute before it takes a node for gone.
-    told = place.wait("bereft", lambda t: t["status"].get("attemptCount") == 1)["status"]
-    assert (told["attempts"][0]["outcome"], told["attempts"][0]["reason"]) == ("Disrupted", "NodeLost")
+    reported = place.wait("bereft", lambda t: t["status"].get("attemptCount") == 1)["status"]
+    assert (reported["attempts"][0]["outcome"], reported["attempts"][0]["reason"]) == ("Disrupted", "NodeLost")
     own_cluster.start("kubelet")
     own_cluster.wait_ready()
     status = place.wait_finished("bereft")
@@ -72,12 +72,12 @@ def test_a_node_that_is_gone_costs_a_disruption_and_the_task_goes_on(own_cluster
     )
 
 
-def test_a_node_that_does_not_answer_is_waited_for(own_cluster: Cluster, place: Namespace) -> None:
+def test_an_unreachable_node_is_waited_for(own_cluster: Cluster, place: Namespace) -> None:
     pod = run_and_cut_off(own_cluster, place, "unheard")
     place.core.delete_namespaced_pod(pod, place.name)
-    told = place.wait("unheard", is_told("NodeUnreachable"))["status"]
-    assert f"Pod {pod} was to end by" in told["message"]
-    assert NODE in told["message"]
+    reported = place.wait("unheard", has_reason("NodeUnreachable"))["status"]
+    assert f"Pod {pod} should have ended by" in reported["message"]
+    assert NODE in reported["message"]
     assert [p["metadata"]["name"] for p in place.pods()] == [pod], "never a second one beside it"
     own_cluster.start("kubelet")
     own_cluster.wait_ready()
@@ -91,11 +91,11 @@ def test_a_node_that_does_not_answer_is_waited_for(own_cluster: Cluster, place: 
     )
 
 
-def test_a_pod_that_may_run_twice_is_given_up_after_its_time(own_cluster: Cluster, place: Namespace) -> None:
+def test_a_pod_on_an_unreachable_node_is_force_deleted_after_its_time(own_cluster: Cluster, place: Namespace) -> None:
     pod = run_and_cut_off(own_cluster, place, "impatient", forceDeletePodAfterSeconds=5)
     place.core.delete_namespaced_pod(pod, place.name)
-    told = place.wait("impatient", lambda t: t["status"].get("attemptCount") == 1)["status"]
-    entry = told["attempts"][0]
+    reported = place.wait("impatient", lambda t: t["status"].get("attemptCount") == 1)["status"]
+    entry = reported["attempts"][0]
     assert (entry["outcome"], entry["reason"]) == ("Disrupted", "NodeLost")
     assert "forceDeletePodAfterSeconds (5 s)" in entry["message"]
     second = place.wait_pod(lambda _, p: p["metadata"]["labels"]["podtask.dev/attempt"] == "2")
@@ -105,7 +105,9 @@ def test_a_pod_that_may_run_twice_is_given_up_after_its_time(own_cluster: Cluste
     check(place.wait_finished("impatient"), "Succeeded", "Completed", Ended("Disrupted", "NodeLost"), SUCCESS)
 
 
-def test_a_namespace_goes_with_tasks_that_run_wait_and_are_over(own_cluster: Cluster, place: Namespace) -> None:
+def test_a_namespace_with_running_waiting_and_finished_tasks_can_be_deleted(
+    own_cluster: Cluster, place: Namespace
+) -> None:
     place.create("runs", **FIRST_WAITS, xcom={})
     place.create("waits", **shell("true"), nodeSelector={"disk": "golden"})
     place.run("over", **shell("true"), podRetention="Keep")

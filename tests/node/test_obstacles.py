@@ -1,4 +1,4 @@
-"""What keeps a task from starting: told while it lasts, in the words of who holds it up, and ended by a deadline."""
+"""Obstacles to a task's start: reported with the cluster's own message, and ended by a deadline."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ MISSING_MAP: Fields = {
 }
 
 
-def is_told(reason: str) -> Callable[[Object], bool]:
+def has_reason(reason: str) -> Callable[[Object], bool]:
     return lambda task: task["status"].get("reason") == reason
 
 
@@ -46,7 +46,7 @@ def wait_quota(namespace: Namespace, pods: int) -> None:
         pytest.param({"image": ABSENT, "imagePullPolicy": "Never"}, "ErrImageNeverPull", id="one never to be pulled"),
     ],
 )
-def test_an_image_that_can_never_come_ends_the_task_at_once(namespace: Namespace, fields: Fields, word: str) -> None:
+def test_an_invalid_image_ends_the_task_at_once(namespace: Namespace, fields: Fields, word: str) -> None:
     status = namespace.run("unpulled", command=["true"], **fields, backoffLimit=3)
     check(status, "Failed", "ImagePullFailed", Ended("Stopped", "ImagePullFailed", is_started=False))
     assert word in status["message"], "the kubelet's words"
@@ -64,13 +64,13 @@ def test_an_image_that_can_never_come_ends_the_task_at_once(namespace: Namespace
         ),
     ],
 )
-def test_an_image_that_does_not_come_is_told_and_ended_by_its_deadline(
+def test_an_image_that_cannot_be_pulled_is_reported_and_ended_by_its_deadline(
     namespace: Namespace, fields: Fields, who: str
 ) -> None:
     namespace.create("unpulled", **fields, deadlines={"imagePullSeconds": 20})
-    told = namespace.wait("unpulled", is_told("ImagePullFailed"))["status"]
-    assert told["phase"] == "Pending"
-    assert who in told["message"]
+    reported = namespace.wait("unpulled", has_reason("ImagePullFailed"))["status"]
+    assert reported["phase"] == "Pending"
+    assert who in reported["message"]
     status = namespace.wait_finished("unpulled")
     expected = Ended("Failed", "ImagePullDeadlineExceeded", is_started=False)
     check(status, "Failed", "ImagePullDeadlineExceeded", expected)
@@ -80,33 +80,33 @@ def test_an_image_that_does_not_come_is_told_and_ended_by_its_deadline(
 # ---- what the Pod refers to ----
 
 
-def test_a_missing_secret_is_told_and_its_coming_starts_the_task(namespace: Namespace) -> None:
+def test_a_missing_secret_is_reported_and_its_creation_starts_the_task(namespace: Namespace) -> None:
     namespace.create("secretive", **shell("test $TOKEN = s3cret", env=SECRET_ENV), backoffLimit=0)
-    told = namespace.wait("secretive", is_told("ConfigError"))["status"]
-    assert told["phase"] == "Pending"
-    assert 'secret "later" not found' in told["message"]
+    reported = namespace.wait("secretive", has_reason("ConfigError"))["status"]
+    assert reported["phase"] == "Pending"
+    assert 'secret "later" not found' in reported["message"]
     namespace.core.create_namespaced_secret(
         namespace.name, {"metadata": {"name": "later"}, "stringData": {"token": "s3cret"}}
     )
     check(namespace.wait_finished("secretive"), "Succeeded", "Completed", SUCCESS)
 
 
-def test_a_root_image_that_may_not_be_root_is_told(namespace: Namespace) -> None:
+def test_a_root_image_with_run_as_non_root_is_reported(namespace: Namespace) -> None:
     fields = shell("true", securityContext={"runAsNonRoot": True}, deadlines={"startSeconds": 20})
     namespace.create("rootless", **fields)
-    told = namespace.wait("rootless", is_told("ConfigError"))["status"]
-    assert "runAsNonRoot" in told["message"]
+    reported = namespace.wait("rootless", has_reason("ConfigError"))["status"]
+    assert "runAsNonRoot" in reported["message"]
     status = namespace.wait_finished("rootless")
     check(status, "Failed", "StartDeadlineExceeded", Ended("Failed", "StartDeadlineExceeded", is_started=False))
     assert "runAsNonRoot" in status["message"]
 
 
-def test_a_missing_volume_is_told_and_its_coming_starts_the_task(namespace: Namespace) -> None:
-    """The kubelet tells it in an Event only, never in the Pod's status."""
+def test_a_missing_volume_is_reported_and_its_creation_starts_the_task(namespace: Namespace) -> None:
+    """The kubelet reports it only in an Event, not in the Pod's status."""
     namespace.create("mapless", **shell("test -e /settings/a"), **MISSING_MAP)
-    told = namespace.wait("mapless", is_told("ConfigError"))["status"]
-    assert told["phase"] == "Pending"
-    assert 'configmap "nowhere" not found' in told["message"]
+    reported = namespace.wait("mapless", has_reason("ConfigError"))["status"]
+    assert reported["phase"] == "Pending"
+    assert 'configmap "nowhere" not found' in reported["message"]
     namespace.core.create_namespaced_config_map(namespace.name, {"metadata": {"name": "nowhere"}, "data": {"a": "1"}})
     check(namespace.wait_finished("mapless"), "Succeeded", "Completed", SUCCESS)
 
@@ -118,17 +118,15 @@ def test_a_missing_volume_is_ended_by_the_start_deadline(namespace: Namespace) -
     assert 'configmap "nowhere" not found' in status["message"]
 
 
-def test_a_sandbox_that_cannot_be_made_is_told_and_ended_by_the_start_deadline(
-    namespace: Namespace, cluster: Cluster
-) -> None:
-    """As with a network that has no address left: the runtime's words stand in Events only."""
+def test_a_failing_sandbox_is_reported_and_ended_by_the_start_deadline(namespace: Namespace, cluster: Cluster) -> None:
+    """As for a network without free addresses: the runtime's message is only in Events."""
     handler = f"{namespace.name}-nowhere"
     body = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": handler}, "handler": "nowhere"}
     cluster.kubectl("create", "-f", "-", stdin=json.dumps(body))
     try:
         namespace.create("boxless", **shell("true"), runtimeClassName=handler, deadlines={"startSeconds": 25})
-        told = namespace.wait("boxless", is_told("ConfigError"))["status"]
-        assert "FailedCreatePodSandBox" in told["message"]
+        reported = namespace.wait("boxless", has_reason("ConfigError"))["status"]
+        assert "FailedCreatePodSandBox" in reported["message"]
         status = namespace.wait_finished("boxless")
     finally:
         cluster.kubectl("delete", "runtimeclass", handler)
@@ -136,7 +134,7 @@ def test_a_sandbox_that_cannot_be_made_is_told_and_ended_by_the_start_deadline(
     assert "nowhere" in status["message"], "the runtime's words"
 
 
-def test_an_init_container_without_end_is_ended_by_the_start_deadline(namespace: Namespace) -> None:
+def test_an_endless_init_container_is_ended_by_the_start_deadline(namespace: Namespace) -> None:
     inits = [container("endless", "trap 'exit 0' TERM; sleep 600 & wait")]
     status = namespace.run("prepared", **shell("true"), initContainers=inits, deadlines={"startSeconds": 10}, xcom={})
     check(status, "Failed", "StartDeadlineExceeded", Ended("Failed", "StartDeadlineExceeded", is_started=False))
@@ -150,16 +148,16 @@ def test_an_init_container_without_end_is_ended_by_the_start_deadline(namespace:
         pytest.param({"priorityClassName": "nothing"}, "PriorityClass", id="priority class"),
     ],
 )
-def test_what_admission_looks_up_and_misses_is_waited_for(namespace: Namespace, fields: Fields, words: str) -> None:
+def test_an_object_that_admission_needs_is_waited_for(namespace: Namespace, fields: Fields, words: str) -> None:
     namespace.create("missing", **shell("true"), **fields, deadlines={"scheduleSeconds": 15})
-    told = namespace.wait("missing", is_told("ConfigError"))["status"]
-    assert words in told["message"]
+    reported = namespace.wait("missing", has_reason("ConfigError"))["status"]
+    assert words in reported["message"]
     status = namespace.wait_finished("missing")
     check(status, "Failed", "ScheduleDeadlineExceeded")
     assert words in status["message"]
 
 
-# ---- places ----
+# ---- scheduling ----
 
 
 @pytest.mark.parametrize(
@@ -169,31 +167,31 @@ def test_what_admission_looks_up_and_misses_is_waited_for(namespace: Namespace, 
         pytest.param({"resources": {"requests": {"cpu": "1000"}}}, "Insufficient cpu", id="more than any node has"),
     ],
 )
-def test_a_task_without_a_place_is_told_and_ended_by_its_deadline(
+def test_an_unschedulable_task_is_reported_and_ended_by_its_deadline(
     namespace: Namespace, fields: Fields, words: str
 ) -> None:
     namespace.create("homeless", **shell("true"), **fields, deadlines={"scheduleSeconds": 15})
-    told = namespace.wait("homeless", is_told("Unschedulable"))["status"]
-    assert told["phase"] == "Pending"
-    assert words in told["message"]
+    reported = namespace.wait("homeless", has_reason("Unschedulable"))["status"]
+    assert reported["phase"] == "Pending"
+    assert words in reported["message"]
     status = namespace.wait_finished("homeless")
     expected = Ended("Stopped", "ScheduleDeadlineExceeded", is_started=False, is_placed=False)
     check(status, "Failed", "ScheduleDeadlineExceeded", expected)
     assert words in status["message"], "the scheduler's words"
 
 
-def test_a_task_held_by_a_gate_is_told_and_its_schedule_clock_stands(namespace: Namespace) -> None:
+def test_a_scheduling_gate_is_reported_and_pauses_the_schedule_deadline(namespace: Namespace) -> None:
     template = {"spec": {"schedulingGates": [{"name": "podtask.test/hold"}]}}
     limits = {"scheduleSeconds": 15}
     namespace.create("gated", **shell("true"), template=template, deadlines=limits)
-    told = namespace.wait("gated", is_told("SchedulingGated"))["status"]
-    assert "podtask.test/hold" in told["message"]
+    reported = namespace.wait("gated", has_reason("SchedulingGated"))["status"]
+    assert "podtask.test/hold" in reported["message"]
     # One without a gate and created later runs out of the same time.
     beside = namespace.run("beside", **shell("true"), nodeSelector={"disk": "golden"}, deadlines=limits)
     assert beside["reason"] == "ScheduleDeadlineExceeded"
     assert namespace.get("gated")["status"]["reason"] == "SchedulingGated"
     namespace.core.patch_namespaced_pod(
-        told["attempts"][0]["podName"], namespace.name, {"spec": {"schedulingGates": None}}
+        reported["attempts"][0]["podName"], namespace.name, {"spec": {"schedulingGates": None}}
     )
     check(namespace.wait_finished("gated"), "Succeeded", "Completed", SUCCESS)
 
@@ -201,17 +199,17 @@ def test_a_task_held_by_a_gate_is_told_and_its_schedule_clock_stands(namespace: 
 # ---- quota ----
 
 
-def test_a_used_up_quota_is_waited_for(namespace: Namespace) -> None:
+def test_an_exhausted_quota_is_waited_for(namespace: Namespace) -> None:
     add_quota(namespace, 0)
     namespace.create("queued", **shell("true"))
-    told = namespace.wait("queued", is_told("QuotaExceeded"))["status"]
-    assert "exceeded quota: pods" in told["message"]
-    assert "attempts" not in told
+    reported = namespace.wait("queued", has_reason("QuotaExceeded"))["status"]
+    assert "exceeded quota: pods" in reported["message"]
+    assert "attempts" not in reported
     namespace.core.patch_namespaced_resource_quota("pods", namespace.name, {"spec": {"hard": {"pods": "1"}}})
     check(namespace.wait_finished("queued"), "Succeeded", "Completed", SUCCESS)
 
 
-def test_a_used_up_quota_is_waited_for_until_the_schedule_deadline(namespace: Namespace) -> None:
+def test_an_exhausted_quota_is_waited_for_until_the_schedule_deadline(namespace: Namespace) -> None:
     add_quota(namespace, 0)
     status = namespace.run("queued", **shell("true"), deadlines={"scheduleSeconds": 10}, backoffLimit=3)
     check(status, "Failed", "ScheduleDeadlineExceeded")
@@ -222,7 +220,7 @@ def test_a_used_up_quota_is_waited_for_until_the_schedule_deadline(namespace: Na
 def test_a_task_that_waits_for_a_quota_can_be_cancelled(namespace: Namespace) -> None:
     add_quota(namespace, 0)
     namespace.create("queued", **shell("true"))
-    namespace.wait("queued", is_told("QuotaExceeded"))
+    namespace.wait("queued", has_reason("QuotaExceeded"))
     namespace.patch("queued", cancel=True)
     check(namespace.wait_finished("queued"), "Cancelled", "Cancelled")
 
@@ -230,7 +228,7 @@ def test_a_task_that_waits_for_a_quota_can_be_cancelled(namespace: Namespace) ->
 # ---- refusals for good ----
 
 
-def test_a_pod_against_the_namespaces_level_is_denied(make_namespace: Callable[..., Namespace]) -> None:
+def test_a_pod_that_violates_pod_security_is_denied(make_namespace: Callable[..., Namespace]) -> None:
     namespace = make_namespace({"pod-security.kubernetes.io/enforce": "restricted"})
     status = namespace.run("rootful", **shell("true"), backoffLimit=3, deadlines={"scheduleSeconds": 60})
     check(status, "Failed", "AdmissionDenied")
@@ -255,9 +253,7 @@ PORTS = [{"containerPort": 80, "name": "web"}, {"containerPort": 81, "name": "we
         pytest.param({"volumeMounts": [{"name": "none", "mountPath": "/x"}]}, "none", id="a mount without a volume"),
     ],
 )
-def test_a_template_that_is_no_pod_is_named_and_never_tried_again(
-    namespace: Namespace, fields: Fields, word: str
-) -> None:
+def test_an_invalid_template_is_reported_and_not_retried(namespace: Namespace, fields: Fields, word: str) -> None:
     status = namespace.run("misspelt", **shell("true"), **fields, backoffLimit=3)
     check(status, "Failed", "InvalidPodTemplate")
     assert word in status["message"]

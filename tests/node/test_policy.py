@@ -1,4 +1,4 @@
-"""The platform's policy on a real kubelet: places are handed on from Pod to Pod, and defaults stop what runs on.
+"""The platform's policy on a real kubelet: slots pass from Pod to Pod, and default deadlines stop tasks.
 
 A cluster of its own, because the shared controller has no policy and would do the work.
 """

@@ -1,4 +1,4 @@
-"""A queueing system that holds Pods by a gate and takes them away again, as Kueue does; played by hand."""
+"""A queueing system that gates and evicts Pods as Kueue does, simulated by the test."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def take_back(namespace: Namespace, pod: str) -> None:
     namespace.core.delete_namespaced_pod(pod, namespace.name)
 
 
-def test_a_queued_task_waits_runs_is_evicted_and_queued_again_without_cost(namespace: Namespace) -> None:
+def test_a_gated_task_waits_runs_is_evicted_and_gated_again_without_being_counted(namespace: Namespace) -> None:
     fields = shell(f'test "$ATTEMPT" != 1 && exit 0; {POLITE}', env=ATTEMPT, template=GATED, queueName="nightly")
     namespace.create(
         "queued",
@@ -52,8 +52,8 @@ def test_a_queued_task_waits_runs_is_evicted_and_queued_again_without_cost(names
         deadlines={"scheduleSeconds": 60},
     )
     first = held_pod(namespace, 1)
-    told = namespace.wait("queued", lambda t: t["status"].get("reason") == "SchedulingGated")["status"]
-    assert "kueue.x-k8s.io/admission" in told["message"]
+    reported = namespace.wait("queued", lambda t: t["status"].get("reason") == "SchedulingGated")["status"]
+    assert "kueue.x-k8s.io/admission" in reported["message"]
     admit(namespace, first)
     namespace.wait("queued", lambda t: t["status"]["phase"] == "Running")
     take_back(namespace, first)
@@ -64,7 +64,7 @@ def test_a_queued_task_waits_runs_is_evicted_and_queued_again_without_cost(names
     assert "WorkloadEvictedDueToPreempted" in status["attempts"][0]["message"]
 
 
-def test_a_task_that_is_evicted_before_it_ran_is_queued_again(namespace: Namespace) -> None:
+def test_a_task_that_is_evicted_before_it_ran_is_gated_again(namespace: Namespace) -> None:
     fields = shell("true", template=GATED, queueName="nightly", backoff={"initialSeconds": 1}, disruptionLimit=0)
     namespace.create("queued", **fields)
     take_back(namespace, held_pod(namespace, 1))

@@ -1,4 +1,4 @@
-"""The result of a task, from the file that it wrote to the status, on a real kubelet."""
+"""The result of a task, from its file to the status, on a real kubelet."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ RESULT_DROPPED = {"state": "Dropped", "reason": "XComDropped", "attempt": 1}
 
 
 def noise(size: int) -> str:
-    """Give a JSON string of exactly so many bytes that hardly compresses; `write_noise` writes the same."""
+    """Return a JSON string of exactly so many bytes that hardly compresses; `write_noise` writes the same."""
     return '"' + base64.b64encode(random.Random(size).randbytes(size)).decode()[: size - 2] + '"'
 
 
@@ -69,7 +69,7 @@ def check_collected(status: Fields, value: str) -> None:
         pytest.param('"' + "a" * 60_000 + '"', "inline", id="sixty kilobytes that compress fit the message"),
     ],
 )
-def test_a_result_arrives_to_the_byte_whatever_its_size(namespace: Namespace, value: str, transport: str) -> None:
+def test_a_result_of_any_size_is_collected_exactly(namespace: Namespace, value: str, transport: str) -> None:
     script = write_noise(len(value)) if value[1] != "a" else f"open({RESULT!r}, 'w').write('\"' + 'a' * 60_000 + '\"')"
     if value == "{}":
         script = write(b"{}")
@@ -91,7 +91,7 @@ def test_a_result_arrives_to_the_byte_whatever_its_size(namespace: Namespace, va
     ],
 )
 @pytest.mark.parametrize("mode", ["Auto", "Direct"])
-def test_a_result_is_not_rewritten_on_the_way(namespace: Namespace, value: str, mode: str) -> None:
+def test_a_result_is_not_reformatted(namespace: Namespace, value: str, mode: str) -> None:
     status = namespace.run("spelt", **python(write(value.encode())), xcom={"mode": mode})
     check_collected(status, value)
 
@@ -105,11 +105,11 @@ def test_a_result_is_not_rewritten_on_the_way(namespace: Namespace, value: str, 
         pytest.param(f"echo 2 > {RESULT}; echo 1 > {RESULT}", id="twice"),
     ],
 )
-def test_a_file_may_be_put_in_place_in_any_usual_way(namespace: Namespace, script: str) -> None:
+def test_a_result_file_may_be_written_renamed_or_linked(namespace: Namespace, script: str) -> None:
     check_collected(namespace.run("placed", **shell(script), xcom={}), "1\n")
 
 
-def test_programs_of_a_few_milliseconds_lose_no_result(namespace: Namespace) -> None:
+def test_very_short_programs_lose_no_result(namespace: Namespace) -> None:
     tasks = [f"quick-{number}" for number in range(4)]
     for name in tasks:
         namespace.create(name, **shell(f"echo 1 > {RESULT}"), xcom={"required": True})
@@ -117,7 +117,7 @@ def test_programs_of_a_few_milliseconds_lose_no_result(namespace: Namespace) -> 
         check_collected(namespace.wait_finished(name), "1\n")
 
 
-def test_a_directory_of_ones_own_is_shared_with_the_sidecar(namespace: Namespace) -> None:
+def test_a_custom_result_directory_is_shared_with_the_sidecar(namespace: Namespace) -> None:
     status = namespace.run(
         "own-volume",
         **shell("echo 1 > /data/out/value.json"),
@@ -140,7 +140,7 @@ def test_a_directory_of_ones_own_is_shared_with_the_sidecar(namespace: Namespace
     ],
 )
 @pytest.mark.parametrize("is_required", [pytest.param(False, id="optional"), pytest.param(True, id="required")])
-def test_no_result_fails_only_where_one_is_required(
+def test_a_missing_result_fails_only_if_it_is_required(
     namespace: Namespace, mode: str, script: str, is_required: bool
 ) -> None:
     status = namespace.run("missing", **shell(script), backoffLimit=2, xcom={"mode": mode, "required": is_required})
@@ -160,7 +160,7 @@ BAD_RESULTS = [
         {"maxBytes": 1_000_000 // 2}, write_noise(600_000), "XComTooLarge", ["600000", "500000"], id="far too many"
     ),
     pytest.param({}, write(b'{"a": 1'), "XComInvalid", ["not JSON"], id="half an object"),
-    pytest.param({}, write(b"NaN"), "XComInvalid", ["NaN is no JSON number"], id="Python's NaN"),
+    pytest.param({}, write(b"NaN"), "XComInvalid", ["NaN is not a JSON number"], id="Python's NaN"),
     pytest.param({}, write(b'"\xff"'), "XComInvalid", ["not UTF-8"], id="no UTF-8"),
     pytest.param({}, write(b'"\\udcff.csv"'), "XComInvalid", ["at byte 0", "lone surrogate"], id="a lone surrogate"),
     pytest.param({}, write(b"[1e400]"), "XComInvalid", ["at byte 1", "1e400", "double"], id="beyond a double"),
@@ -183,7 +183,7 @@ BAD_RESULTS = [
 
 
 @pytest.mark.parametrize(("xcom", "script", "reason", "words"), BAD_RESULTS)
-def test_a_result_that_cannot_be_used_ends_the_task_and_is_not_tried_again(
+def test_an_invalid_result_ends_the_task_and_is_not_retried(
     namespace: Namespace, xcom: Fields, script: str, reason: str, words: list[str]
 ) -> None:
     status = namespace.run("bad", **python(script), backoffLimit=2, xcom=xcom)
@@ -198,7 +198,7 @@ def test_a_result_that_cannot_be_used_ends_the_task_and_is_not_tried_again(
 # ---- Direct ----
 
 
-def test_direct_takes_a_value_up_to_its_limit_without_a_sidecar(namespace: Namespace) -> None:
+def test_direct_mode_takes_a_value_up_to_its_limit_without_a_sidecar(namespace: Namespace) -> None:
     value = noise(4_095)
     status = namespace.run("direct", **python(write_noise(4_095)), xcom={"mode": "Direct"})
     check_collected(status, value)
@@ -215,7 +215,7 @@ def test_direct_takes_a_value_up_to_its_limit_without_a_sidecar(namespace: Names
         pytest.param({}, ["before", SIDECAR], id="the default has one, after all others"),
     ],
 )
-def test_auto_chooses_the_sidecar_by_what_is_promised(namespace: Namespace, xcom: Fields, inits: list[str]) -> None:
+def test_auto_mode_chooses_by_max_bytes(namespace: Namespace, xcom: Fields, inits: list[str]) -> None:
     before = [] if not inits else [container("before", "true")]
     status = namespace.run(
         "auto", **shell(f"echo 1 > {RESULT}"), template={"spec": {"initContainers": before}}, xcom=xcom
@@ -258,9 +258,7 @@ def test_the_result_of_a_failed_task_is_kept_on_request_only(namespace: Namespac
 
 
 @pytest.mark.parametrize("on_failure", ["Drop", "Keep"])
-def test_a_task_killed_for_want_of_memory_keeps_its_result_on_request_only(
-    namespace: Namespace, on_failure: str
-) -> None:
+def test_the_result_of_an_oom_killed_task_is_kept_on_request_only(namespace: Namespace, on_failure: str) -> None:
     script = f"{write(b'[1]')}.__class__; kept = [b'x' * (1 << 20) for _ in range(256)]"
     status = namespace.run(
         "hungry", **python(script), resources={"limits": {"memory": "32Mi"}}, xcom={"onFailure": on_failure}
@@ -273,7 +271,7 @@ def test_a_task_killed_for_want_of_memory_keeps_its_result_on_request_only(
 
 
 @pytest.mark.parametrize("script", [pytest.param(POLITE, id="that obeys"), pytest.param(STUBBORN, id="that does not")])
-def test_cancelling_a_task_leaves_its_pod_and_its_log(namespace: Namespace, script: str) -> None:
+def test_cancelling_a_task_keeps_its_pod_and_log(namespace: Namespace, script: str) -> None:
     """The Pod is stopped by its deadline, so that the kubelet keeps it; the grace is what the spec says."""
     namespace.create("stopped", **shell(script), terminationGracePeriodSeconds=2, podRetention="Keep", xcom={})
     namespace.wait("stopped", lambda t: t["status"]["phase"] == "Running")
@@ -311,13 +309,13 @@ USERS = [
 
 
 @pytest.mark.parametrize("fields", USERS)
-def test_a_private_file_is_read_whoever_wrote_it(namespace: Namespace, fields: Fields) -> None:
+def test_a_private_file_of_any_user_is_read(namespace: Namespace, fields: Fields) -> None:
     status = namespace.run("private", **shell(PRIVATE), **fields, xcom={"required": True})
     check_collected(status, "1\n")
     assert namespace.log(status["attempts"][0]["podName"]) == "600\n"
 
 
-def test_a_file_of_a_user_that_the_program_turned_into_is_read(namespace: Namespace) -> None:
+def test_a_file_of_a_program_that_changed_its_user_is_read(namespace: Namespace) -> None:
     script = f"import os\nos.umask(0o077)\nos.setgid(1234)\nos.setuid(1234)\n{write(b'1')}"
     check_collected(namespace.run("dropped", **python(script), xcom={"required": True}), "1")
 
@@ -342,7 +340,7 @@ def test_a_root_image_with_its_sidecar_passes_the_baseline_level(make_namespace:
     check_collected(namespace.run("baseline", **shell(PRIVATE), xcom={"required": True}), "1\n")
 
 
-def test_the_sidecar_brings_what_a_quota_demands(namespace: Namespace) -> None:
+def test_the_sidecar_has_the_resources_that_a_quota_requires(namespace: Namespace) -> None:
     hard = {"requests.cpu": "1", "requests.memory": "1Gi", "limits.cpu": "2", "limits.memory": "2Gi", "pods": "1"}
     namespace.core.create_namespaced_resource_quota(
         namespace.name, {"metadata": {"name": "all"}, "spec": {"hard": hard}}
@@ -380,7 +378,7 @@ def test_the_sidecar_stays_within_a_limit_range(namespace: Namespace, minimum: s
     check_collected(status, "1\n")
 
 
-def test_a_limit_range_above_the_sidecar_is_told(namespace: Namespace) -> None:
+def test_a_limit_range_above_the_sidecar_is_reported(namespace: Namespace) -> None:
     body = {
         "metadata": {"name": "all"},
         "spec": {"limits": [{**LIMITS, "min": {"memory": "96Mi"}, "defaultRequest": {}}]},
@@ -395,7 +393,7 @@ def test_a_limit_range_above_the_sidecar_is_told(namespace: Namespace) -> None:
 # ---- the sidecar itself ----
 
 
-def test_a_sidecar_image_that_cannot_be_pulled_is_told_and_ended(namespace: Namespace) -> None:
+def test_a_sidecar_image_that_cannot_be_pulled_is_reported_and_ends_the_task(namespace: Namespace) -> None:
     """The image is changed on the gated Pod, as an image-rewriting webhook or a mirror would."""
     template = {"spec": {"schedulingGates": [{"name": "podtask.test/hold"}]}}
     namespace.create(
@@ -404,8 +402,8 @@ def test_a_sidecar_image_that_cannot_be_pulled_is_told_and_ended(namespace: Name
     pod = namespace.wait_pod(lambda _, p: bool(p["spec"].get("schedulingGates")))["metadata"]["name"]
     patch = {"spec": {"initContainers": [{"name": SIDECAR, "image": ABSENT}], "schedulingGates": None}}
     namespace.core.patch_namespaced_pod(pod, namespace.name, patch)
-    told = namespace.wait("mirrored", lambda t: t["status"].get("reason") == "ImagePullFailed")
-    assert "the result sidecar" in told["status"]["message"]
+    reported = namespace.wait("mirrored", lambda t: t["status"].get("reason") == "ImagePullFailed")
+    assert "the result sidecar" in reported["status"]["message"]
     status = namespace.wait_finished("mirrored")
     expected = Ended("Failed", "ImagePullDeadlineExceeded", is_started=False)
     check(status, "Failed", "ImagePullDeadlineExceeded", expected)

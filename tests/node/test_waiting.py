@@ -1,4 +1,4 @@
-"""What a task waits for besides its own Pod's start: old Pods, names, places, others' webhooks; and that it is told."""
+"""What a task waits for besides the start of its Pod (old Pods, names, resources, webhooks), and its report."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Fields = dict[str, Any]
 EXACT: Fields = {"template": {"metadata": {"name": "exactly"}}}
 
 
-def is_told(reason: str) -> Callable[[Object], bool]:
+def has_reason(reason: str) -> Callable[[Object], bool]:
     return lambda task: task["status"].get("reason") == reason
 
 
@@ -27,25 +27,25 @@ def is_running(task: Object) -> bool:
 # ---- Pods that end slowly ----
 
 
-def test_a_stop_that_takes_its_time_is_told_with_its_cause(namespace: Namespace) -> None:
+def test_a_slow_stop_is_reported_with_its_cause(namespace: Namespace) -> None:
     fields = shell(STUBBORN, terminationGracePeriodSeconds=15, deadlines={"runSeconds": 7})
     namespace.create("slow", **fields)
-    told = namespace.wait("slow", is_told("Stopping"))["status"]
-    assert told["phase"] == "Running"
-    assert "container base ran longer than deadlines.runSeconds (7 s)" in told["message"]
-    assert "has 15 s for it" in told["message"]
+    reported = namespace.wait("slow", has_reason("Stopping"))["status"]
+    assert reported["phase"] == "Running"
+    assert "container base ran longer than deadlines.runSeconds (7 s)" in reported["message"]
+    assert "has 15 s for it" in reported["message"]
     status = namespace.wait_finished("slow")
     check(status, "Failed", "RunDeadlineExceeded", Ended("Failed", "RunDeadlineExceeded", 137))
     assert status["message"] == "container base ran longer than deadlines.runSeconds (7 s)"
 
 
-def test_a_result_that_is_late_is_told(namespace: Namespace) -> None:
-    """A native sidecar that will not stop holds it up: the kubelet reports when all have ended."""
+def test_a_late_result_is_reported(namespace: Namespace) -> None:
+    """A native sidecar that does not stop delays it: the kubelet reports the end of all containers."""
     stubborn = container("stubborn", "trap '' TERM; sleep 600", restartPolicy="Always")
     fields = shell(f"echo 1 > {RESULT}", terminationGracePeriodSeconds=20, initContainers=[stubborn], xcom={})
     namespace.create("late", **fields)
-    told = namespace.wait("late", is_told("CollectingResult"))["status"]
-    assert "its result has not come yet" in told["message"]
+    reported = namespace.wait("late", has_reason("CollectingResult"))["status"]
+    assert "its result has not been received yet" in reported["message"]
     check(namespace.wait_finished("late"), "Succeeded", "Completed", SUCCESS)
 
 
@@ -53,12 +53,12 @@ def test_the_next_attempt_waits_for_a_pod_that_ends_slowly(namespace: Namespace)
     proxy = {"spec": {"containers": [container("proxy", STUBBORN)]}}
     fields = shell("exit 1", template=proxy, terminationGracePeriodSeconds=15)
     namespace.create("slow", **fields, backoffLimit=1, backoff={"initialSeconds": 1, "factor": 1})
-    told = namespace.wait("slow", is_told("PodTerminating"))["status"]
-    assert told["attempts"][0]["podName"] in told["message"]
+    reported = namespace.wait("slow", has_reason("PodTerminating"))["status"]
+    assert reported["attempts"][0]["podName"] in reported["message"]
     failure = Ended("Failed", "NonZeroExit", 1)
     status = namespace.wait_finished("slow")
     check(status, "Failed", "BackoffLimitExceeded", failure, failure)
-    assert "2 failures, and backoffLimit is 1" in status["message"]
+    assert "2 failures exceed backoffLimit 1" in status["message"]
 
 
 # ---- names ----
@@ -67,15 +67,15 @@ def test_the_next_attempt_waits_for_a_pod_that_ends_slowly(namespace: Namespace)
 def test_tasks_that_share_a_pod_name_take_turns(namespace: Namespace) -> None:
     first = namespace.run("monday", **shell("true"), **EXACT)
     namespace.create("tuesday", **shell("true"), **EXACT)
-    told = namespace.wait("tuesday", is_told("NameTaken"))["status"]
-    assert told["phase"] == "Pending"
-    assert "Pod exactly of PodTask monday" in told["message"]
+    reported = namespace.wait("tuesday", has_reason("NameTaken"))["status"]
+    assert reported["phase"] == "Pending"
+    assert "Pod exactly of PodTask monday" in reported["message"]
     status = namespace.wait_finished("tuesday")
     check(status, "Succeeded", "Completed", SUCCESS)
     assert status["attempts"][0]["podUID"] != first["attempts"][0]["podUID"]
 
 
-def test_a_pod_of_that_name_that_is_kept_for_good_is_a_conflict(namespace: Namespace) -> None:
+def test_a_permanently_kept_pod_of_that_name_is_a_conflict(namespace: Namespace) -> None:
     namespace.run("monday", **shell("true"), **EXACT, podRetention="Keep")
     status = namespace.run("tuesday", **shell("true"), **EXACT)
     check(status, "Failed", "NameConflict")
@@ -85,20 +85,20 @@ def test_a_pod_of_that_name_that_is_kept_for_good_is_a_conflict(namespace: Names
 # ---- things that pass ----
 
 
-def test_a_cure_is_told(namespace: Namespace) -> None:
+def test_a_repaired_problem_is_reported(namespace: Namespace) -> None:
     """The Secret comes, and the init container takes a while."""
     env = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "later", "key": "token"}}}]
     inits = [container("waits", "sleep 20", env=env)]
     namespace.create("cured", **shell("true"), initContainers=inits)
-    namespace.wait("cured", is_told("ConfigError"))
+    namespace.wait("cured", has_reason("ConfigError"))
     namespace.core.create_namespaced_secret(
         namespace.name, {"metadata": {"name": "later"}, "stringData": {"token": "s"}}
     )
-    namespace.wait("cured", is_told("Created"))
+    namespace.wait("cured", has_reason("Created"))
     check(namespace.wait_finished("cured"), "Succeeded", "Completed", SUCCESS)
 
 
-def test_a_webhook_that_does_not_answer_is_waited_for(namespace: Namespace) -> None:
+def test_an_unreachable_webhook_is_waited_for(namespace: Namespace) -> None:
     hooks = kubernetes.client.AdmissionregistrationV1Api(namespace.api_client)
     body = {
         "metadata": {"name": namespace.name},
@@ -118,8 +118,8 @@ def test_a_webhook_that_does_not_answer_is_waited_for(namespace: Namespace) -> N
     hooks.create_validating_webhook_configuration(body)
     try:
         namespace.create("hooked", **shell("true"))
-        told = namespace.wait("hooked", is_told("CreateRefused"))["status"]
-        assert "absent.podtask.test" in told["message"]
+        reported = namespace.wait("hooked", has_reason("CreateRefused"))["status"]
+        assert "absent.podtask.test" in reported["message"]
     finally:
         hooks.delete_validating_webhook_configuration(namespace.name)
     check(namespace.wait_finished("hooked"), "Succeeded", "Completed", SUCCESS)
@@ -130,7 +130,7 @@ def test_a_webhook_that_does_not_answer_is_waited_for(namespace: Namespace) -> N
 
 @pytest.fixture
 def slot(cluster: Cluster, namespace: Namespace) -> str:
-    """Give the name of a resource of which the node has one piece: who takes it disturbs no other test."""
+    """Return the name of a resource of which the node has one piece: who takes it disturbs no other test."""
     name = f"podtask.test/{namespace.name}"
     cluster.kubectl(
         "patch", "node", "node1", "--subresource=status", "-p", json.dumps({"status": {"capacity": {name: "1"}}})
@@ -138,19 +138,19 @@ def slot(cluster: Cluster, namespace: Namespace) -> str:
     return name
 
 
-def test_a_pod_that_the_node_refuses_is_tried_again_without_cost(namespace: Namespace) -> None:
-    """Placed past the scheduler, it asks for more than the node has."""
+def test_a_pod_that_the_kubelet_rejects_is_retried_without_being_counted(namespace: Namespace) -> None:
+    """It is bound without the scheduler and requests more than the node has."""
     fields = shell("true", template={"spec": {"nodeName": "node1"}}, resources={"requests": {"cpu": "1000"}})
     namespace.create("refused", **fields, backoff={"initialSeconds": 1, "factor": 1}, disruptionLimit=0)
-    told = namespace.wait("refused", lambda t: t["status"].get("attemptCount", 0) >= 2)["status"]
-    entry = told["attempts"][0]
-    assert (entry["outcome"], entry["reason"], told.get("disruptionCount", 0)) == ("Disrupted", "NodeRefused", 0)
+    reported = namespace.wait("refused", lambda t: t["status"].get("attemptCount", 0) >= 2)["status"]
+    entry = reported["attempts"][0]
+    assert (entry["outcome"], entry["reason"], reported.get("disruptionCount", 0)) == ("Disrupted", "NodeRefused", 0)
     assert "OutOfcpu" in entry["message"]
     namespace.patch("refused", cancel=True)
     assert namespace.wait_finished("refused")["phase"] == "Cancelled"
 
 
-def test_a_pod_of_higher_priority_is_a_disruption(namespace: Namespace, slot: str) -> None:
+def test_preemption_is_a_disruption(namespace: Namespace, slot: str) -> None:
     scheduling = kubernetes.client.SchedulingV1Api(namespace.api_client)
     scheduling.create_priority_class({"metadata": {"name": namespace.name}, "value": 1000})
     try:
@@ -172,19 +172,19 @@ def test_a_pod_of_higher_priority_is_a_disruption(namespace: Namespace, slot: st
 # ---- the spec ----
 
 
-def test_a_spec_that_changes_past_the_rules_ends_the_task(namespace: Namespace) -> None:
+def test_a_spec_change_that_the_rules_cannot_see_ends_the_task(namespace: Namespace) -> None:
     """One unknown field swapped for another: the API server's rules cannot see it, the hash of the spec can."""
     fields = shell("exit 1", template={"spec": {"shareProcessNamespace": True}}, backoffLimit=1)
     namespace.create("swapped", **fields, backoff={"initialSeconds": 15})
-    namespace.wait("swapped", is_told("Backoff"))
+    namespace.wait("swapped", has_reason("Backoff"))
     namespace.patch("swapped", template={"spec": {"shareProcessNamespace": None, "setHostnameAsFQDN": False}})
     status = namespace.wait_finished("swapped")
     check(status, "Failed", "SpecChanged", Ended("Failed", "NonZeroExit", 1))
 
 
-def test_an_image_that_is_absent_can_be_given_up_by_hand(namespace: Namespace) -> None:
+def test_a_task_with_a_missing_image_can_be_cancelled(namespace: Namespace) -> None:
     namespace.create("unpulled", image=ABSENT)
-    namespace.wait("unpulled", is_told("ImagePullFailed"))
+    namespace.wait("unpulled", has_reason("ImagePullFailed"))
     namespace.patch("unpulled", cancel=True)
     status = namespace.wait_finished("unpulled")
     check(status, "Cancelled", "Cancelled", Ended("Stopped", "Cancelled", is_started=False))

@@ -1,4 +1,4 @@
-"""Generated facts: any TaskSnapshot that the types allow and a cluster might show, sense or nonsense."""
+"""Generated snapshots: any that the types allow and a cluster might show, consistent or not."""
 
 from datetime import timedelta
 
@@ -11,9 +11,9 @@ from podtask.core import identity, pod, wire
 from podtask.core.pod import Pod
 from podtask.core.snapshot import (
     Attempt,
+    CreateError,
     PodEvent,
     PodEvents,
-    Refusal,
     Relabelled,
     ResultLog,
     Task,
@@ -151,7 +151,7 @@ def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
 
 @st.composite
 def entries(draw: st.DrawFn, count: int) -> tuple[Attempt, ...]:
-    """Up to three entries of ended attempts, and perhaps one of the attempt under way."""
+    """Up to three entries of ended attempts, and perhaps one of the attempt in progress."""
     numbers = list(range(max(1, count - 2), count + 1))
     ended = [
         Attempt(
@@ -279,10 +279,10 @@ def observations(draw: st.DrawFn) -> TaskSnapshot:
     return TaskSnapshot(
         task=task,
         pods=tuple(seen),
-        refusal=draw(
+        create_error=draw(
             st.none()
             | st.builds(
-                Refusal,
+                CreateError,
                 attempt=st.sampled_from([number, number, 1]),
                 code=st.sampled_from([400, 403, 404, 409, 422, 500]),
                 reason=st.just(""),

@@ -1,4 +1,4 @@
-"""A task's life in the model: Pods that go through their states, people who interfere, and time that passes."""
+"""The life of a task in the model: its Pods change state, users interfere, and time passes."""
 
 from datetime import datetime, timedelta
 
@@ -51,12 +51,12 @@ class Life:
         self.refusing = 0
         self.losing_stops = 0
         self.unseen: tuple[Pod, ...] = ()
-        """Pods without our labels, which no watch brings."""
+        """Pods without our labels, which the watch does not report."""
 
     # ---- the controller ----
 
     def reconcile(self) -> None:
-        """Decide and carry out until nothing is left to do, as the reconciler does."""
+        """Decide and apply until the plan has no actions, as the reconciler does."""
         for _ in range(20):
             if self.is_deleted:
                 return
@@ -90,7 +90,7 @@ class Life:
                 return
 
     def _meets_unseen(self, action: plan.Action) -> bool:
-        """Let a action meet a Pod that the watch does not bring, where it is about one."""
+        """Apply an action to a Pod that the watch does not report, if it is about one."""
         name, uid = getattr(action, "name", ""), getattr(action, "uid", None)
         found = next((p for p in self.unseen if p.metadata.name == name and uid in {None, p.metadata.uid}), None)
         if found is None:
@@ -107,7 +107,7 @@ class Life:
         return True
 
     def _unlabel(self) -> None:
-        """Take the labels off every Pod: for the watch they are gone."""
+        """Remove the labels of every Pod: the watch reports them as deleted."""
         bare = (_replace(p, metadata=_replace(p.metadata, labels={})) for p in self.snapshot.pods)
         self.unseen, self.snapshot = (*self.unseen, *bare), _replace(self.snapshot, pods=())
 
@@ -123,7 +123,7 @@ class Life:
     # ---- the cluster and people ----
 
     def happen(self, event: str) -> None:
-        """Let something happen to the task or its newest Pod."""
+        """Apply an event to the task or its newest Pod."""
         self.now += timedelta(seconds=1)
         task = self.snapshot.task
         match event:
@@ -161,7 +161,7 @@ class Life:
         self.snapshot = _replace(self.snapshot, task=_replace(task, spec=_replace(task.spec, **fields), metadata=meta))
 
     def _befall(self, found: Pod, event: str) -> Pod | None:
-        """Let a Pod take one action. A Pod that has ended stays as it is."""
+        """Advance a Pod by one state. A Pod that has ended stays as it is."""
         if event == "strip":
             return _replace(found, metadata=_replace(found.metadata, finalizers=()))
         if event == "delete-pod":
@@ -201,7 +201,7 @@ class Life:
     # ---- to the end ----
 
     def run_out(self, looks: int = 1, *, only_ends: bool = False) -> None:
-        """Let nature take its course until the task is over, jumping over waits; people stop interfering."""
+        """Run until the task has finished, skipping waits. Users no longer interfere."""
         self.refusing = self.losing_stops = 0
         for _ in range(400):
             for _ in range(looks):
@@ -234,8 +234,8 @@ class Life:
     def _collect_garbage(self) -> None:
         self.snapshot = _each(self.snapshot, lambda p: None if _is_gone(p) else p)
 
-    def verdict(self) -> tuple[object, ...]:
-        """Give what must not depend on how closely somebody looked."""
+    def final_state(self) -> tuple[object, ...]:
+        """Return what must not depend on how often the task was reconciled."""
         status = self.snapshot.task.status
         ended = tuple((a.number, a.outcome, a.reason, a.exit_code) for a in status.attempts)
         return (
@@ -317,7 +317,7 @@ def _die_of_stop(found: Pod, now: datetime) -> Pod:
 
 
 def _finish(found: Pod, kind: str, now: datetime | None = None) -> Pod:
-    """End the whole Pod, in the way of its kind."""
+    """End the whole Pod, with exit codes and reasons of the given kind."""
     status = found.status
     if now is not None and _main_ran(found):
         status = _end_main(found, 137, "Error", now).status

@@ -7,7 +7,7 @@ import msgspec
 from podtask.api import names
 from podtask.core import identity, plan, pod, times, wire
 from podtask.core.pod import Pod
-from podtask.core.snapshot import PodEvents, Refusal, ResultLog, Task, TaskSnapshot, TaskStatus, spec_as_dict
+from podtask.core.snapshot import CreateError, PodEvents, ResultLog, Task, TaskSnapshot, TaskStatus, spec_as_dict
 
 _replace = msgspec.structs.replace
 
@@ -15,11 +15,11 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Gone(Exception):
-    """The task was deleted; nothing is left to decide."""
+    """The task was deleted."""
 
 
 def settle(snapshot: TaskSnapshot, decided: plan.Plan, now: datetime) -> TaskSnapshot:
-    """Carry out every action against the facts."""
+    """Apply every action of a plan to the snapshot."""
     for action in decided.actions:
         snapshot = _settle_step(snapshot, action, now)
     return snapshot
@@ -63,12 +63,12 @@ def _learnt(snapshot: TaskSnapshot, action: plan.Action, now: datetime) -> TaskS
 
 
 def over_the_wire(status: TaskStatus) -> TaskStatus:
-    """Give a status as it is read back: enums are text then."""
+    """Return a status as it is read back: enums are strings."""
     return msgspec.json.decode(msgspec.json.encode(status), type=TaskStatus)
 
 
 def new_pod(task: Task, action: plan.CreatePod, now: datetime) -> Pod:
-    """Give the Pod that the server stores; the same number always has another uid after the first has gone."""
+    """Return the Pod that the server stores. A second Pod of one attempt has another uid."""
     meta = task.metadata
     digest = identity.spec_hash(spec_as_dict(task))
     return Pod(
@@ -93,7 +93,7 @@ def new_pod(task: Task, action: plan.CreatePod, now: datetime) -> Pod:
 
 
 def _relabelled(snapshot: TaskSnapshot, action: plan.RestoreLabels) -> TaskSnapshot:
-    """Of a Pod that was read live: from then on the watch follows it."""
+    """Write the labels of a Pod that was read live. The watch reports it from then on."""
     stray, meta = snapshot.unlabelled_pod, snapshot.task.metadata
     if (
         stray is not None
@@ -109,7 +109,7 @@ def _relabelled(snapshot: TaskSnapshot, action: plan.RestoreLabels) -> TaskSnaps
 def _created(snapshot: TaskSnapshot, action: plan.CreatePod, now: datetime) -> TaskSnapshot:
     if any(p.metadata.name == action.name for p in snapshot.pods):
         return snapshot
-    return _replace(snapshot, pods=(*snapshot.pods, new_pod(snapshot.task, action, now)), refusal=None)
+    return _replace(snapshot, pods=(*snapshot.pods, new_pod(snapshot.task, action, now)), create_error=None)
 
 
 def _change(snapshot: TaskSnapshot, uid: str, change) -> TaskSnapshot:  # type: ignore[no-untyped-def]
@@ -130,7 +130,7 @@ def _stopped(found: Pod, reason: str, now: datetime) -> Pod:
 
 
 def _deleted(found: Pod, grace: int | None, now: datetime) -> Pod | None:
-    """As the server does: at once where nothing runs, else with the grace period; a finalizer keeps the object."""
+    """Delete a Pod as the server does: at once if nothing runs, else after the grace period; a finalizer keeps it."""
     instant = not found.spec.node_name or found.status.phase in {"Succeeded", "Failed"}
     seconds = 0 if instant else found.spec.termination_grace_period_seconds if grace is None else grace
     if not found.metadata.finalizers and seconds == 0:
@@ -153,8 +153,8 @@ def _released(found: Pod) -> Pod | None:
 
 
 def refuse(snapshot: TaskSnapshot, action: plan.CreatePod, code: int, message: str, now: datetime) -> TaskSnapshot:
-    """Answer a create with a refusal instead."""
-    before = snapshot.refusal
+    """Answer a create with an error."""
+    before = snapshot.create_error
     count = before.count + 1 if before is not None and before.attempt == action.attempt else 1
-    refused = Refusal(attempt=action.attempt, code=code, reason="", message=message, at=now, count=count)
-    return _replace(snapshot, refusal=refused)
+    refused = CreateError(attempt=action.attempt, code=code, reason="", message=message, at=now, count=count)
+    return _replace(snapshot, create_error=refused)

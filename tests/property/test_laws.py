@@ -1,4 +1,4 @@
-"""The laws of `decide`, for facts that may be anything and for whole lives of tasks."""
+"""Properties of `decide`, for generated snapshots and for whole lives of tasks."""
 
 import msgspec
 import pytest
@@ -43,7 +43,7 @@ def written_status(decided: plan.Plan) -> TaskStatus | None:
 @many
 @given(snapshot=facts.observations(), now=facts.moments)
 def test_the_same_facts_give_the_same_plan(snapshot: TaskSnapshot, now: object) -> None:
-    """Deterministic and total: no exception for any facts, and nothing but facts and time goes into a plan."""
+    """Deterministic and total: no exception for any snapshot, and the same arguments give the same plan."""
     copied = msgspec.json.decode(msgspec.json.encode(snapshot), type=TaskSnapshot)
     assert decide(snapshot, now, SETTINGS) == decide(copied, now, SETTINGS)
 
@@ -51,12 +51,12 @@ def test_the_same_facts_give_the_same_plan(snapshot: TaskSnapshot, now: object) 
 @many
 @given(snapshot=facts.observations(), now=facts.moments)
 def test_what_is_held_between_two_looks_gives_the_same_plan(snapshot: TaskSnapshot, now: object) -> None:
-    """The informer holds objects packed, without what is never judged."""
+    """The informer keeps objects packed, without the fields that decisions never need."""
     task, pods = snapshot.task, snapshot.pods
     held = msgspec.structs.replace(
         snapshot,
-        task=decode.TASKS_HELD.unpack(decode.TASKS_HELD.pack(task)),
-        pods=tuple(decode.PODS_HELD.unpack(decode.PODS_HELD.pack(found)) for found in pods),
+        task=decode.TASK_CODEC.unpack(decode.TASK_CODEC.pack(task)),
+        pods=tuple(decode.POD_CODEC.unpack(decode.POD_CODEC.pack(found)) for found in pods),
     )
     assert decide(snapshot, now, SETTINGS) == decide(held, now, SETTINGS)
 
@@ -82,7 +82,7 @@ def test_an_applied_plan_leads_to_rest(snapshot: TaskSnapshot, now: object) -> N
 @many
 @given(snapshot=facts.observations(), now=facts.moments)
 def test_no_pod_is_created_beside_a_living_one(snapshot: TaskSnapshot, now: object) -> None:
-    """Never two live Pods for one task: no plan creates one while another that is an attempt of ours may still run."""
+    """Never two running Pods of one task: no plan creates one while another attempt's Pod may still run."""
     decided = decide(snapshot, now, SETTINGS)
     if not any(isinstance(s, plan.CreatePod) for s in decided.actions):
         return
@@ -129,7 +129,7 @@ def test_a_terminal_status_stays(snapshot: TaskSnapshot, phase: str, now: object
 @many
 @given(snapshot=facts.observations(), now=facts.moments)
 def test_no_pod_goes_before_its_outcome_is_written(snapshot: TaskSnapshot, now: object) -> None:
-    """A plan never releases a Pod, or deletes one for good, without its outcome in the status: a stop keeps it held."""
+    """A plan never releases a Pod, or deletes one without a reason, before its outcome is in the status."""
     task = snapshot.task
     if task.metadata.deletion_timestamp is not None:
         return
@@ -150,7 +150,7 @@ def test_no_pod_goes_before_its_outcome_is_written(snapshot: TaskSnapshot, now: 
 
 
 def waits_for_an_event(snapshot: TaskSnapshot) -> bool:
-    """Say whether a state without a time is woken by an event for certain. Each line names the event."""
+    """Return whether an event certainly re-queues a task without a `wake_at`. Each comment names the event."""
     task = snapshot.task
     if task.metadata.deletion_timestamp is not None or task.status.phase_is_terminal:
         return True  # none is needed: all there was to do is done
@@ -160,18 +160,18 @@ def waits_for_an_event(snapshot: TaskSnapshot) -> bool:
         return True  # the Pod's own DELETED
     if task.spec.suspend:
         return True  # an edit of the task
-    refused = snapshot.refusal
+    refused = snapshot.create_error
     return refused is not None and refused.code == 404  # the namespace goes, and the task with it
 
 
 @many
 @given(snapshot=facts.observations(), now=facts.moments)
 def test_every_state_has_a_wake_up(snapshot: TaskSnapshot, now: object) -> None:
-    """No lost wake-up: a state that is not terminal and has nothing to do has a time, or an event that must come."""
+    """No lost wake-up: a plan without actions for an unfinished task has a `wake_at`, or an event is certain."""
     decided = decide(snapshot, now, SETTINGS)
     if decided.actions or decided.wake_at is not None:
         return
-    refused = snapshot.refusal
+    refused = snapshot.create_error
     stops = refused is not None and "being terminated" in refused.message
     assert stops or waits_for_an_event(snapshot)
 
@@ -185,7 +185,7 @@ objects = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
 
 
 def merged(target: object, patch: object) -> object:
-    """The algorithm of RFC 7386, to the letter."""
+    """The algorithm of RFC 7386, literally."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}
@@ -211,7 +211,7 @@ lives = st.lists(st.sampled_from(EVENTS), max_size=14)
 @few
 @given(made=facts.specs(), events=lives, ends=st.lists(st.sampled_from(ENDS), max_size=6), every=st.integers(1, 3))
 def test_a_whole_life_keeps_the_laws(made, events, ends, every) -> None:  # type: ignore[no-untyped-def]
-    """Over a random life: one live Pod at most, exact counters, terminal for ever, and an end that always comes."""
+    """Over a random life: at most one running Pod, exact counters, a terminal phase that stays, and always an end."""
     life = Life(made.build(), ends)
     for number, event in enumerate(events):
         life.happen(event)
@@ -231,7 +231,7 @@ def test_a_whole_life_keeps_the_laws(made, events, ends, every) -> None:  # type
 @few
 @given(made=facts.specs(), ends=st.lists(st.sampled_from(ENDS), min_size=1, max_size=6), repeats=st.integers(2, 4))
 def test_any_order_and_repetition_of_observations_comes_to_the_same_end(made, ends, repeats) -> None:  # type: ignore[no-untyped-def]
-    """Level-based: whether each action of a Pod's life is seen, seen often, or only its end, the end is the same."""
+    """Level-based: the final state does not depend on which states of a Pod were observed, and how often."""
     task = made.build()
     spec = msgspec.structs.replace(
         task.spec, suspend=False, cancel=False, cancel_time=None, deadlines=type(task.spec.deadlines)()
@@ -240,11 +240,11 @@ def test_any_order_and_repetition_of_observations_comes_to_the_same_end(made, en
     attentive, sleepy = Life(task, ends), Life(task, ends)
     attentive.run_out(looks=repeats)
     sleepy.run_out(looks=1, only_ends=True)
-    assert attentive.verdict() == sleepy.verdict()
+    assert attentive.final_state() == sleepy.final_state()
 
 
 def test_a_status_reads_back_as_it_was_written() -> None:
-    """The model's wire is faithful: going back to Pending writes the phase, which has a default on reading."""
+    """A return to Pending writes the phase, although it is the default on reading."""
     written = over_the_wire(TaskStatus(phase="Pending", reason="Backoff"))
     assert written == TaskStatus(reason="Backoff")
     assert b'"phase":"Pending"' in msgspec.json.encode(written)

@@ -1,6 +1,6 @@
 """The controller's way to the model: `kube.client.Client` with delays, and with the faults of this life.
 
-A request that was sent is carried out even if whoever sent it is dead by then, as it is with a real server.
+A request that was sent is carried out even if its sender is dead by then, as it is with a real server.
 """
 
 import asyncio

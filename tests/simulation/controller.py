@@ -92,7 +92,7 @@ class Controller:
 
     async def _work(self) -> None:
         await self.cluster.wait_synced()
-        self.cluster.rebuild()
+        self.cluster.rebuild_slots()
         async with asyncio.TaskGroup() as group:
             for _ in range(_WORKERS):
                 group.create_task(self.reconciler.work())

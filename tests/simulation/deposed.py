@@ -165,8 +165,8 @@ class Replica(Controller):
     async def _lead(self) -> None:
         self._led_at = asyncio.get_running_loop().time()
         self.queue.open()
-        self.cluster.rebuild()
-        self.cluster.wake_all()
+        self.cluster.rebuild_slots()
+        self.cluster.enqueue_all()
         async with asyncio.TaskGroup() as group:
             for _ in range(_WORKERS):
                 group.create_task(self.reconciler.work())
@@ -187,7 +187,7 @@ class Deposed(World):
         asyncio.get_running_loop().call_later(_END_SECONDS, self._close)
 
     def _close(self) -> None:
-        """End the life: who holds a Lease renews it for ever."""
+        """End the life: the holder of a Lease would renew it without end."""
         self._closed = True
         for replica in self._controllers.values():
             replica.kill()
@@ -216,7 +216,7 @@ class Deposed(World):
         self._controllers[who] = replica
 
     def _draw_pause(self) -> Pause:
-        """Whoever leads first stands still; who began later than that or was started anew does not."""
+        """The first leader is suspended; replicas that started later are not."""
         is_first = self._births == 1
         return Pause(self._plight if is_first else dataclasses.replace(self._plight, at_write=0, at_second=0.0))
 
@@ -236,7 +236,7 @@ class Deposed(World):
 
 
 def live(seed: int, **fixed: Any) -> list[str]:
-    """Live one life, with some of its plight given; tells what was broken."""
+    """Live one life, with some of its faults given; returns the laws that were broken."""
     world = Deposed(seed, **fixed)
     world.run()
     return world.judge_strictly()

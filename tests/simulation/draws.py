@@ -30,7 +30,7 @@ class Script:
 
     tasks: tuple[TaskScript, ...] = field(default_factory=tuple)
     has_stranger: bool = False
-    """A Pod of somebody else has the name that a task wants for its own."""
+    """A Pod of another owner has the name that a task's Pod needs."""
     running_pods_limit: int | None = None
     """The platform's policy."""
 

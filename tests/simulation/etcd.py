@@ -1,6 +1,6 @@
 """The model's memory: objects by name, one number for every change, and the past until it is compacted.
 
-Objects are stored as JSON bytes and as a dict that nobody changes in place, so that a reader keeps what it read.
+Objects are stored as JSON bytes and as a dict that is never changed in place, so that a reader keeps what it read.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What will become of one Pod if nobody interferes: drawn when it is made."""
+"""The fate of one Pod if nothing interferes, drawn when it is created."""
 
 import random
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Habits:
     quota_until: float = 0.0
     """Until then the namespace's quota refuses its Pods."""
     denied: bool = False
-    """The cluster's rules refuse its Pods for ever."""
+    """The cluster's rules refuse its Pods permanently."""
     skew: float = 0.0
     """Seconds by which the nodes' clocks are off."""
     slow_to_take: float = 0.0

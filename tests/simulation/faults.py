@@ -1,7 +1,7 @@
 """What goes wrong in one life: each fault with a probability of its own, drawn once, so that lives differ in kind.
 
 A life in which everything fails at once finds little, as nothing ever gets far; so most faults are absent from most
-lives. All faults end at `until`, after which every task has to come to its end.
+lives. All faults end at `until`, after which every task has to finish.
 """
 
 import random
@@ -29,7 +29,7 @@ class Faults:
     timed_out: float = 0.0
     """504, and the write was carried out."""
     conflict: float = 0.0
-    """Somebody else annotates the task just before our status arrives."""
+    """Another client annotates the task just before our status arrives."""
     lag: dict[str, float] = field(default_factory=dict)
     """By plural: how late watch events come, at most."""
     lag_often: float = 0.0

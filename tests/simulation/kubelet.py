@@ -28,7 +28,7 @@ _CUTS_OFF = {
 
 
 class PodLife:
-    """One Pod's life on its machine. `begin` starts it; `notice` tells it that the API object has changed."""
+    """One Pod's life on its machine. `begin` starts it; `notice` reports a change of the API object."""
 
     def __init__(
         self,

@@ -123,7 +123,7 @@ class Laws:
         return run.unmarked and run.ended_at is not None and (run.task_uid, run.attempt) in self._recorded
 
     def _is_name_free(self, born: Run) -> bool:
-        """Whether somebody deleted the attempt's finished Pod, whose name would have held off a late create."""
+        """Whether a user deleted the attempt's finished Pod, whose name would have held off a late create."""
         same = [run for run in self._truth.of(born.task_uid) if run is not born and run.attempt == born.attempt]
         return any("user-delete" in run.disrupted and run.sent_by != born.sent_by for run in same)
 
@@ -198,7 +198,7 @@ class Watcher:
             self._laws.breach(f"attempt {run.attempt} ran twice")
 
     def _was_let_go_by_another(self, first: Run, second: Run) -> bool:
-        """Whether the task was deleted with a create on its way that whoever let its first Pod go could not know of."""
+        """Whether the task was deleted with a create on its way that its first Pod's controller could not know of."""
         deleted_at = self._truth.deletes.get(second.task_uid)
         was_under_way = deleted_at is not None and second.sent_at <= deleted_at + _IN_FLIGHT_SECONDS
         return was_under_way and first.released_by != second.sent_by

@@ -69,7 +69,7 @@ class Containers:
         return [name for name, state in self.states.items() if "running" in state]
 
     def statuses(self) -> Object:
-        """Both lists, as they stand in the status."""
+        """Both lists, as in the status."""
         return {
             "initContainerStatuses": [self._status(name) for name in self._inits],
             "containerStatuses": [self._status(name) for name in self._mains],

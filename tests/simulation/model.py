@@ -63,7 +63,7 @@ class Server:
         self.sent_at = 0.0
         """When the request that is being carried out was sent."""
         self.sender = ""
-        """Which controller sent it; nobody's where it is not a controller's."""
+        """Which controller sent it; empty for other senders."""
         self._uids = 0
         self._snapshots: dict[str, tuple[str, list[bytes]]] = {}
 

@@ -1,4 +1,4 @@
-"""The product, broken on purpose: mistakes that somebody could make, and that the simulation has to find."""
+"""Defects that are patched into the product on purpose, and that the simulation has to find."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -8,7 +8,19 @@ from unittest import mock
 
 import orjson
 
-from podtask.core import attempts, decide, identity, labels, plan, podspec, retention, running_pod, status
+from podtask.core import (
+    attempts,
+    ended_pod,
+    identity,
+    label_recovery,
+    no_pod,
+    plan,
+    pod_stops,
+    podspec,
+    retention,
+    status,
+    task_pods,
+)
 from podtask.core.pod import Pod
 from podtask.kube import errors
 from podtask.kube.client import PODS
@@ -36,19 +48,19 @@ def drop_finalizer() -> AbstractContextManager[Any]:
 
 
 def rename_on_conflict() -> AbstractContextManager[Any]:
-    """409 on create: take another name."""
+    """409 on create: use another name."""
     serial = itertools.count(1)
 
     async def adopt(self: apply.Applier, task: Any, action: plan.CreatePod) -> None:
         manifest = podspec.build(task, action.attempt, f"{action.name}-again{next(serial)}", self._settings)
         reply = await self._api.create(PODS, task.metadata.namespace, orjson.dumps(manifest))
-        self._objects.put_pod(decode_pod(reply))
+        self._cache.put_pod(decode_pod(reply))
 
     return mock.patch.object(apply.Applier, "_adopt", adopt)
 
 
 def ignore_conflict() -> AbstractContextManager[Any]:
-    """409 on create: go on as if nothing had been."""
+    """409 on create: ignore it."""
 
     async def adopt(self: apply.Applier, task: Any, action: plan.CreatePod) -> None: ...
 
@@ -56,19 +68,19 @@ def ignore_conflict() -> AbstractContextManager[Any]:
 
 
 def adopt_by_name() -> AbstractContextManager[Any]:
-    """409 on create: whosever Pod has the name, it is taken for ours."""
+    """409 on create: adopt the Pod of that name, whatever its owner."""
 
     async def adopt(self: apply.Applier, task: Any, action: plan.CreatePod) -> None:
         pod = orjson.loads(await self._api.get(PODS, task.metadata.namespace, action.name))
         ours = podspec.build(task, action.attempt, action.name, self._settings)["metadata"]
         pod["metadata"] |= {"labels": ours["labels"], "ownerReferences": ours["ownerReferences"]}
-        self._objects.put_pod(decode_pod(orjson.dumps(pod)))
+        self._cache.put_pod(decode_pod(orjson.dumps(pod)))
 
     return mock.patch.object(apply.Applier, "_adopt", adopt)
 
 
 def count_twice() -> AbstractContextManager[Any]:
-    """The end of an attempt is counted again when its write met a conflict."""
+    """The end of an attempt is counted again after a conflict of its write."""
 
     async def write(self: apply.Applier, task: Any, action: plan.WriteStatus) -> None:
         await _write_over(self, task, action, again=True)
@@ -77,7 +89,7 @@ def count_twice() -> AbstractContextManager[Any]:
 
 
 def write_unversioned() -> AbstractContextManager[Any]:
-    """The status is written without the version that was judged."""
+    """The status is written without the resourceVersion of the snapshot."""
 
     async def write(self: apply.Applier, task: Any, action: plan.WriteStatus) -> None:
         await _write_over(self, task, action, again=False)
@@ -99,7 +111,7 @@ async def _write_over(applier: apply.Applier, task: Any, action: plan.WriteStatu
         reply = await applier._patch_unversioned(meta, changes)  # type: ignore[attr-defined]
     except errors.NotFound as error:
         raise apply.StaleCache from error
-    applier._objects.put_task(decode_task(reply))
+    applier._cache.put_task(decode_task(reply))
 
 
 async def _patch_unversioned(self: apply.Applier, meta: Any, changes: dict[str, Any]) -> bytes:
@@ -115,12 +127,12 @@ def _snake(name: str) -> str:
 
 
 def forget_wake_up() -> AbstractContextManager[Any]:
-    """The queue never comes back to a task by time."""
+    """The queue never re-queues a task by time."""
     return mock.patch.object(WorkQueue, "add_after", return_value=None)
 
 
 def skip_live_read() -> AbstractContextManager[Any]:
-    """A Pod is created without looking at the task's newest state, and a 409 is no news."""
+    """A Pod is created without a live read of the task, and a 409 is ignored."""
 
     async def check(self: reconciler.Reconciler, task: Any) -> None: ...
 
@@ -128,46 +140,46 @@ def skip_live_read() -> AbstractContextManager[Any]:
 
 
 def trust_cache_of_pods() -> AbstractContextManager[Any]:
-    """A Pod that is not in the cache is taken for gone, without asking."""
+    """A Pod that is not in the cache counts as gone, without a live read."""
 
     async def confirm(self: apply.Applier, task: Any, action: plan.VerifyDeleted) -> None:
-        self._task_facts.get_or_create(task.metadata.uid).gone_pods.add(action.uid)
+        self._task_facts.get_or_create(task.metadata.uid).gone_pods |= {action.uid}
 
-    return mock.patch.object(apply.Applier, "_confirm_gone", confirm)
+    return mock.patch.object(apply.Applier, "_verify_deleted", confirm)
 
 
 def stop_unversioned() -> AbstractContextManager[Any]:
-    """A Pod is stopped whatever has become of it since it was judged."""
-    real = apply._stop_note
+    """A Pod is stopped without the resourceVersion of the snapshot."""
+    real = apply._stop_metadata
 
     def note(*args: Any) -> dict[str, Any]:
         return {key: value for key, value in real(*args).items() if key != "resourceVersion"}
 
-    return mock.patch.object(apply, "_stop_note", note)
+    return mock.patch.object(apply, "_stop_metadata", note)
 
 
 def forget_doubt() -> AbstractContextManager[Any]:
-    """A create without a reply is taken for one that was never sent."""
-    return mock.patch.object(apply.Applier, "_end_of_doubt", return_value=None)
+    """A create without a reply counts as not sent."""
+    return mock.patch.object(apply.Applier, "_new_create_deadline", return_value=None)
 
 
 def release_first() -> AbstractContextManager[Any]:
-    """The finalizer goes before the outcome is written."""
-    real = decide._conclude
+    """The finalizer is removed before the outcome is written."""
+    real = ended_pod.make_plan
 
-    def conclude(*args: Any) -> plan.Plan:
+    def make_plan(*args: Any) -> plan.Plan:
         found = real(*args)
         releases = tuple(action for action in found.actions if isinstance(action, plan.RemoveFinalizer))
         others = tuple(action for action in found.actions if not isinstance(action, plan.RemoveFinalizer))
         return plan.Plan(actions=(*releases, *others), events=found.events, wake_at=found.wake_at)
 
-    return mock.patch.object(decide, "_conclude", conclude)
+    return mock.patch.object(ended_pod, "make_plan", make_plan)
 
 
 def leave_others() -> AbstractContextManager[Any]:
     """Other containers are never stopped when the main one has ended."""
     stack = (
-        mock.patch.object(running_pod, "stop_others", return_value=()),
+        mock.patch.object(pod_stops, "stop_others", return_value=()),
         mock.patch.object(retention, "_stop", return_value=[]),
     )
     return _all_of(*stack)
@@ -180,13 +192,13 @@ def _all_of(*patches: AbstractContextManager[Any]) -> Iterator[None]:
 
 
 def count_disruption_as_failure() -> AbstractContextManager[Any]:
-    """Every disruption costs the task's own budget."""
+    """Every disruption counts as a failure."""
     real = attempts._counts
     return mock.patch.object(attempts, "_counts", lambda *args: (sum(real(*args)), 0))
 
 
 def forget_creates() -> AbstractContextManager[Any]:
-    """A place counts as taken only once its Pod is there."""
+    """A slot counts as used only when its Pod exists."""
     real = PodSlots.update
 
     def update(self: PodSlots, task: Any, decided: plan.Plan) -> None:
@@ -198,7 +210,7 @@ def forget_creates() -> AbstractContextManager[Any]:
 
 
 def forget_who_waits() -> AbstractContextManager[Any]:
-    """Nobody is told that a place is free."""
+    """Waiting tasks are not re-queued when a slot becomes free."""
     return mock.patch.object(PodSlots, "_wake_next", return_value=None)
 
 
@@ -208,30 +220,37 @@ def index_by_uid() -> AbstractContextManager[Any]:
 
 
 def judge_by_uid() -> AbstractContextManager[Any]:
-    """And a Pod of another namespace that is found so is judged like the task's own."""
-    return _all_of(index_by_uid(), mock.patch.object(decide, "_in_namespace", lambda snapshot: snapshot))
+    """The same, and a Pod of another namespace counts as the task's own."""
+    return _all_of(index_by_uid(), mock.patch.object(task_pods, "in_namespace", lambda snapshot: snapshot))
+
+
+def _patch_attempt_pods() -> AbstractContextManager[Any]:
+    def attempt_pods(snapshot: Any) -> tuple[Pod, ...]:
+        return tuple(p for p in task_pods.owned_pods(snapshot) if p.attempt)
+
+    return mock.patch.object(task_pods, "attempt_pods", attempt_pods)
 
 
 def believe_labels() -> AbstractContextManager[Any]:
-    """Whichever Pod has the task's labels and owner is its attempt, whatever its name."""
-    return mock.patch.object(decide, "_own_pods", lambda _task, owned: tuple(p for p in owned if p.attempt))
+    """A Pod with the task's labels and owner reference counts as its attempt, whatever its name."""
+    return _patch_attempt_pods()
 
 
 def believe_names() -> AbstractContextManager[Any]:
-    """Whichever Pod is labelled is owned."""
+    """A Pod with the task's labels counts as owned."""
     return _all_of(
         mock.patch.object(Pod, "is_owned_by", lambda _pod, _uid: True),
-        mock.patch.object(decide, "_own_pods", lambda _task, owned: tuple(p for p in owned if p.attempt)),
+        _patch_attempt_pods(),
     )
 
 
 def leave_unlabelled() -> AbstractContextManager[Any]:
-    """A Pod of ours whose labels were taken off is not looked for."""
-    return mock.patch.object(labels, "lost", return_value=None)
+    """A Pod of ours whose labels were removed is not restored."""
+    return mock.patch.object(label_recovery, "find_unlabelled", return_value=None)
 
 
 def release_once() -> AbstractContextManager[Any]:
-    """A finalizer that is put back after the outcome was recorded stays."""
+    """A finalizer that is added again after the outcome was recorded stays."""
     real = retention.cleanup_pods
 
     def cleanup_pods(*args: Any) -> plan.Plan:
@@ -243,13 +262,13 @@ def release_once() -> AbstractContextManager[Any]:
 
 
 def overlap() -> AbstractContextManager[Any]:
-    """The next attempt does not wait for the last one's Pod."""
-    return mock.patch.object(decide, "_linger", _begin_anyway)
+    """The next attempt does not wait for the previous one's Pod."""
+    return mock.patch.object(no_pod, "_wait_for_previous_pod", _begin_anyway)
 
 
 def _begin_anyway(task: Any, pod: Any, now: Any) -> plan.Plan:
     number = status.current_attempt_number(task)
-    return plan.Plan(actions=(plan.CreatePod(attempt=number, name=decide.pod_name(task, number)),))
+    return plan.Plan(actions=(plan.CreatePod(attempt=number, name=task_pods.pod_name(task, number)),))
 
 
 MUTATIONS: dict[str, Mutation] = {

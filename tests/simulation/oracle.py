@@ -41,7 +41,7 @@ def outcomes(run: Run, *, skewed: bool) -> set[str]:
     if run.unmarked:
         allowed |= {"Stopped"}
     if run.by_itself or (run.exit_code == 0 and not run.cut_off):
-        # It ended while its node was silent, or cleanly on request: nobody may ever learn of it.
+        # It ended while its node was silent, or cleanly on request: it may never be observed.
         allowed |= {"Succeeded", "NoResult"} if run.exit_code == 0 else {"Failed"}
     if skewed and run.ended_at is not None:
         allowed |= {"Failed"}

@@ -21,7 +21,7 @@ WORLDS = 40
 
 
 def without_gate() -> AbstractContextManager[Any]:
-    """A write is sent whoever holds the Lease."""
+    """A write is sent without holding the Lease."""
     return mock.patch.object(Election, "check", lambda _: None)
 
 

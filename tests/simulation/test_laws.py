@@ -120,7 +120,7 @@ def test_a_late_create_is_excused_where_somebody_freed_its_name_and_another_proc
     stage.server.delete(PODS, NS, first.name, uid=first.uid)
     stage.time = 60.0
     late = stage.pod()
-    assert "for a task that was over" in stage.broken(), "nobody had deleted the first one by hand"
+    assert "for a task that was over" in stage.broken(), "no user had deleted the first one"
     stage.laws.broken.clear()
     stage.release(late.name)
     stage.server.delete(PODS, NS, late.name, uid=late.uid)
@@ -210,7 +210,7 @@ VERDICTS: dict[str, tuple[dict[str, Any], dict[str, Any], Run, str]] = {
     "a failure told as success": ({}, DONE, _ended(1), "tells attempt 1 as Succeeded"),
     "an attempt without a Pod": ({}, {**DONE, "attempts": [{**ENTRY, "podUID": "9"}]}, _ended(), "which had no Pod"),
     "a phase against its attempts": ({}, {**DONE, "phase": "Skipped"}, _ended(), "is Skipped, and attempts [1]"),
-    "a cancel nobody asked for": ({}, {**FAILED, "phase": "Cancelled"}, _ended(1), "nobody asked for it"),
+    "a cancel without a request": ({}, {**FAILED, "phase": "Cancelled"}, _ended(1), "no user asked for it"),
     "a skip without a rule": ({}, {**FAILED, "phase": "Skipped"}, _ended(1), "no rule says so"),
     "budget left": ({"backoffLimit": 1}, FAILED, _ended(1), "gave up with budget left"),
     "no result told": ({"xcom": {}}, DONE, _ended(), "has the result None"),

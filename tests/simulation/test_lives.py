@@ -1,4 +1,4 @@
-"""Thousands of whole lives in each test run, the same seeds every time; `make simulate` lives those nobody has seen."""
+"""Thousands of whole lives in each test run, the same seeds every time; `make simulate` draws new ones."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_tasks_that_share_a_pod_name_take_turns() -> None:
 
 
 def test_nothing_is_asked_of_the_server_while_a_task_runs() -> None:
-    """Ten times as long costs the same; a second and less saves the write that tells that it runs."""
+    """Ten times as long costs the same; a second and less saves the write that reports that it runs."""
     costs = []
     for seconds in (0.5, 15.0, 150.0):
         script = Script((TaskScript("calm", {"image": "x"}, Habits(run=seconds)),))

@@ -26,7 +26,7 @@ def _cut_off(seed: int) -> dict[str, Any]:
 
 
 def _beside_stranger(seed: int) -> dict[str, Any]:
-    """A Pod of somebody else has the name: what an answer of 409 may mean besides our own earlier create."""
+    """A Pod of another owner has the name: what an answer of 409 may mean besides our own earlier create."""
     drawn = draws.draw(random.Random(f"{seed}/script"))
     return {"script": dataclasses.replace(drawn, has_stranger=True)}
 

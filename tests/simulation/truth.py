@@ -49,9 +49,9 @@ class Run:
     log_failures: int = 0
     """How often its log could not be read."""
     forced: bool = False
-    """Somebody deleted it without grace, or took its finalizers by force."""
+    """A user deleted it without grace, or took its finalizers by force."""
     stripped: bool = False
-    """Somebody took its finalizers by force, so nothing held it until its outcome was recorded."""
+    """A user removed its finalizers by force, so nothing held it until its outcome was recorded."""
     sent_at: float = 0.0
     """When the create that made it was sent."""
     sent_by: str = ""

@@ -1,8 +1,8 @@
-"""The end of a life, judged: every task is over, all is tidied away, and the status tells what really happened."""
+"""The end of a life, judged: every task is over, all is tidied away, and the status reports what happened."""
 
 from podtask.api import names
 from podtask.api.v1alpha1.values import TERMINAL
-from podtask.core import collect
+from podtask.core import xcom_collection
 
 from . import oracle
 from .draws import TaskScript
@@ -68,7 +68,7 @@ class Verdict:
 
     @property
     def _may_miss_last(self) -> bool:
-        """Whether a task may have been ended by somebody who could not know of its newest Pod.
+        """Whether a task may have been ended by a controller that could not know of its newest Pod.
 
         Another controller made it a moment ago, or its create's reply was lost. It is stopped when the watch brings it.
         """
@@ -97,7 +97,7 @@ class Verdict:
     def _judge_entry(self, entry: Object) -> None:
         run = self._truth.runs.get(entry.get("podUID", ""))
         if run is None or run.is_foreign:
-            self._breach(f"tells of attempt {entry['number']}, which had no Pod")
+            self._breach(f"reports attempt {entry['number']}, which had no Pod")
             return
         allowed = oracle.by_policy(oracle.outcomes(run, skewed=self._skewed), entry, self._spec)
         if self._was_lost(run) and self._spec.get("xcom", {}).get("onLost") == "Retry" and "Succeeded" in allowed:
@@ -119,7 +119,7 @@ class Verdict:
         if bool(succeeded) != (phase == "Succeeded") or (succeeded and succeeded[-1] != last["number"]):
             self._breach(f"is {phase}, and attempts {succeeded} succeeded")
         if phase == "Cancelled" and self._uid not in self._truth.cancels and "cancelTime" not in self._spec:
-            self._breach("is Cancelled, and nobody asked for it")
+            self._breach("is Cancelled, and no user asked for it")
         if phase == "Skipped" and not oracle.has_action(last, self._spec, "Skip"):
             self._breach("is Skipped, and no rule says so")
         if phase == "Failed" and not self._may_give_up(last):
@@ -169,7 +169,7 @@ class Verdict:
         """Whether the result did not reach the API, or not in the time that is allowed by a clock that may jump."""
         jumps = any(by > 0 for _, by in self._faults.jumps)
         interrupted = run.forced or bool(run.disrupted) or run.stopped_at is not None
-        unread = run.log_lost or run.log_failures >= collect.LOG_READS
+        unread = run.log_lost or run.log_failures >= xcom_collection.LOG_READS
         return run.sidecar_failed or unread or run.delivered_at is None or jumps or interrupted
 
 

@@ -1,7 +1,7 @@
 """Containerised tasks for Airflow as PodTask objects: a drop-in for KubernetesPodOperator.
 
-The names are loaded on first use: the DAG processor and the provider discovery import this package far more often
-than they need an operator.
+The public names are imported on first use, because the DAG processor and the provider discovery import this package
+even where no operator is needed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .callbacks import PodTaskCallback
     from .exceptions import (
-        ControllerMissing,
         PodTaskCancelled,
         PodTaskConfigurationError,
+        PodTaskControllerNotFound,
         PodTaskDeadlineExceeded,
         PodTaskDisrupted,
         PodTaskFailed,
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
         PodTaskTerminated,
         PodTaskUnreachable,
     )
-    from .operator import KubernetesPodOperator, PodTaskOperator
+    from .operators.podtask import KubernetesPodOperator, PodTaskOperator
     from .secret import Secret
-    from .trigger import PodTaskTrigger
+    from .triggers.podtask import PodTaskTrigger
 
 __all__ = [
-    "ControllerMissing",
     "KubernetesPodOperator",
     "PodTaskCallback",
     "PodTaskCancelled",
     "PodTaskConfigurationError",
+    "PodTaskControllerNotFound",
     "PodTaskDeadlineExceeded",
     "PodTaskDisrupted",
     "PodTaskFailed",
@@ -50,10 +50,10 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {
-    "KubernetesPodOperator": "operator",
-    "PodTaskOperator": "operator",
-    "PodTaskTrigger": "trigger",
+_MODULES = {
+    "KubernetesPodOperator": "operators.podtask",
+    "PodTaskOperator": "operators.podtask",
+    "PodTaskTrigger": "triggers.podtask",
     "PodTaskCallback": "callbacks",
     "Secret": "secret",
 }
@@ -62,8 +62,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = importlib.import_module(f".{_HOMES.get(name, 'exceptions')}", __name__)
-    return getattr(home, name)
+    module = importlib.import_module(f".{_MODULES.get(name, 'exceptions')}", __name__)
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

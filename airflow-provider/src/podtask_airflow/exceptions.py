@@ -1,30 +1,30 @@
-"""What a task can end with, as types: Airflow's retry policies and callbacks tell causes apart by them.
+"""The exceptions that end a task. Retry policies and callbacks of Airflow tell causes apart by their types.
 
-PodTaskError                     anything of ours
-├── PodTaskFailed                the task itself failed: exit code, OOM
-│   ├── PodTaskDisrupted         evicted, preempted, its node lost: not its fault
-│   ├── PodTaskDeadlineExceeded  one of its deadlines
-│   ├── PodTaskCancelled         somebody cancelled it
-│   ├── PodTaskResultError       the container succeeded, its result did not
-│   └── PodTaskConfigurationError  no try can help (an AirflowFailException too, so none is made)
-├── PodTaskLost                  the object is gone, or another process waits for it now
-│   └── PodTaskUnreachable       the API server could not be heard for too long
-├── PodTaskTerminated            this process was told to stop
-└── ControllerMissing            nobody acts on PodTasks
-PodTaskSkipped                   an AirflowSkipException
+PodTaskError                       base class
+├── PodTaskFailed                  the task failed: exit code, out of memory
+│   ├── PodTaskDisrupted           evicted, preempted, or its node was lost
+│   ├── PodTaskDeadlineExceeded    one of its deadlines was exceeded
+│   ├── PodTaskCancelled           it was cancelled
+│   ├── PodTaskResultError         the container succeeded, but its result is missing or invalid
+│   └── PodTaskConfigurationError  a retry would fail in the same way (also an AirflowFailException: no retry)
+├── PodTaskLost                    the PodTask was deleted, or another try is its owner
+│   └── PodTaskUnreachable         the API server was unavailable for too long
+├── PodTaskTerminated              the worker is shutting down, or the task was killed
+└── PodTaskControllerNotFound      no controller reconciles PodTasks
+PodTaskSkipped                     an AirflowSkipException
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import errors
+from .hooks import api_errors
 from .version_compat import AirflowException, AirflowFailException, AirflowSkipException
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the status says about an end that is no success."""
+    """What the status says about an end other than success."""
 
     reason: str = ""
     message: str = ""
@@ -37,11 +37,11 @@ class Outcome:
 
 
 class PodTaskError(AirflowException):  # type: ignore[misc]
-    """The root of all errors of this provider's operator."""
+    """Base class of the operator's errors."""
 
 
 class PodTaskFailed(PodTaskError):
-    """The task failed. `reason` is one of docs/reference/reasons.md."""
+    """The task failed. `reason` is listed in docs/reference/reasons.md."""
 
     def __init__(self, headline: str, outcome: Outcome | None = None) -> None:
         super().__init__(headline)
@@ -49,17 +49,17 @@ class PodTaskFailed(PodTaskError):
 
     @property
     def reason(self) -> str:
-        """One word out of docs/reference/reasons.md."""
+        """status.reason of the PodTask, listed in docs/reference/reasons.md."""
         return self.outcome.reason
 
     @property
     def exit_code(self) -> int | None:
-        """The task's container's exit code, where it has one."""
+        """The exit code of the task's container, if it has one."""
         return self.outcome.exit_code
 
     @property
     def node(self) -> str:
-        """The node of the last attempt."""
+        """The node of the last attempt; empty where there is none."""
         return self.outcome.node
 
     @property
@@ -69,7 +69,7 @@ class PodTaskFailed(PodTaskError):
 
     @property
     def pod_name(self) -> str:
-        """The Pod of the last attempt."""
+        """The Pod of the last attempt; empty where there is none."""
         return self.outcome.pod_name
 
 
@@ -86,35 +86,35 @@ class PodTaskCancelled(PodTaskFailed):
 
 
 class PodTaskResultError(PodTaskFailed):
-    """The task's result is missing, not JSON, too large, or was lost on its way."""
+    """The task's result is missing, not JSON, too large, or was lost before it was collected."""
 
 
 class PodTaskConfigurationError(PodTaskFailed, AirflowFailException):  # type: ignore[misc]
-    """What was asked for is refused, and would be refused again: Airflow makes no further try."""
+    """The PodTask was rejected, and a retry would be rejected as well: Airflow does not retry."""
 
 
 class PodTaskLost(PodTaskError):
-    """The PodTask is gone, or another process waits for it now."""
+    """The PodTask was deleted, or another try is its owner."""
 
 
 class PodTaskUnreachable(PodTaskLost):
-    """The API server could not be heard for longer than api_outage_tolerance, or refuses to be watched."""
+    """The PodTask could not be watched for longer than api_outage_tolerance, or the watch is forbidden."""
 
 
 class PodTaskTerminated(PodTaskError):
-    """The process was told to stop before the task had ended."""
+    """The worker is shutting down, or the task was killed, before the task had ended."""
 
 
-class ControllerMissing(PodTaskError):
-    """No controller acts on PodTasks in this cluster."""
+class PodTaskControllerNotFound(PodTaskError):
+    """No controller reconciles PodTasks in this cluster or namespace."""
 
 
 class PodTaskSkipped(AirflowSkipException):  # type: ignore[misc]
     """A rule with action Skip matched."""
 
 
-def of_request(error: errors.ApiError) -> PodTaskError:
-    """Make of a request's failure what Airflow understands; what no further try can mend says so by its type."""
-    if isinstance(error, errors.Invalid):
+def of_request(error: api_errors.ApiError) -> PodTaskError:
+    """Return the task's exception for a failed request; PodTaskConfigurationError where a retry is useless."""
+    if isinstance(error, api_errors.Invalid):
         return PodTaskConfigurationError(str(error))
     return PodTaskError(str(error))

@@ -1,14 +1,14 @@
-"""Secrets for the task: Airflow's `Secret` objects, and one of our own that keeps the case of a variable's name.
+"""Kubernetes Secrets for the task: Airflow's `Secret` objects, and a class that keeps the case of a variable's name.
 
-Airflow's class lives in the provider that this one replaces, so it is known by its attributes and never imported.
-Unlike there, the same secret always gives the same volume: the manifest of a task stays the same to the byte.
+Airflow's class is in the provider that this one replaces, so it is recognised by its attributes and not imported.
+The name of a secret's volume is computed, not drawn, so that a task always gets the same manifest.
 """
 
 import dataclasses
 import hashlib
 from typing import Any
 
-Object = dict[str, Any]
+from .api_types import JsonObject
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,36 +19,36 @@ class Secret:
     deploy_target: str | None
     secret: str
     key: str | None = None
-    items: tuple[Object, ...] = ()
+    items: tuple[JsonObject, ...] = ()
     exact_case: bool = False
-    """Keep the variable's name as it is written; Airflow's own class makes it upper case."""
+    """Keep the case of the variable's name; Airflow's class converts it to upper case."""
 
 
 @dataclasses.dataclass
 class Injected:
-    """What secrets become in a PodTask."""
+    """The fields of a PodTask that secrets are mapped to."""
 
-    env: list[Object] = dataclasses.field(default_factory=list)
-    env_from: list[Object] = dataclasses.field(default_factory=list)
-    volumes: list[Object] = dataclasses.field(default_factory=list)
-    volume_mounts: list[Object] = dataclasses.field(default_factory=list)
+    env: list[JsonObject] = dataclasses.field(default_factory=list)
+    env_from: list[JsonObject] = dataclasses.field(default_factory=list)
+    volumes: list[JsonObject] = dataclasses.field(default_factory=list)
+    volume_mounts: list[JsonObject] = dataclasses.field(default_factory=list)
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Secret))
 
 
 def is_secret(value: object) -> bool:
-    """Say whether this is a Secret object, of whichever package."""
+    """Return whether this is a Secret object, of this package or of Airflow's."""
     return all(hasattr(value, name) for name in ("deploy_type", "deploy_target", "secret"))
 
 
 def as_data(value: Any) -> Any:
-    """Make plain data of a Secret object, so that Jinja renders what is in it; anything else stays."""
+    """Convert a Secret object to a dict, so that Jinja renders its fields; return anything else unchanged."""
     return {name: getattr(value, name) for name in _FIELDS if hasattr(value, name)} if is_secret(value) else value
 
 
-def read(data: Object) -> Secret:
-    """Read the fields of a Secret; raises ValueError with what to change."""
+def read(data: JsonObject) -> Secret:
+    """Return the Secret of these fields. Raises ValueError, whose message says what to change."""
     unknown = sorted(set(data) - set(_FIELDS))
     if unknown or not data.get("secret"):
         wrong = f"unknown {unknown[0]!r}" if unknown else "no `secret`, the name of the Kubernetes Secret"
@@ -71,7 +71,7 @@ def read(data: Object) -> Secret:
 
 
 def inject(secrets: list[Secret]) -> Injected:
-    """Say where each secret goes."""
+    """Return the variables, volumes and mounts of the secrets."""
     injected = Injected()
     for secret in secrets:
         if secret.deploy_type == "volume":
@@ -88,6 +88,6 @@ def inject(secrets: list[Secret]) -> Injected:
 def _mount(secret: Secret, injected: Injected) -> None:
     digest = hashlib.sha256(f"{secret.secret}\0{secret.deploy_target}\0{secret.items}".encode()).hexdigest()[:12]
     name = f"secretvol-{digest}"
-    source: Object = {"secretName": secret.secret} | ({"items": list(secret.items)} if secret.items else {})
+    source: JsonObject = {"secretName": secret.secret} | ({"items": list(secret.items)} if secret.items else {})
     injected.volumes.append({"name": name, "secret": source})
     injected.volume_mounts.append({"name": name, "mountPath": secret.deploy_target, "readOnly": True})

@@ -1,7 +1,7 @@
-"""The only module that knows Airflow versions: one wheel serves 2.10 to 3.3, without a deprecation warning on any.
+"""Differences between Airflow 2.10 and 3.3. No other module imports Airflow.
 
-Imports come from wherever the running release keeps them; what a release answers differently (a task's state, its own
-identity, whether a triggerer lives) is one function here.
+Names are imported from where the running release has them, without a deprecation warning. What releases answer
+differently (the state of a task instance, its identity, whether a triggerer is alive) is one function each.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ __all__ = [
     "TriggerEvent",
     "conf",
     "conf_get",
+    "exit_if_superseded",
     "facts",
     "is_dag_test",
     "is_deferred",
     "mask_secret",
     "next_retry_seconds",
     "pod_mutation_hook",
-    "step_aside",
     "task_decorator_factory",
     "task_state",
     "tries_remain",
@@ -102,14 +102,14 @@ __all__ = [
 IS_3 = not AIRFLOW_VERSION.startswith("2.")
 
 _HEALTH_SECONDS = 1.0
-"""How long a dying worker asks for the triggerer: Airflow 3 leaves five seconds between SIGTERM and SIGKILL."""
+"""Timeout of the question for a triggerer: Airflow 3 sends SIGKILL five seconds after SIGTERM."""
 _OF_ANOTHER_TRY = "of another try"
 _LONGEST_RETRY_DELAY = timedelta(hours=24)
-"""Airflow's own bound on an exponential retry delay."""
+"""Airflow's upper bound of an exponential retry delay."""
 
 
 def conf_get(section: str, key: str, fallback: str | None = None) -> str | None:
-    """Read an option of airflow.cfg; a section that nobody declared is no error, as it is on 3.3."""
+    """Return an option of airflow.cfg, or `fallback`; also for an undeclared section, which raises on 3.3."""
     try:
         value = conf.get(section, key, fallback=fallback)
     except AirflowException:
@@ -118,7 +118,7 @@ def conf_get(section: str, key: str, fallback: str | None = None) -> str | None:
 
 
 def facts(context: Context) -> dict[str, Any]:
-    """Read the fields of identity.Identity (all but the deployment) out of a task's context."""
+    """Return the fields of identity.Identity, except the deployment, from the context."""
     ti, run = context["ti"], context.get("dag_run")
     map_index = getattr(ti, "map_index", -1)
     found = {
@@ -131,7 +131,7 @@ def facts(context: Context) -> dict[str, Any]:
         "max_tries": max(0, ti.max_tries or 0),
         "airflow_version": AIRFLOW_VERSION,
     }
-    # On 3.x every try has an id of its own; on 2.x the key with try and start of the run says as much.
+    # On 3.x each try has an id; on 2.x the key with try number and start of the run is as unique.
     own = getattr(ti, "id", None)
     key = (found["dag_id"], found["run_id"], found["task_id"], found["map_index"], found["try_number"])
     found["ti_id"] = str(own) if own else "/".join(str(part) for part in (*key, found["run_start"].isoformat()))
@@ -139,7 +139,7 @@ def facts(context: Context) -> dict[str, Any]:
 
 
 def _run_start(run: Any) -> datetime:
-    """When the run began: equal over all tries, and different once a run of the same id was deleted and made again."""
+    """Return the start of the run: the same for all tries, different after a run was deleted and created again."""
     for name in ("start_date", "queued_at", "run_after", "logical_date", "execution_date"):
         at = getattr(run, name, None)
         if isinstance(at, datetime):
@@ -148,7 +148,7 @@ def _run_start(run: Any) -> datetime:
 
 
 def is_dag_test(context: Context) -> bool:
-    """Whether `dag.test()` (or `airflow tasks test`) runs the task: it never takes over what an earlier run left."""
+    """Return whether `dag.test()` or `airflow tasks test` runs the task; these never reattach."""
     if not IS_3:
         return getattr(context["ti"], "job_id", None) is None
     with contextlib.suppress(ImportError):
@@ -160,12 +160,12 @@ def is_dag_test(context: Context) -> bool:
 
 
 def task_state(context: Context) -> str | None:
-    """Ask Airflow for the state of the running task instance. Raises whatever the asking raises."""
+    """Return the state of the running task instance. Raises what Airflow raises."""
     return _state_of(context["ti"])
 
 
 async def is_deferred(task_instance: Any) -> bool:
-    """Whether the trigger's task is deferred still, from inside a triggerer. Raises whatever the asking raises."""
+    """Return, in a triggerer, whether the task is still deferred. Raises what Airflow raises."""
     from asgiref.sync import sync_to_async
 
     return bool(await sync_to_async(_state_of)(task_instance) == "deferred")
@@ -187,7 +187,7 @@ def _state_on_3(ti: Any) -> Any:
         map_index=index,
     )
     of_run = states.get(ti.run_id, {})
-    # A mapped task is listed as task_index; older answers leave the index out where one was asked for.
+    # A mapped task is listed as task_index; older releases omit the index if one was asked for.
     return of_run.get(f"{ti.task_id}_{index}", of_run.get(ti.task_id))
 
 
@@ -208,16 +208,16 @@ def _state_on_2(ti: Any) -> Any:
         )
     if found is None:
         return None
-    # There is one row for all tries: "running" may be the next one's, and this process is left over.
+    # All tries share one row: "running" may be the state of a later try.
     state, try_number = found
     return state if try_number == ti.try_number else _OF_ANOTHER_TRY
 
 
-def step_aside(context: Context) -> None:
-    """End this process without a word if another try has begun meanwhile, on 2.x.
+def exit_if_superseded(context: Context) -> None:
+    """On 2.x: exit this process without reporting a state if a later try has started.
 
-    There all tries share one row: whatever a forgotten process reported would end the try that works now. On 3.x each
-    try has an id of its own, and the API server refuses the late report.
+    All tries share one row there, so a state reported by this process would end the later try. On 3.x each try has an
+    id, and the API server rejects the late report.
     """
     with contextlib.suppress(Exception):
         if not IS_3 and task_state(context) == _OF_ANOTHER_TRY:
@@ -226,13 +226,13 @@ def step_aside(context: Context) -> None:
 
 
 def tries_remain(context: Context) -> bool:
-    """Whether Airflow would start a further try after this one."""
+    """Return whether Airflow would start another try after this one fails."""
     ti = context["ti"]
     return (ti.try_number or 1) <= (ti.max_tries or 0)
 
 
 def next_retry_seconds(task: Any, try_number: int) -> float:
-    """Bound from above how long Airflow waits before the next try."""
+    """Return an upper bound of the pause before the next try, in seconds."""
     delay = task.retry_delay
     seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
     if task.retry_exponential_backoff:
@@ -243,7 +243,7 @@ def next_retry_seconds(task: Any, try_number: int) -> float:
 
 
 def triggerer_is_missing() -> bool:
-    """Whether it is certain that no triggerer lives. Where that cannot be asked, one is taken to be there."""
+    """Return whether Airflow says that no triggerer is alive; False if it cannot be asked."""
     with contextlib.suppress(Exception):
         return _no_triggerer_on_3() if IS_3 else _no_triggerer_on_2()
     return False
@@ -261,7 +261,7 @@ def _no_triggerer_on_2() -> bool:
 
 
 def _no_triggerer_on_3() -> bool:
-    """Read the API server's public health page; a worker knows its address from the execution API's."""
+    """Read the health page of the API server, whose address follows from the execution API's."""
     import json
     import urllib.request
 
@@ -275,7 +275,7 @@ def _no_triggerer_on_3() -> bool:
 
 
 def pod_mutation_hook() -> Callable[[Any], Any] | None:
-    """Give the hook of local settings or plugins; None where there is only Airflow's own, which does nothing."""
+    """Return the hook of local settings or plugins; None if there is only Airflow's default, which does nothing."""
     from airflow import settings
 
     get = getattr(settings, "get_policy_plugin_manager", None)
@@ -292,13 +292,13 @@ def _is_default(plugin: Any) -> bool:
 
 
 def xcoms_are_messages() -> bool:
-    """Whether a returned value travels as it is, in messages and into a database: 3.x with Airflow's own backend."""
+    """Return whether XComs are sent in messages and stored unchanged: on 3.x with Airflow's default backend."""
     backend = conf_get("core", "xcom_backend") or ""
     return IS_3 and backend.rpartition(".")[2] in ("", "BaseXCom")
 
 
 def xcom_of(ti_key: Any, key: str) -> Any:
-    """Read an XCom of a task instance, in a worker of 3.x or in the webserver of 2.x; None where there is none."""
+    """Return an XCom of a task instance, in a worker of 3.x or the webserver of 2.x; None if there is none."""
     if IS_3:
         from airflow.sdk.execution_time.xcom import XCom
     else:

@@ -1,1 +1,1 @@
-"""Pure decisions about one task: no I/O, no clock, no logging. Everything hard is here, so that it can be proved."""
+"""Decisions about one task, without I/O, clock or logging, so that tests can try them by the thousand."""

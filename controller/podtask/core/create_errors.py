@@ -1,8 +1,8 @@
-"""What the API server's refusal of a Pod means: wait, end the task, or stop asking.
+"""What an error of the API server for the create of a Pod means: retry, fail the task, or stop creating.
 
-Most refusals are 403s that differ by their text alone, so this is one table, and a test on a real API server and
-admission chain holds it against what they say. A refusal that the table does not know waits: the schedule deadline
-ends it, and the message stands in the status.
+Most errors are 403 Forbidden and differ only by their message, so this is one table. A test compares it with a real
+API server and its admission plugins. The create is retried after an error that is not in the table, until the schedule
+deadline; the status has the error's message.
 """
 
 import enum
@@ -10,11 +10,11 @@ import re
 from typing import NamedTuple
 
 from ..api.reasons import Reason
-from .snapshot import Refusal
+from .snapshot import CreateError
 
 
 class Decision(enum.Enum):
-    """What to do after a refusal."""
+    """What to do after an error."""
 
     WAIT = "wait"
     FAIL = "fail"
@@ -22,7 +22,7 @@ class Decision(enum.Enum):
 
 
 class Classified(NamedTuple):
-    """The decision, and the reason that stands in the status."""
+    """The decision, and the reason for the status."""
 
     decision: Decision
     reason: Reason
@@ -30,7 +30,7 @@ class Classified(NamedTuple):
 
 class _Row(NamedTuple):
     code: int
-    """Of the HTTP answer; 0 for any."""
+    """HTTP status code; 0 matches any."""
     pattern: re.Pattern[str]
     classified: Classified
 
@@ -48,14 +48,14 @@ def _row(code: int, pattern: str, classified: Classified) -> _Row:
 
 
 _TABLE: tuple[_Row, ...] = (
-    # The chart's own policy, made for another account than ours: no fault of the task.
+    # The chart's own ValidatingAdmissionPolicy, installed for another service account. The task is not the cause.
     _row(0, r"ValidatingAdmissionPolicy 'pod-marks\.[^']*\.podtask\.dev' .* denied request", _UNKNOWN),
-    # Webhooks and policies choose code and words themselves, and a webhook that names none answers 400.
+    # Webhooks and policies choose the code and the message. A webhook that sets no code answers 400.
     _row(0, r"admission webhook .* denied the request", _DENIED),
     _row(0, r"(Validating|Mutating)AdmissionPolicy .* denied request", _DENIED),
     _row(403, r"because it is being terminated", _STOPPED),
     _row(403, r"exceeded quota", Classified(Decision.WAIT, Reason.QUOTA_EXCEEDED)),
-    # "failed quota: q: must specify limits.memory": no waiting helps.
+    # "failed quota: q: must specify limits.memory": a retry cannot succeed.
     _row(403, r"failed quota", _DENIED),
     _row(403, r"error looking up service account|serviceaccount .* not found", _WAIT_CONFIG),
     _row(403, r"no PriorityClass with name", _WAIT_CONFIG),
@@ -67,7 +67,7 @@ _TABLE: tuple[_Row, ...] = (
     _row(403, r"image policy webhook backend denied", _DENIED),
     _row(403, r"conflicts? with its namespace", _DENIED),
     _row(404, r"namespaces? .* not found", _STOPPED),
-    # Our own words: whether it ever goes is judged before (`namesake`).
+    # Our own message: `no_pod` has checked before that the conflict is temporary.
     _row(409, r"still has the name", Classified(Decision.WAIT, Reason.NAME_TAKEN)),
     _row(400, r".*", _INVALID),
     _row(413, r".*", _INVALID),
@@ -75,12 +75,22 @@ _TABLE: tuple[_Row, ...] = (
 )
 
 
-def classify_create_error(refusal: Refusal) -> Classified:
-    """Give the first row of the table that fits, or wait."""
-    # Our own answer, which no request led to. It quotes the task, whose words must not be taken for a server's.
-    if refusal.reason == Reason.POLICY_DENIED:
+def is_refusal(code: int, message: str) -> bool:
+    """Return whether an HTTP error concerns the Pod (a refusal), and not the API server's own state.
+
+    A webhook that fails is a 500, but concerns the Pod. 401 and 429 are retried.
+    """
+    if code >= 500:
+        return "webhook" in message
+    return code >= 400 and code not in {401, 429}
+
+
+def classify_create_error(error: CreateError) -> Classified:
+    """Return the first matching row of the table, or the decision to wait."""
+    # Our own error, made without a request. Its message quotes the task, so it is not matched against the table.
+    if error.reason == Reason.POLICY_DENIED:
         return _POLICY
     for row in _TABLE:
-        if row.code in {0, refusal.code} and row.pattern.search(refusal.message):
+        if row.code in {0, error.code} and row.pattern.search(error.message):
             return row.classified
     return _UNKNOWN

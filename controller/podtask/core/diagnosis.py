@@ -1,4 +1,4 @@
-"""Why a Pod has not started: in one reason and the words of whoever holds it up."""
+"""Why a Pod has not started: one reason, and the message of the component that reports it."""
 
 import msgspec
 
@@ -38,20 +38,20 @@ _NODE_EVENTS = frozenset(
         "NetworkNotReady",
     }
 )
-"""What a node says of a Pod whose containers it cannot start yet: volumes, devices, the sandbox and its network."""
+"""Reasons of the kubelet's Events for a Pod whose containers it cannot start: volumes, devices, sandbox, network."""
 _SUMMARY = "Unable to attach or mount volumes"
-"""Begins the kubelet's list of all volumes that are missing; what it says of each one has the cause."""
+"""The start of the kubelet's Event that lists all missing volumes. The Event for a single volume has the cause."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """What holds a Pod up."""
+    """Why a Pod does not start."""
 
     reason: Reason
     message: str
     is_fatal: bool = False
-    """No waiting helps."""
+    """The Pod will never start, however long it waits."""
     is_backoff_repeat: bool = False
-    """It only says that the same is tried again later; what was said before has the cause."""
+    """The kubelet only reports that it retries later. The message before has the cause."""
 
 
 REASONS = frozenset(
@@ -64,30 +64,29 @@ REASONS = frozenset(
         Reason.INIT_CONTAINER_FAILED,
     }
 )
-"""What a diagnosis can say."""
+"""All reasons that a diagnosis can have."""
 
 
-def diagnose(pod: Pod, told: PodEvents | None = None) -> Diagnosis | None:
-    """Say what holds the Pod up, or None where nothing does, or nothing is known yet.
+def diagnose(pod: Pod, events: PodEvents | None = None) -> Diagnosis | None:
+    """Return why the Pod does not start, or None if nothing holds it up or nothing is known.
 
-    `told` are the Pod's Events, which alone tell of volumes and of the sandbox: the Pod's status is that of any young
-    Pod.
+    Missing volumes and sandbox errors are only in `events`, the Events of the Pod; its status does not show them.
     """
     if pod.spec.scheduling_gates:
         gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
-        return Diagnosis(Reason.SCHEDULING_GATED, f"held by {gates}")
+        return Diagnosis(Reason.SCHEDULING_GATED, f"the Pod has the scheduling gates {gates}")
     scheduled = pod.condition("PodScheduled")
     if scheduled is not None and scheduled.status == "False" and scheduled.reason != "SchedulingGated":
         missing_claim = "persistentvolumeclaim" in scheduled.message and "not found" in scheduled.message
         reason = Reason.CONFIG_ERROR if missing_claim else Reason.UNSCHEDULABLE
         return Diagnosis(reason, scheduled.message or scheduled.reason)
     statuses = pod.status.init_container_statuses + pod.status.container_statuses
-    found = [d for d in map(_container, statuses) if d is not None]
-    return min(found, key=lambda d: (not d.is_fatal, d.is_backoff_repeat), default=None) or _by_events(pod, told)
+    found = [d for d in map(_by_container, statuses) if d is not None]
+    return min(found, key=lambda d: (not d.is_fatal, d.is_backoff_repeat), default=None) or _by_events(pod, events)
 
 
 def progress(pod: Pod) -> str:
-    """Say how far a Pod is that nothing holds up."""
+    """Return the message for the progress of a Pod that nothing holds up."""
     running = [s.name for s in pod.status.init_container_statuses if s.state.running is not None]
     if running:
         return f"init container {running[-1]} is running"
@@ -95,9 +94,9 @@ def progress(pod: Pod) -> str:
 
 
 def waits_for_volumes_or_network(pod: Pod) -> bool:
-    """Whether a node has the Pod and cannot start containers yet, for want of volumes or of a network.
+    """Whether the Pod is on a node and its containers wait for volumes or the network.
 
-    A Pod of which its kubelet has told nothing yet waits for the kubelet, which has no volume of it in hand.
+    False while the kubelet has not reported any container, because it has not begun with the Pod's volumes.
     """
     ready = pod.condition("PodReadyToStartContainers")
     if not pod.spec.node_name or pod.is_terminal or (ready is not None and ready.status == "True"):
@@ -108,10 +107,10 @@ def waits_for_volumes_or_network(pod: Pod) -> bool:
     )
 
 
-def _by_events(pod: Pod, told: PodEvents | None) -> Diagnosis | None:
-    if told is None or told.pod_uid != pod.metadata.uid or not waits_for_volumes_or_network(pod):
+def _by_events(pod: Pod, read: PodEvents | None) -> Diagnosis | None:
+    if read is None or read.pod_uid != pod.metadata.uid or not waits_for_volumes_or_network(pod):
         return None
-    found = [event for event in told.events if event.reason in _NODE_EVENTS]
+    found = [event for event in read.events if event.reason in _NODE_EVENTS]
     if not found:
         return None
     latest = max(found, key=lambda event: (not event.message.startswith(_SUMMARY), _last_seen(event)))
@@ -123,24 +122,24 @@ def _last_seen(event: PodEvent) -> float:
 
 
 def has_pull_error(pod: Pod) -> bool:
-    """Whether an image of the Pod cannot be pulled at the moment."""
+    """Whether an image pull of the Pod fails at present."""
     statuses = pod.status.init_container_statuses + pod.status.container_statuses
     return any(s.state.waiting is not None and s.state.waiting.reason in _PULL_REASONS for s in statuses)
 
 
-def _container(status: ContainerStatus) -> Diagnosis | None:
+def _by_container(status: ContainerStatus) -> Diagnosis | None:
     waiting = status.state.waiting
     if waiting is None:
         return None
-    who = "the result sidecar" if status.name == names.RESULT_CONTAINER else f"container {status.name}"
-    words = f"{who}: {waiting.reason}: {waiting.message}".removesuffix(": ")
+    subject = "the result sidecar" if status.name == names.RESULT_CONTAINER else f"container {status.name}"
+    message = f"{subject}: {waiting.reason}: {waiting.message}".removesuffix(": ")
     if waiting.reason in _PULL_REASONS:
-        fatal, echo = waiting.reason in _FATAL_PULL_REASONS, waiting.reason == "ImagePullBackOff"
-        return Diagnosis(Reason.IMAGE_PULL_FAILED, words, is_fatal=fatal, is_backoff_repeat=echo)
+        is_fatal, is_repeat = waiting.reason in _FATAL_PULL_REASONS, waiting.reason == "ImagePullBackOff"
+        return Diagnosis(Reason.IMAGE_PULL_FAILED, message, is_fatal=is_fatal, is_backoff_repeat=is_repeat)
     if waiting.reason in _CONFIG_REASONS:
-        return Diagnosis(Reason.CONFIG_ERROR, words)
+        return Diagnosis(Reason.CONFIG_ERROR, message)
     if waiting.reason == "CrashLoopBackOff":
-        # Only a native sidecar is restarted, and what comes after it does not start until it runs.
+        # Only native sidecars are restarted. The containers after one start when it runs.
         failed = Reason.XCOM_SIDECAR_FAILED if status.name == names.RESULT_CONTAINER else Reason.INIT_CONTAINER_FAILED
-        return Diagnosis(failed, words)
+        return Diagnosis(failed, message)
     return None

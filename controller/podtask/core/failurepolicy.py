@@ -1,4 +1,4 @@
-"""Ordered rules over the end of an attempt; the first that matches decides (as podFailurePolicy of a Job, KEP-3329)."""
+"""The failure policy: ordered rules, the first match decides (as podFailurePolicy of a Job, KEP-3329)."""
 
 from ..api.v1alpha1.values import FailurePolicyAction, Operator
 from .pod import Pod
@@ -9,10 +9,10 @@ from .termination import Termination
 def match(
     policy: FailurePolicySpec, pod: Pod | None, termination: Termination, container: str
 ) -> FailurePolicyAction | None:
-    """Give the action of the first rule that matches, or None."""
+    """Return the action of the first rule that matches the end of an attempt, or None."""
     known = {str(action): action for action in FailurePolicyAction}
     for rule in policy.rules:
-        # An action that a newer API knows and this controller does not is passed over.
+        # A rule with an action of a newer API version is skipped.
         if rule.action in known and _matches(rule, pod, termination, container):
             return known[rule.action]
     return None
@@ -35,5 +35,5 @@ def _exit_code(pod: Pod | None, termination: Termination, wanted: str, container
     if wanted == container:
         return termination.exit_code
     status = pod.container(wanted) if pod else None
-    ended = status.state.terminated if status else None
-    return ended.exit_code if ended else None
+    terminated = status.state.terminated if status else None
+    return terminated.exit_code if terminated else None

@@ -1,7 +1,7 @@
-"""How convenience fields are laid over a Pod template: explicit wins, lists with names are merged by name.
+"""Merge convenience fields over a Pod template: explicit values win, and lists of named objects are merged by name.
 
-Explicit means present, even when false, 0 or empty: that is the difference to KubernetesPodOperator, whose merge
-loses such values, joins lists to duplicates, and merges containers by their place.
+A value is explicit if it is present, even if it is false, 0 or empty. KubernetesPodOperator differs: its merge drops
+such values, concatenates lists with duplicates, and merges containers by their index.
 """
 
 import re
@@ -13,7 +13,7 @@ _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
 
 
 def by_name(base: list[Dict], over: list[Dict], key: str = "name") -> list[Dict]:
-    """Merge lists of named objects: same name, fields of `over` win; new names are appended in order."""
+    """Merge lists of named objects. Of one name the fields of `over` win; new names are appended in order."""
     merged = {item.get(key): item for item in base}
     for item in over:
         merged[item.get(key)] = {**merged.get(item.get(key), {}), **item}
@@ -21,16 +21,17 @@ def by_name(base: list[Dict], over: list[Dict], key: str = "name") -> list[Dict]
 
 
 def replace_by_name(base: list[Dict], over: list[Dict], key: str = "name") -> list[Dict]:
-    """Join lists of named objects where a name's last entry wins whole (a volume's source, a variable's value)."""
+    """Join lists of named objects. The last object of a name replaces the others (a volume has one source)."""
     return list({item.get(key): item for item in (*base, *over)}.values())
 
 
 def env(base: list[Dict], over: list[Dict]) -> list[Dict]:
-    """Lay variables over variables; of one name the last wins.
+    """Merge lists of environment variables; of one name the last wins.
 
-    Kubernetes expands $(NAME) from the variables before, and takes a name twice: the second may extend the first. So a
-    variable of `over` takes the place of the one it replaces where all that it refers to stands before that; otherwise
-    both stay, and it stands behind what it refers to. Each list by itself stays as it is.
+    Kubernetes expands $(NAME) from the variables before it, and allows a name twice, so a second one can extend the
+    first. A variable of `over` therefore replaces its namesake at the same index if all variables that it refers to
+    come earlier. Otherwise both are kept, and it is inserted after the last one that it refers to. The order within
+    each list is kept.
     """
     slots = [[item] for item in base]
     found: dict[Any, list[int]] = {}
@@ -45,20 +46,20 @@ def env(base: list[Dict], over: list[Dict]) -> list[Dict]:
             continue
         replaceable.remove(name)
         own, needed = found[name], [found[other] for other in _references(item) if other in found]
-        if all(places[0] < own[0] for places in needed):
+        if all(indices[0] < own[0] for indices in needed):
             for slot in own:
                 slots[slot] = [other for other in slots[slot] if other.get("name") != name]
             slots[own[0]].insert(0, item)
             found[name] = own[:1]
         else:
-            behind = max(own[-1], *(places[-1] for places in needed))
+            behind = max(own[-1], *(indices[-1] for indices in needed))
             slots[behind].append(item)
             own.append(behind)
     return [item for slot in slots for item in slot]
 
 
 def env_for(variables: list[Dict], expression: str) -> list[Dict]:
-    """Give the variables that an expression refers to, by way of others too, in their order."""
+    """Return the variables that an expression refers to, directly or through others, in their order."""
     found: set[str] = set()
     due = _names_in(expression)
     while due:
@@ -72,12 +73,12 @@ def _references(item: Dict) -> set[str]:
 
 
 def _names_in(text: str) -> set[str]:
-    """Give the names that a text refers to; `$$(NAME)` is an escape."""
+    """Return the names that a text refers to as `$(NAME)`; `$$(NAME)` is an escape."""
     return {name for name in _REFERENCE.findall(text) if name}
 
 
 def overlay(base: Dict, over: Dict) -> Dict:
-    """Lay maps over maps, key by key and all the way down; anything else of `over` replaces."""
+    """Merge maps recursively. Any other value of `over` replaces that of `base`."""
     result = dict(base)
     for key, value in over.items():
         below = result.get(key)

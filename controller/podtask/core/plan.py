@@ -1,7 +1,7 @@
-"""What to do about one task: a value that `decide` makes, tests compare and `apply` carries out.
+"""What to do about one task: a value that `decide` returns and `runtime.apply` carries out.
 
-Steps are carried out in order, and the first that fails ends the plan; whatever was not done is decided again from
-what is then snapshot. So a plan never needs undoing.
+Actions are carried out in order until one fails. The rest is decided again from a new snapshot, so no action is ever
+rolled back.
 """
 
 from datetime import datetime
@@ -12,24 +12,24 @@ from .snapshot import TaskStatus
 
 
 class Action(msgspec.Struct, frozen=True, tag=True):
-    """One thing to do."""
+    """One request to the API server."""
 
 
 class CreatePod(Action, frozen=True):
-    """Create the Pod of an attempt; a Pod of that name that is ours is adopted."""
+    """Create the Pod of an attempt. If a Pod of that name exists and is the attempt's, it is adopted."""
 
     attempt: int
     name: str
 
 
 class WriteStatus(Action, frozen=True):
-    """Write the status, against the resourceVersion that was judged."""
+    """Write the status, with the resourceVersion of the snapshot as the precondition."""
 
     status: TaskStatus
 
 
 class StopPod(Action, frozen=True):
-    """Have the kubelet stop a started Pod by an activeDeadlineSeconds of 1: result, log and Pod stay."""
+    """Stop a started Pod by an activeDeadlineSeconds of 1. The kubelet stops it; result, log and Pod stay."""
 
     name: str
     uid: str
@@ -37,7 +37,7 @@ class StopPod(Action, frozen=True):
 
 
 class DeletePod(Action, frozen=True):
-    """Delete a Pod. With a reason the reason is noted on the Pod first, so that it survives a restart."""
+    """Delete a Pod. A reason is first written to the Pod as an annotation, so that it survives a restart."""
 
     name: str
     uid: str
@@ -46,14 +46,14 @@ class DeletePod(Action, frozen=True):
 
 
 class RemoveFinalizer(Action, frozen=True):
-    """Take our finalizer off a Pod, and no one else's."""
+    """Remove our finalizer from a Pod. Finalizers of others stay."""
 
     name: str
     uid: str
 
 
 class RestoreLabels(Action, frozen=True):
-    """Put our labels back on the Pod of an attempt: the watch follows only what has them."""
+    """Write our labels to the Pod of an attempt again. The watch selects Pods by them."""
 
     attempt: int
     name: str
@@ -61,35 +61,35 @@ class RestoreLabels(Action, frozen=True):
 
 
 class VerifyDeleted(Action, frozen=True):
-    """Read a Pod live: a cache that does not have it is no proof that it is gone."""
+    """Read a Pod from the API server, because its absence from the cache does not prove that it is gone."""
 
     name: str
     uid: str
 
 
 class ReadPod(Action, frozen=True):
-    """Read a Pod live, whose state in the cache is too old to give something up by a clock."""
+    """Read a Pod from the API server, because its state in the cache may be too old for the decision."""
 
     name: str
     uid: str
 
 
 class ReadPodEvents(Action, frozen=True):
-    """Read the Events of a Pod that does not start: of volumes the kubelet speaks there and nowhere else."""
+    """Read the Events of a Pod that does not start. The kubelet reports missing volumes only there."""
 
     name: str
     uid: str
 
 
 class ReadResultLog(Action, frozen=True):
-    """Read the sidecar's log, which holds a result that is too large for its message."""
+    """Read the sidecar's log, which has the result if that is too large for a termination message."""
 
     name: str
     uid: str
 
 
 class DeleteTask(Action, frozen=True):
-    """Delete the PodTask, whose time to live is over."""
+    """Delete the PodTask, whose time to live has passed."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -102,12 +102,24 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to do now, and when to look again if nothing happens before."""
+    """The actions to take now, and the time at which to decide again if no event comes before."""
 
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
     wake_at: datetime | None = None
     waits_for_slot: bool = False
-    """The namespace runs as many Pods as it may: look again when one of them ends."""
+    """The namespace has no free slot. The task is re-queued when one becomes free."""
     reserves_slot: bool = False
-    """An earlier create may still be carried out: the place that was taken for it is not free, whatever is done now."""
+    """An earlier create may still be carried out, so its slot stays reserved whatever the actions are."""
+
+
+def join(*plans: Plan) -> Plan:
+    """Return one plan with the actions and events of all, in order, and the earliest wake_at."""
+    wakes = [plan.wake_at for plan in plans if plan.wake_at is not None]
+    return Plan(
+        actions=tuple(action for plan in plans for action in plan.actions),
+        events=tuple(event for plan in plans for event in plan.events),
+        wake_at=min(wakes, default=None),
+        waits_for_slot=any(plan.waits_for_slot for plan in plans),
+        reserves_slot=any(plan.reserves_slot for plan in plans),
+    )

@@ -1,7 +1,7 @@
-"""A Pod as the controller sees it: frozen views with only the fields that are judged.
+"""A Pod as the controller sees it: frozen structs with only the fields that decisions need.
 
-The views have the wire's own shape, so that a watch line is decoded straight into them (4 us and 1.5 KiB for a Pod).
-Times are aware datetimes. What is absent on the wire has a default here, so that judging needs no special cases.
+They have the shape of the API server's JSON and are decoded directly from it (4 us and 1.5 KiB for a Pod). Times are
+datetimes with a time zone. A field that is absent in the JSON has a default here.
 """
 
 from datetime import datetime
@@ -19,23 +19,26 @@ _ATTEMPT_DIGITS = 7
 
 
 class Owned(View, frozen=True):
-    """A field that a manager owns; what lies below it is not looked at."""
+    """A field that a manager owns. Its subfields are not decoded."""
 
 
 class OwnedStatus(View, frozen=True):
-    """What a manager owns of a Pod's status, as far as it is judged."""
+    """The fields of a Pod's status that a manager owns, as far as decisions need them."""
 
     container_statuses: Owned | None = msgspec.field(default=None, name="f:containerStatuses")
 
 
 class OwnedFields(View, frozen=True):
-    """What a manager owns of a Pod, as far as it is judged."""
+    """The fields of a Pod that a manager owns, as far as decisions need them."""
 
     status: OwnedStatus | None = msgspec.field(default=None, name="f:status")
 
 
 class Written(View, frozen=True):
-    """What one manager wrote of an object, and when it last changed it: the API server's own note, by its own clock."""
+    """An entry of metadata.managedFields: the fields of one manager, and when it last changed them.
+
+    The API server writes it, by its own clock.
+    """
 
     subresource: str = ""
     time: datetime | None = None
@@ -43,16 +46,17 @@ class Written(View, frozen=True):
 
     @property
     def is_kubelet(self) -> bool:
-        """Whether a kubelet wrote it, by what it owns: its name is that of the program it is a part of (k3s, kubelite).
+        """Whether the manager is a kubelet: it owns status.containerStatuses.
 
-        A readiness gate's controller owns its own condition alone, and may change it at any time.
+        Its name does not show that, because it is that of the program (k3s, kubelite). The controller of a readiness
+        gate owns only its own condition.
         """
         owned = self.fields_v1.status if self.fields_v1 else None
         return self.subresource == "status" and owned is not None and owned.container_statuses is not None
 
 
 class PodMetadata(Metadata, frozen=True):
-    """Of Pods it also matters when the kubelet spoke."""
+    """Metadata of a Pod, with the managed fields that show when the kubelet wrote last."""
 
     managed_fields: tuple[Written, ...] = ()
 
@@ -82,7 +86,7 @@ class Terminated(View, frozen=True):
 
 
 class ContainerState(View, frozen=True):
-    """Exactly one of the three is set, or none before the kubelet has spoken."""
+    """At most one of the three is set; none before the kubelet has reported."""
 
     waiting: Waiting | None = None
     running: Running | None = None
@@ -110,7 +114,7 @@ class Condition(View, frozen=True):
 
 
 class PodStatus(View, frozen=True):
-    """What the kubelet and the scheduler say."""
+    """The status that the kubelet and the scheduler report."""
 
     phase: str = ""
     reason: str = ""
@@ -128,7 +132,7 @@ class Gate(View, frozen=True):
 
 
 class ContainerSpec(View, frozen=True):
-    """A container of the Pod's spec; of its settings only these matter once it exists."""
+    """A container of the Pod's spec, with the fields that decisions need."""
 
     name: str
     restart_policy: str = ""
@@ -136,7 +140,7 @@ class ContainerSpec(View, frozen=True):
 
 
 class PodSpec(View, frozen=True):
-    """What was asked for."""
+    """The spec of a Pod, with the fields that decisions need."""
 
     node_name: str = ""
     active_deadline_seconds: int | None = None
@@ -155,7 +159,7 @@ class Pod(View, frozen=True):
     status: PodStatus = PodStatus()
 
     def container(self, name: str) -> ContainerStatus | None:
-        """The status of a container or init container, if the kubelet has given one."""
+        """The status of a container or init container, or None before the kubelet has reported it."""
         for status in self.status.container_statuses + self.status.init_container_statuses:
             if status.name == name:
                 return status
@@ -167,17 +171,17 @@ class Pod(View, frozen=True):
 
     @property
     def kubelet_status_time(self) -> datetime | None:
-        """When the kubelet last changed the status, by the API server's clock; None where no kubelet is known."""
+        """When a kubelet last changed the status, by the API server's clock; None if none has."""
         return max((w.time for w in self.kubelet_managed_fields if w.time is not None), default=None)
 
     @property
     def kubelet_managed_fields(self) -> tuple[Written, ...]:
-        """The API server's notes of the kubelet's writes."""
+        """The entries of metadata.managedFields that belong to a kubelet."""
         return tuple(w for w in self.metadata.managed_fields if w.is_kubelet)
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt, or 0 where the label is not a number."""
+        """The number of the attempt, or 0 if the label is not a number."""
         text = self.metadata.labels.get(names.LABEL_ATTEMPT, "")
         return int(text) if text.isascii() and text.isdigit() and len(text) <= _ATTEMPT_DIGITS else 0
 
@@ -192,33 +196,33 @@ class Pod(View, frozen=True):
 
     @property
     def task_name(self) -> str:
-        """The name of the PodTask that it says it belongs to."""
+        """The name of the PodTask in its annotation, or an empty string."""
         return self.metadata.annotations.get(names.ANNOTATION_TASK, "")
 
     @property
     def stop_reason(self) -> str:
-        """Why the controller stopped this Pod, or nothing."""
+        """Why the controller stopped this Pod, or an empty string."""
         return self.metadata.annotations.get(names.ANNOTATION_STOP, "")
 
     @property
     def stop_time(self) -> datetime | None:
-        """When the kubelet was asked to stop this Pod, by the controller's clock; None where no such time is noted."""
+        """When the controller requested the stop, by the controller's clock; None without the annotation."""
         try:
-            noted = datetime.fromisoformat(self.metadata.annotations.get(names.ANNOTATION_STOP_TIME, ""))
+            value = datetime.fromisoformat(self.metadata.annotations.get(names.ANNOTATION_STOP_TIME, ""))
         except ValueError:
             return None
-        return noted if noted.tzinfo is not None else None
+        return value if value.tzinfo is not None else None
 
     @property
     def is_stopping(self) -> bool:
-        """Whether a request to stop it has arrived. The reason alone is no request: a DELETE notes it beforehand."""
+        """Whether the API server has a stop request. The reason alone is none: it is written before a DELETE."""
         if self.metadata.deletion_timestamp is not None:
             return True
         return bool(self.stop_reason) and self.spec.active_deadline_seconds == STOP_DEADLINE_SECONDS
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing of it runs and nothing will."""
+        """Whether no container runs, and none will."""
         if self.status.phase in {"Succeeded", "Failed"}:
             return True
         deleted = self.metadata.deletion_timestamp is not None
@@ -230,5 +234,5 @@ class Pod(View, frozen=True):
         return names.FINALIZER in self.metadata.finalizers
 
     def is_owned_by(self, task_uid: str) -> bool:
-        """Whether its controller reference, which users cannot forge without owning the task, names this task."""
+        """Whether its controller owner reference names this task."""
         return any(o.controller and o.uid == task_uid for o in self.metadata.owner_references)

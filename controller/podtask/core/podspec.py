@@ -1,7 +1,7 @@
-"""Build the Pod of an attempt: template, convenience fields over it, identity, and the result's transport.
+"""Build the Pod of an attempt: the template, the convenience fields, our labels and references, the XCom sidecar.
 
-Pure: the same task and attempt always give the same Pod. What Kubernetes would refuse is left to Kubernetes, whose
-message names the field; only what would break our own promises, or the platform's rules, is refused here.
+The same task and attempt always give the same Pod. Errors that the API server would report are left to it, because its
+message names the field. Refused here is only what breaks our guarantees or the platform's policy.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from ..api import names
 from . import identity, merge, policy, template, xcom_injection
 from .policy import PolicyError
 from .settings import Settings
-from .snapshot import Task, spec_as_dict
+from .snapshot import Task, spec_hash
 from .template import TemplateError
 
 __all__ = ["PolicyError", "TemplateError"]
@@ -27,7 +27,7 @@ _CONTAINER_FIELDS = {
     "imagePullPolicy": "imagePullPolicy",
     "terminationMessagePolicy": "terminationMessagePolicy",
 }
-"""Fields of spec that replace the container's field of the same meaning."""
+"""Fields of spec, and the fields of the main container that they replace."""
 
 _POD_FIELDS = (
     "affinity",
@@ -71,7 +71,7 @@ def _metadata(task: Task, spec: Dict, attempt: int, name: str) -> Dict:
     wanted = spec.get("template", {}).get("metadata", {})
     queue = {names.LABEL_QUEUE: spec["queueName"]} if "queueName" in spec else {}
     meta = task.metadata
-    # The hash is of the spec as it stands, nulls included: the next attempt is compared with that.
+    # The hash is of the original spec, nulls included. The next attempt compares its spec with it.
     return {
         "name": name,
         "namespace": meta.namespace,
@@ -79,7 +79,7 @@ def _metadata(task: Task, spec: Dict, attempt: int, name: str) -> Dict:
         "annotations": {
             **wanted.get("annotations", {}),
             names.ANNOTATION_TASK: meta.name,
-            names.ANNOTATION_SPEC_HASH: identity.spec_hash(spec_as_dict(task)),
+            names.ANNOTATION_SPEC_HASH: spec_hash(task),
         },
         "finalizers": [names.FINALIZER],
         "ownerReferences": [identity.owner_reference(meta.name, meta.uid)],
@@ -89,7 +89,7 @@ def _metadata(task: Task, spec: Dict, attempt: int, name: str) -> Dict:
 def _pod_spec(spec: Dict, container_name: str) -> Dict:
     pod = dict(spec.get("template", {}).get("spec", {}))
     pod["restartPolicy"] = "Never"
-    # A namespace with thousands of Services overflows the argument list otherwise (seen with Spark at 6,000 tasks).
+    # Otherwise thousands of Services in the namespace exceed the size of the environment (seen at 6,000 Spark tasks).
     pod.setdefault("enableServiceLinks", False)
     containers = [dict(c) for c in pod.get("containers", [])]
     main = next((c for c in containers if c["name"] == container_name), None)
@@ -102,7 +102,7 @@ def _pod_spec(spec: Dict, container_name: str) -> Dict:
         if field in spec:
             pod[field] = spec[field]
     if pod.get("terminationGracePeriodSeconds") == 0:
-        # Every DELETE would be a forced one: the API drops such a Pod while its containers still run.
+        # With 0 every DELETE is forced: the API server removes the Pod while its containers run.
         pod["terminationGracePeriodSeconds"] = 1
     if "nodeSelector" in spec:
         pod["nodeSelector"] = {**pod.get("nodeSelector", {}), **spec["nodeSelector"]}
@@ -117,7 +117,7 @@ def _pod_spec(spec: Dict, container_name: str) -> Dict:
 
 
 def _refuse_restarts(pod: Dict) -> None:
-    """An attempt ends once: a container that the kubelet starts again would end it several times."""
+    """Refuse restarts of ordinary containers by the kubelet, because an attempt ends only once."""
     for kind, allowed in (("containers", "Never"), ("initContainers", "Always")):
         for container in pod.get(kind, []):
             where = f"{kind}: {container['name']}"
@@ -133,7 +133,7 @@ def _merge_container(main: Dict, spec: Dict) -> None:
     for field, target in _CONTAINER_FIELDS.items():
         if field in spec:
             main[target] = spec[field]
-    # The log's tail then comes with the Pod's status, without a request.
+    # The Pod's status then has the end of a failed container's log.
     main.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     if "env" in spec or "env" in main:
         main["env"] = merge.env(main.get("env", []), spec.get("env", []))

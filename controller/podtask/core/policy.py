@@ -1,8 +1,8 @@
-"""What the platform team allows: checked whenever a Pod is to be made, and answered with what to change.
+"""The platform's policy for tasks. It is checked before each create of a Pod; the message says what to change.
 
-A DAG author may otherwise run any image as any service account of the namespace. These rules are the controller's
-own; cluster-wide ones (Pod Security, ValidatingAdmissionPolicy) stand beside them and are reported as AdmissionDenied.
-The Pod is judged as it will be sent, whatever field of the spec its parts came from.
+Without it the author of a DAG can run any image as any service account of the namespace. The controller enforces this
+policy itself. Rules of the cluster (Pod Security, ValidatingAdmissionPolicy) apply in addition and are reported as
+AdmissionDenied. The check sees the finished Pod, so it does not matter which field of the spec a value came from.
 """
 
 import fnmatch
@@ -37,7 +37,7 @@ _HARMLESS_CAPABILITIES = frozenset(
         "SYS_CHROOT",
     }
 )
-"""What the baseline Pod Security level lets a container add; our own sidecar may need DAC_OVERRIDE."""
+"""Capabilities that the baseline Pod Security level allows. Our sidecar may need DAC_OVERRIDE."""
 
 _SAFE_SYSCTLS = frozenset(
     {
@@ -55,10 +55,10 @@ _SAFE_SYSCTLS = frozenset(
         "net.ipv4.tcp_wmem",
     }
 )
-"""Sysctls of the baseline Pod Security level: each has a value of its own for every Pod."""
+"""Sysctls that the baseline Pod Security level allows: the kernel keeps them apart for each Pod."""
 
 _SELINUX_TYPES = frozenset({"container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
-"""SELinux types of the baseline Pod Security level."""
+"""SELinux types that the baseline Pod Security level allows."""
 
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 
@@ -69,20 +69,20 @@ _PROBES = (
     ("lifecycle", "postStart"),
     ("lifecycle", "preStop"),
 )
-"""Where a container has requests that the kubelet sends, from the node's network."""
+"""Fields of a container with requests that the kubelet sends, from the node's network."""
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The platform's rules. An empty tuple and None mean no rule."""
+    """The platform's policy. An empty tuple or None means that nothing is restricted."""
 
     namespaces: tuple[str, ...] = ()
-    """Patterns as in a shell (`team-*`); so are the service accounts and the priority classes."""
+    """Shell patterns (`team-*`), as in `service_accounts` and `priority_classes`."""
     service_accounts: tuple[str, ...] = ()
     image_prefixes: tuple[str, ...] = ()
-    """`team/` and `registry.example.com/team` stand for all below; without slash and host, `python` is one image."""
+    """`team/` and `registry.example.com/team` allow all images below; `python`, without slash or host, is one image."""
     priority_classes: tuple[str, ...] = ()
     host_access: bool = True
-    """Whether a Pod may reach into its node, as the baseline Pod Security level understands it, or choose it."""
+    """Whether a Pod may set nodeName or what the baseline Pod Security level forbids (host namespaces, hostPath)."""
     default_run_seconds: int | None = None
     default_total_seconds: int | None = None
     default_ttl_seconds: int | None = None
@@ -91,17 +91,17 @@ class Policy(msgspec.Struct, frozen=True):
     max_ttl_seconds: int | None = None
     max_result_bytes: int | None = None
     max_spec_bytes: int | None = None
-    """Of a whole spec as the API server gives it. A longer one is not even kept in memory."""
+    """Maximum length of a spec as JSON. The cache does not keep a longer one."""
     max_running_pods: int | None = None
-    """Pods of PodTasks that may live at once in one namespace."""
+    """Maximum number of Pods of PodTasks that run at once in a namespace."""
 
 
 class PolicyError(Exception):
-    """The platform does not allow this task; the message says what to change."""
+    """The policy forbids this task. The message says what to change."""
 
 
 def with_defaults(spec: TaskSpec, policy: Policy) -> TaskSpec:
-    """Fill in the platform's values where the task sets none; a ceiling is a default too."""
+    """Fill in the platform's defaults where the task sets no value. A ceiling is also a default."""
     limits, xcom = spec.deadlines, spec.xcom
     run = _first(limits.run_seconds, policy.default_run_seconds, policy.max_run_seconds)
     total = _first(limits.total_seconds, policy.default_total_seconds, policy.max_total_seconds)
@@ -117,7 +117,7 @@ def with_defaults(spec: TaskSpec, policy: Policy) -> TaskSpec:
 
 
 def oversize(spec_bytes: int, policy: Policy) -> str:
-    """Say that a spec is larger than the platform takes; empty where it is not."""
+    """Return the message for a spec above `max_spec_bytes`, or an empty string."""
     most = policy.max_spec_bytes
     if most is None or spec_bytes <= most:
         return ""
@@ -125,9 +125,9 @@ def oversize(spec_bytes: int, policy: Policy) -> str:
 
 
 def check(spec: TaskSpec, pod: Dict, policy: Policy, sidecar_image: str) -> None:
-    """Compare a task and the Pod it would make with the rules. Raises `PolicyError` with everything that is wrong."""
+    """Check a task and its Pod against the policy. Raises `PolicyError` with all violations."""
     problems = [
-        *_places(pod, policy),
+        *_names(pod, policy),
         *_images(pod["spec"], policy, sidecar_image),
         *(() if policy.host_access else _host_access(pod)),
         *excesses(spec, policy),
@@ -137,7 +137,7 @@ def check(spec: TaskSpec, pod: Dict, policy: Policy, sidecar_image: str) -> None
 
 
 def excesses(spec: TaskSpec, policy: Policy) -> Iterator[str]:
-    """Name what is set higher than the platform's ceilings."""
+    """Yield a message for each value above the platform's ceilings."""
     asked = (
         ("deadlines.runSeconds", spec.deadlines.run_seconds, policy.max_run_seconds),
         ("deadlines.totalSeconds", spec.deadlines.total_seconds, policy.max_total_seconds),
@@ -151,12 +151,12 @@ def excesses(spec: TaskSpec, policy: Policy) -> Iterator[str]:
             yield f"{field} is {value}, the platform's ceiling is {most}"
 
 
-def _places(pod: Dict, policy: Policy) -> Iterator[str]:
+def _names(pod: Dict, policy: Policy) -> Iterator[str]:
     spec = pod["spec"]
     namespace = pod["metadata"]["namespace"]
     if not _fits(namespace, policy.namespaces):
         yield f"namespace {namespace} may not run PodTasks, use one of: {', '.join(policy.namespaces)}"
-    # The API server still takes the field's old name, and runs a Pod without either as `default`.
+    # The API server accepts the field's old name too. A Pod with neither runs as `default`.
     account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     if not _fits(account, policy.service_accounts):
         allowed = ", ".join(policy.service_accounts)
@@ -184,7 +184,7 @@ def _images(spec: Dict, policy: Policy, sidecar_image: str) -> Iterator[str]:
 
 
 def _is_below(image: str, prefix: str) -> bool:
-    """Whether an image's name begins with whole parts. After `host`, `:5000/x` is another server, not a tag."""
+    """Whether an image's name begins with all parts of the prefix. `host:5000/x` is not below `host`."""
     whole = prefix.rstrip("/")
     if not image.startswith(whole):
         return False
@@ -195,7 +195,7 @@ def _is_below(image: str, prefix: str) -> bool:
 
 
 def _has_host(prefix: str) -> bool:
-    """Whether a name begins with a registry. `python` is an image, and `python/x` one of another user's."""
+    """Whether a name begins with a registry's host. `python` is an image, `python/x` one of another user."""
     first, slash, _ = prefix.partition("/")
     host, colon, _ = first.partition(":")
     return "." in host or host == "localhost" or bool(colon and slash)
@@ -229,7 +229,7 @@ def _pod_context(context: Dict) -> Iterator[str]:
 
 
 def _unconfined(context: Dict) -> Iterator[str]:
-    """Name what a security context takes away of the bounds that the node sets to every Pod or container."""
+    """Yield a message for each confinement that a security context of a Pod or container turns off."""
     for field in ("seccompProfile", "appArmorProfile"):
         if _map(context.get(field)).get("type") == "Unconfined":
             yield f"may not be Unconfined, leave securityContext.{field} out"
@@ -243,7 +243,7 @@ def _unconfined(context: Dict) -> Iterator[str]:
 
 
 def _reach(container: Dict) -> Iterator[str]:
-    """Name how one container reaches into its node."""
+    """Yield a message for each access of one container to its node."""
     context = _map(container.get("securityContext"))
     if context.get("privileged"):
         yield "may not be privileged, leave securityContext.privileged out"
@@ -263,7 +263,7 @@ def _reach(container: Dict) -> Iterator[str]:
 
 
 def _requests_elsewhere(container: Dict) -> Iterator[str]:
-    """Name the requests that the kubelet would send to another host than the Pod."""
+    """Yield the fields with requests that the kubelet would send to another host than the Pod."""
     for path in _PROBES:
         handler = container
         for part in path:
@@ -288,7 +288,7 @@ def _containers(spec: Dict) -> Iterator[_Container]:
             yield _Container(str(container.get("name")), container)
 
 
-# What is of another type than it should be is refused by the API server itself, which names the field.
+# A value of the wrong type is ignored here. The API server refuses it, and its message names the field.
 
 
 def _maps(part: Dict, field: str) -> list[Dict]:

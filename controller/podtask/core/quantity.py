@@ -1,4 +1,4 @@
-"""Amounts as Kubernetes writes them, `1`, `0.5`, `"500m"`, `"1Gi"`: compared by what they are worth."""
+"""Kubernetes quantities (`1`, `0.5`, `"500m"`, `"1Gi"`), compared by value."""
 
 import re
 from decimal import Decimal
@@ -13,7 +13,7 @@ _UNITS: dict[str | None, Decimal] = {
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Whether two amounts are worth the same. What is no amount is the same as its like only."""
+    """Whether two quantities have the same value. Other values are compared as text."""
     if str(one) == str(other):
         return True
     values = _value(one), _value(other)

@@ -1,4 +1,4 @@
-"""What the platform team decides, as far as decisions about tasks need it."""
+"""The platform's settings, as far as decisions about tasks need them."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ class Settings(msgspec.Struct, frozen=True):
     sidecar_requests: dict[str, Any] = msgspec.field(default_factory=lambda: {"cpu": "5m", "memory": "16Mi"})
     sidecar_limits: dict[str, Any] = msgspec.field(default_factory=lambda: {"cpu": "100m", "memory": "64Mi"})
     sidecar_security_context: str = "auto"
-    """auto: as the user of the task's container, or as root where that is not known; none: no user is set but the one
-    that the task's container names."""
+    """auto: the user of the task's container, or root if that is not known. none: only a user that the task's container
+    sets."""
     pod_hold_seconds: int = 60
-    """A finished Pod stays this long at least: longer than a Lease and a request, so no stale leader repeats it."""
+    """An ended Pod is kept this long at least: longer than a Lease and a request, so no former leader repeats it."""
     diagnosis_seconds: int = 5
-    """A problem is written once it has lasted this long, and not more often than this."""
+    """A waiting reason is written after it has lasted this long, and not more often than this."""
     progress_seconds: int = 20
-    """How far a Pod has come that nothing holds up is written once its start has taken this long."""
+    """The progress of a Pod that nothing holds up is written after its start has taken this long."""
     running_seconds: float = 1.0
-    """That a task runs is written once it has run this long, and up to a second more."""
+    """The phase Running is written after the container has run this long, and up to a second more."""
     result_seconds: int = 60
-    """How long after its container's end a Pod may take to deliver the result, beyond its grace period."""
+    """How long a Pod may take to deliver the result after its containers have ended, beyond its grace period."""
     image_pull_policy: str = ""
-    """Of the sidecar's image; empty leaves it to Kubernetes."""
+    """Of the sidecar's image; empty for the default of Kubernetes."""
     policy: Policy = Policy()

@@ -1,6 +1,6 @@
-"""What is known about one task: frozen views of the PodTask and its Pods (`pod`), with only the fields that are judged.
+"""What is known about one task: the PodTask, its Pods, and what requests have shown. Only fields that decisions need.
 
-A contract test proves that the task's half agrees with the pydantic models.
+A contract test compares the structs of the PodTask with the pydantic models of the API.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ from .wire import Metadata, View
 
 
 class XComSpec(View, frozen=True):
-    """spec.xcom, as far as it is judged."""
+    """spec.xcom, as far as decisions need it."""
 
     path: str | None = None
     required: bool = False
@@ -83,19 +83,19 @@ class DeadlinesSpec(View, frozen=True):
 
 
 class TemplateMetadata(View, frozen=True):
-    """spec.template.metadata, as far as it is judged."""
+    """spec.template.metadata, as far as decisions need it."""
 
     name: str | None = None
 
 
 class TemplateSpec(View, frozen=True):
-    """spec.template, as far as it is judged."""
+    """spec.template, as far as decisions need it."""
 
     metadata: TemplateMetadata | None = None
 
 
 class TaskSpec(View, frozen=True):
-    """spec of a PodTask, as far as it is judged. The rest is in `Task.raw_spec`, for the Pod."""
+    """spec of a PodTask, as far as decisions need it. `Task.raw_spec` has the rest, for the Pod."""
 
     container_name: str = names.DEFAULT_CONTAINER
     xcom: XComSpec | None = None
@@ -165,7 +165,7 @@ class TaskStatus(View, frozen=True):
 
     observed_generation: int = 0
     phase: str = msgspec.field(default_factory=lambda: "Pending")
-    """A factory, because a default would be left out of the write: back to Pending would remove the phase."""
+    """A factory, because a plain default is omitted from the write: a return to Pending would remove the phase."""
     reason: str = ""
     message: str = ""
     start_time: datetime | None = None
@@ -187,7 +187,7 @@ class TaskStatus(View, frozen=True):
 
     @property
     def phase_is_terminal(self) -> bool:
-        """Whether the task is over for ever."""
+        """Whether the task has finished; its phase does not change again."""
         return self.phase in TERMINAL
 
 
@@ -198,29 +198,29 @@ class Task(View, frozen=True):
     spec: TaskSpec = TaskSpec()
     status: TaskStatus = TaskStatus()
     raw_spec: bytes = b""
-    """The whole spec as JSON. Empty where nothing is built from it any more, or ever."""
+    """The whole spec as JSON. Empty if no Pod will be built from it."""
     spec_bytes: int = 0
-    """How long that is, or was."""
+    """The length of the spec as JSON, also where `raw_spec` is empty."""
     problem: str = ""
-    """Why the object could not be understood, where it could not; spec and status are then the defaults."""
+    """Why the object could not be decoded, or empty. If set, spec and status are the defaults."""
 
     @property
     def key(self) -> str:
-        """Its key: see `identity.task_key`."""
+        """Its key (`identity.task_key`)."""
         return identity.task_key(self.metadata.namespace, self.metadata.uid)
 
     @property
     def exact_pod_name(self) -> str | None:
-        """The name that every attempt's Pod must have, where the user fixed it."""
+        """The name of every attempt's Pod, if the user fixed it in the template."""
         metadata = self.spec.template.metadata if self.spec.template else None
         return metadata.name if metadata else None
 
 
-# ---- what only a request could tell ----
+# ---- results of requests ----
 
 
-class Refusal(View, frozen=True):
-    """The API server's answer to the last create of a Pod."""
+class CreateError(View, frozen=True):
+    """The error of the last create of a Pod."""
 
     attempt: int
     code: int
@@ -228,11 +228,11 @@ class Refusal(View, frozen=True):
     message: str
     at: datetime
     count: int = 1
-    """How many creates in a row were refused."""
+    """How many creates in a row have failed."""
 
 
 class Relabelled(View, frozen=True):
-    """How often a Pod was given our labels back, and when last."""
+    """How often our labels were restored on a Pod, and when last."""
 
     pod_uid: str
     at: datetime
@@ -240,7 +240,7 @@ class Relabelled(View, frozen=True):
 
 
 class ResultLog(View, frozen=True):
-    """What reading the sidecar's log gave: the log, or why it could not be had."""
+    """The sidecar's log, or why it cannot be read."""
 
     pod_uid: str
     content: bytes = b""
@@ -248,7 +248,7 @@ class ResultLog(View, frozen=True):
 
 
 class PodEvent(View, frozen=True):
-    """What somebody reported about a Pod."""
+    """An Event about a Pod."""
 
     reason: str = ""
     message: str = ""
@@ -256,11 +256,11 @@ class PodEvent(View, frozen=True):
 
 
 class PodEvents(View, frozen=True):
-    """The Events of a Pod as they were read last; none where they could not be read."""
+    """The Events of a Pod as last read; empty if the read failed."""
 
     pod_uid: str
     again_at: datetime
-    """Not to be asked for before."""
+    """Not to be read again before."""
     events: tuple[PodEvent, ...] = ()
 
 
@@ -269,36 +269,40 @@ class TaskSnapshot(View, frozen=True):
 
     task: Task
     pods: tuple[Pod, ...] = ()
-    refusal: Refusal | None = None
+    create_error: CreateError | None = None
     conflicting_pod: Pod | None = None
-    """The Pod that has the next attempt's name and is not ours, as it was when our create met it."""
+    """The Pod that has the attempt's name and is not the task's, as read after our create conflicted with it."""
     conflicting_task: Task | None = None
-    """The PodTask that it says it belongs to, where that is known."""
+    """The PodTask that `conflicting_pod` names as its own, if the cache has it."""
     gone_pods: frozenset[str] = frozenset()
-    """Uids of Pods that a live read has shown to be gone."""
+    """Uids of Pods that a live read did not find."""
     unlabelled_pod: Pod | None = None
-    """What a live read has found under the attempt's name, and the watch does not follow: it lacks our labels."""
+    """The Pod that a live read found by the attempt's name, and that the watch misses for lack of our labels."""
     lost_pod: str = ""
-    """Uid of the Pod of which the watch said last that it is gone, while our finalizer was still on it."""
+    """Uid of the last Pod whose deletion the watch reported while it still had our finalizer."""
     relabelled: Relabelled | None = None
     live_version: str = ""
-    """The resourceVersion that the last live read of a Pod has given."""
+    """The resourceVersion of the Pod at the last live read."""
     pod_events: PodEvents | None = None
     result_log: ResultLog | None = None
     result_refused: bool = False
-    """The API server has refused a status with the result in it: the object would be larger than it stores."""
+    """The API server has refused a status with the result, because the object would exceed its size limit."""
     log_failures: int = 0
-    """How often in a row the sidecar's log could not be read."""
+    """How often in a row the read of the sidecar's log has failed."""
     diagnosed_at: datetime | None = None
-    """When a diagnosis was last written."""
+    """When a waiting reason was last written to the status."""
     unknown_create_deadline: datetime | None = None
-    """Until then a create of ours, whose reply was lost, may still be carried out."""
+    """Until then a create whose reply was lost may still be carried out."""
     slots_used: int = 0
-    """How much of the platform's limit is used up for this task: by live Pods of its namespace, by creates under way,
-    and by older tasks that wait."""
+    """Slots of the namespace that this task cannot have: running Pods, creates in progress, and older waiting tasks."""
 
 
 def spec_as_dict(task: Task) -> dict[str, Any]:
-    """Decode the whole spec, for building a Pod."""
+    """Return the whole spec as new dicts, to build a Pod from."""
     decoded: dict[str, Any] = msgspec.json.decode(task.raw_spec) if task.raw_spec else {}
     return decoded
+
+
+def spec_hash(task: Task) -> str:
+    """Return the digest of the whole spec as it is now."""
+    return identity.spec_hash(spec_as_dict(task))

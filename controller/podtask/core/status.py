@@ -1,4 +1,4 @@
-"""Assemble the next status. Nothing here decides; everything here keeps what was written before and adds to it."""
+"""Build the next status from the previous one. No decisions are made here."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ import msgspec
 
 from ..api import names
 from ..api.reasons import REASONS, Reason
-from ..api.v1alpha1.values import MAX_ATTEMPTS_KEPT, AttemptOutcome, ConditionStatus, Phase
+from ..api.v1alpha1.values import MAX_ATTEMPTS_KEPT, ConditionStatus, Phase
 from . import times
 from .pod import Pod
 from .snapshot import Attempt, Task, TaskCondition, TaskStatus, XComStatus
@@ -28,18 +28,18 @@ _MESSAGES = {
 
 
 def current_attempt_number(task: Task) -> int:
-    """Give the number of the attempt that is due or under way."""
+    """Return the number of the current attempt: the one in progress, or the next."""
     return task.status.attempt_count + 1
 
 
 def current_attempt(task: Task) -> Attempt | None:
-    """Give the entry of the attempt under way, where one was written."""
+    """Return the current attempt as recorded in the status, or None."""
     last = task.status.attempts[-1] if task.status.attempts else None
     return last if last is not None and last.number == current_attempt_number(task) else None
 
 
 def with_reason(task: Task, phase: str, reason: str, message: str, pod: Pod | None = None) -> TaskStatus:
-    """Say where the task stands, without counting anything."""
+    """Return the status with phase, reason and message; with a Pod also the attempt as it is. Counters stay."""
     status = _replace(
         task.status,
         phase=phase,
@@ -49,18 +49,18 @@ def with_reason(task: Task, phase: str, reason: str, message: str, pod: Pod | No
         next_attempt_time=task.status.next_attempt_time if pod is None else None,
         conditions=_in_progress(task),
     )
-    return status if pod is None else _with_attempt(status, entry(task, pod), pod)
+    return status if pod is None else _with_attempt(status, attempt_of_pod(task, pod), pod)
 
 
-def entry(task: Task, pod: Pod) -> Attempt:
-    """Describe the attempt of a Pod as it stands."""
+def attempt_of_pod(task: Task, pod: Pod) -> Attempt:
+    """Return the attempt of a Pod that has not ended, as recorded in status.attempts."""
     main = pod.container(task.spec.container_name)
     running = main.state.running if main else None
     before = current_attempt(task)
     if before is not None and before.pod_uid != pod.metadata.uid:
         before = None
-    # What was seen to run has run, even where the kubelet has lost the container since.
-    started = times.nonzero(running.started_at) if running else None
+    # A start that was once recorded is kept, even if the kubelet has lost the container since.
+    started_at = times.nonzero(running.started_at) if running else None
     return Attempt(
         number=pod.attempt,
         pod_name=pod.metadata.name,
@@ -69,32 +69,32 @@ def entry(task: Task, pod: Pod) -> Attempt:
         image_id=(main.image_id if main else "") or (before.image_id if before else ""),
         creation_time=pod.metadata.creation_timestamp,
         admission_time=before.admission_time if before else None,
-        start_time=started or (before.start_time if before else None),
+        start_time=started_at or (before.start_time if before else None),
     )
 
 
 def admitted(task: Task, pod: Pod, now: datetime) -> TaskStatus:
-    """Note that the Pod's scheduling gates are lifted: its schedule clock starts."""
-    status = with_reason(task, Phase.PENDING, Reason.CREATED, "the Pod was admitted", pod)
-    return _with_attempt(status, _replace(entry(task, pod), admission_time=now), pod)
+    """Return the status after the Pod's scheduling gates were removed. The schedule deadline counts from `now`."""
+    status = with_reason(task, Phase.PENDING, Reason.CREATED, "the scheduling gates of the Pod were removed", pod)
+    return _with_attempt(status, _replace(attempt_of_pod(task, pod), admission_time=now), pod)
 
 
 def recorded(
     task: Task, attempt: Attempt, termination: Termination, pod: Pod | None, now: datetime, counts: tuple[int, int]
 ) -> TaskStatus:
-    """Record the end of an attempt and raise the counters, all in one write. `counts`: to failures, to disruptions."""
+    """Return the status with an ended attempt. `counts` are added to failureCount and disruptionCount."""
     finished_at = termination.finished_at
     if finished_at is not None and pod is not None:
         finished_at = times.clamp(times.to_server_time(finished_at, pod), pod, now)
     started_at = termination.started_at or attempt.start_time
     if started_at is not None and pod is not None:
-        # A fast clock of the kubelet would put the end into the future, and with it the time the Pod is kept.
+        # If the kubelet's clock is ahead, the end would be in the future, and the Pod be kept longer.
         started_at = times.clamp(started_at, pod, now)
     finished_at = finished_at or now
-    ended = _replace(
+    ended_attempt = _replace(
         attempt,
         start_time=started_at,
-        # The runtime may note the end of a container that lives some milliseconds before its start.
+        # For a container that runs for milliseconds the runtime may report an end before its start.
         completion_time=max(finished_at, started_at or finished_at),
         outcome=termination.outcome,
         exit_code=termination.exit_code,
@@ -112,16 +112,16 @@ def recorded(
         observed_generation=task.metadata.generation,
         conditions=_in_progress(task),
     )
-    return _with_attempt(status, ended, pod)
+    return _with_attempt(status, ended_attempt, pod)
 
 
 def waiting_for_next(status: TaskStatus, reason: Reason, message: str, at: datetime | None) -> TaskStatus:
-    """Say that another attempt will follow."""
+    """Return the status while the task waits for its next attempt."""
     return _replace(status, phase=Phase.PENDING, reason=reason, message=message[:_TEXT_LIMIT], next_attempt_time=at)
 
 
 def suspended(task: Task, now: datetime) -> TaskStatus:
-    """Pause: clocks stop. A task that was never acted on has been paused since it was created."""
+    """Return the status of a suspended task. A new task counts as suspended since its creation."""
     is_new = task.status.observed_generation == 0 and not task.status.attempts
     since = (task.metadata.creation_timestamp or now) if is_new else now
     status = with_reason(task, Phase.SUSPENDED, Reason.SUSPENDED, "spec.suspend is true")
@@ -136,7 +136,7 @@ def suspended(task: Task, now: datetime) -> TaskStatus:
 
 
 def resumed(task: Task, now: datetime) -> TaskStatus:
-    """Go on: the time spent suspended is added to what the clocks leave out."""
+    """Return the status of a resumed task. The time it was suspended is added to suspendedSeconds."""
     status = with_reason(task, Phase.PENDING, Reason.CREATED, "spec.suspend is false again")
     before = status.condition(names.CONDITION_SUSPENDED)
     spent = max(0, round((now - before.last_transition_time).total_seconds())) if before else 0
@@ -158,7 +158,7 @@ def finished(
     now: datetime,
     xcom: XComStatus | None = None,
 ) -> TaskStatus:
-    """End the task: a terminal phase, reason, times and conditions in one write."""
+    """Return the status of a finished task: terminal phase, reason, times and conditions."""
     succeeded: ConditionStatus = ConditionStatus.TRUE if phase is Phase.SUCCEEDED else ConditionStatus.FALSE
     generation = task.metadata.generation
     text = (message or REASONS[Reason(reason)].meaning)[:_TEXT_LIMIT]
@@ -183,7 +183,7 @@ def finished(
 
 
 def observed(task: Task) -> TaskStatus:
-    """Record that an edit of a finished task was seen: `kubectl wait` compares the generation of each condition.
+    """Return the status of a finished task after an edit: `kubectl wait` compares the generation of each condition.
 
     The cache holds no message of a condition but Stalled's; the others are derived again.
     """
@@ -198,11 +198,6 @@ def observed(task: Task) -> TaskStatus:
     )
 
 
-def is_success(outcome: str) -> bool:
-    """Whether an attempt's outcome is success."""
-    return outcome == AttemptOutcome.SUCCEEDED
-
-
 def _with_attempt(status: TaskStatus, attempt: Attempt, pod: Pod | None) -> TaskStatus:
     kept = tuple(a for a in status.attempts if a.number != attempt.number)
     annotations = pod.metadata.annotations if pod else {}
@@ -210,7 +205,7 @@ def _with_attempt(status: TaskStatus, attempt: Attempt, pod: Pod | None) -> Task
         status,
         attempts=(*kept, attempt)[-MAX_ATTEMPTS_KEPT:],
         start_time=status.start_time or attempt.creation_time,
-        # The hash stands on the Pod, because the spec could be swapped between its create and this write.
+        # The hash is read from the Pod, because the spec may have changed between its create and this write.
         spec_hash=status.spec_hash or annotations.get(names.ANNOTATION_SPEC_HASH, ""),
     )
 
@@ -230,12 +225,12 @@ def _in_progress(task: Task) -> tuple[TaskCondition, ...]:
     return _with_condition(conditions, new)
 
 
-def _condition(kind: str, truth: str, reason: str, now: datetime, generation: int, message: str = "") -> TaskCondition:
+def _condition(kind: str, value: str, reason: str, now: datetime, generation: int, message: str = "") -> TaskCondition:
     return TaskCondition(
         type=kind,
-        status=truth,
+        status=value,
         reason=reason,
-        message=message or _MESSAGES[kind, truth],
+        message=message or _MESSAGES[kind, value],
         last_transition_time=now,
         observed_generation=generation,
     )

@@ -1,7 +1,7 @@
-"""Read the whole spec for building a Pod: refuse what cannot be merged, and drop nulls where they mean "absent".
+"""Read the whole spec to build a Pod: refuse what cannot be merged, and drop nulls that mean "absent".
 
-The CRD types few fields of the template, so anything may stand there. Only what the merge touches is looked at; the
-rest is left to the API server, whose message names the field.
+The CRD defines types for few fields of the template. Only the fields that the merge uses are checked here. The API
+server checks the rest, and its message names the field.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from .snapshot import Task, spec_as_dict
 Dict = dict[str, Any]
 
 _DEEPEST = 100
-"""No Pod nests so deeply, and the JSON writer gives up at 254."""
+"""Maximum depth of a spec. No Pod is so deep, and the JSON encoder fails at 254."""
 
 
 _TEXT_LIMIT = 256
-"""A message quotes what a person wrote, and the status has a limit."""
+"""Characters of a user's text that a message quotes; the message in the status is limited."""
 
 
 class TemplateError(Exception):
-    """The template cannot be made into a Pod of ours; the message says what to change."""
+    """No Pod can be built from the template. The message says what to change."""
 
 
 class _Map(NamedTuple):
@@ -62,7 +62,7 @@ _SPEC = _Map(
 
 
 def read(task: Task) -> Dict:
-    """Decode the spec into fresh maps that may be changed. Raises `TemplateError`."""
+    """Return the spec as new dicts that the caller may change. Raises `TemplateError`."""
     try:
         spec = spec_as_dict(task)
     except RecursionError as error:
@@ -75,7 +75,7 @@ def read(task: Task) -> Dict:
 def _check_depth(spec: Dict) -> None:
     level: list[Any] = [spec]
     for _ in range(_DEEPEST):
-        level = [below for part in level for below in _children(part)]
+        level = [child for part in level for child in _children(part)]
         if not level:
             return
     raise TemplateError("spec is nested too deeply")
@@ -88,29 +88,29 @@ def _children(part: object) -> list[Any]:
 
 
 def _check_map(part: Dict, shape: _Map, where: str) -> None:
-    for field, below in shape.fields.items():
+    for field, inner in shape.fields.items():
         value = part.get(field)
         if value is None:
             part.pop(field, None)
-        elif isinstance(below, _Map):
+        elif isinstance(inner, _Map):
             if not isinstance(value, dict):
                 raise TemplateError(f"{where}.{field} must be a map")
-            _check_map(value, below, f"{where}.{field}")
+            _check_map(value, inner, f"{where}.{field}")
         else:
-            _check_list(value, below, f"{where}.{field}")
+            _check_list(value, inner, f"{where}.{field}")
 
 
 def _check_list(value: object, shape: _List, where: str) -> None:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise TemplateError(f"{where} must be a list of maps")
     seen: set[str] = set()
-    for place, item in enumerate(value):
+    for index, item in enumerate(value):
         key = item.get(shape.key)
         if not isinstance(key, str):
-            raise TemplateError(f"{where}[{place}].{shape.key} must be a text")
+            raise TemplateError(f"{where}[{index}].{shape.key} must be a string")
         if key in seen and not shape.may_repeat:
-            # Kubernetes refuses it, and a merge by this key would lose the first of them.
+            # The API server refuses it too, but the merge by this key would have dropped the first one before.
             shown = key[:_TEXT_LIMIT]
-            raise TemplateError(f"{where}[{place}].{shape.key} must be unique in its list: {shown} stands there twice")
+            raise TemplateError(f"{where}[{index}].{shape.key} must be unique in its list: {shown} occurs twice")
         seen.add(key)
-        _check_map(item, shape.item, f"{where}[{place}]")
+        _check_map(item, shape.item, f"{where}[{index}]")

@@ -1,4 +1,4 @@
-"""The parts that PodTasks and Pods share, as they stand in the API server's JSON."""
+"""The parts that PodTasks and Pods share, in the shape of the API server's JSON."""
 
 from datetime import datetime
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class View(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
-    """A part of an object as it stands on the wire."""
+    """A part of an object, in the shape of the API server's JSON."""
 
 
 class OwnerReference(View, frozen=True):
-    """Who owns an object."""
+    """An entry of metadata.ownerReferences."""
 
     kind: str = ""
     name: str = ""
@@ -19,7 +19,7 @@ class OwnerReference(View, frozen=True):
 
 
 class Metadata(View, frozen=True):
-    """Identity and life of an object."""
+    """The metadata of an object, with the fields that decisions need."""
 
     name: str = ""
     namespace: str = ""

@@ -1,8 +1,8 @@
-"""How the result leaves the Pod: as the main container's termination message (Direct), or by a native sidecar.
+"""How the Pod delivers the result: as the main container's termination message (Direct), or by a native sidecar.
 
-The kubelet reads the last 4,096 bytes of a container's message and then cuts every message of the Pod to
-12,288 / containers bytes, init and ephemeral ones included. A promise reckons with two containers more, for what
-webhooks inject; what has arrived is judged by the containers that there are.
+The kubelet reads the last 4,096 bytes of a termination message, then truncates each message of the Pod to 12,288 bytes
+divided by the number of containers, init and ephemeral ones included. The limit for a new Pod assumes two containers
+more, which webhooks may inject. The limit for a received message counts the containers that the Pod has.
 """
 
 import posixpath
@@ -31,43 +31,43 @@ _RESTRICTED: Dict = {
 
 
 def message_bytes(containers: int) -> int:
-    """Give the bytes of a termination message that survive in a Pod that is created with so many containers."""
-    return _surviving_bytes(containers + _SPARE_CONTAINERS)
+    """Return the bytes that a termination message may have in a new Pod with this number of containers."""
+    return _kept_bytes(containers + _SPARE_CONTAINERS)
 
 
-def _surviving_bytes(containers: int) -> int:
+def _kept_bytes(containers: int) -> int:
     return min(_MESSAGE_BYTES, _POD_MESSAGE_BYTES // containers)
 
 
 def is_direct(pod: Pod) -> bool:
-    """Whether a Pod of a task with a result delivers without a sidecar."""
+    """Whether the Pod of a task with a result has no sidecar."""
     return all(c.name != names.RESULT_CONTAINER for c in pod.spec.init_containers)
 
 
 def is_message_result(pod: Pod, container: str) -> bool:
-    """Whether the container's termination message is its result file, and so not the tail of its log."""
+    """Whether the container's termination message is the result, and not the end of its log."""
     path = next((c.termination_message_path for c in pod.spec.containers if c.name == container), "")
     return path not in {"", _DEFAULT_MESSAGE_PATH} and is_direct(pod)
 
 
 def direct_limit(pod: Pod) -> int:
-    """Give the bytes at which a direct message counts as cut."""
+    """Return the length in bytes from which on a direct message may have been truncated."""
     spec = pod.spec
-    return _surviving_bytes(len(spec.containers) + len(spec.init_containers) + len(spec.ephemeral_containers) or 1)
+    return _kept_bytes(len(spec.containers) + len(spec.init_containers) + len(spec.ephemeral_containers) or 1)
 
 
 def max_bytes(xcom: XComSpec) -> int:
-    """Give the largest result that is accepted."""
+    """Return the maximum size of the result in bytes."""
     return xcom.max_bytes or DEFAULT_RESULT_BYTES
 
 
 def attach(pod: Dict, main_name: str, xcom: Dict, settings: Settings) -> None:
-    """Add the transport of the result to a Pod's spec, in place."""
+    """Add the delivery of the result to a Pod's spec, in place: a message path, or sidecar and volume."""
     path = xcom.get("path", DEFAULT_RESULT_PATH)
     main = next(c for c in pod["containers"] if c["name"] == main_name)
     if _choose_direct(pod, xcom):
         main["terminationMessagePath"] = path
-        # With the log as a fallback nobody could tell a result from the last words of a failure.
+        # With the log as a fallback, the end of a failure's log would look like a result.
         main["terminationMessagePolicy"] = "File"
         return
     directory = posixpath.dirname(path)
@@ -80,7 +80,7 @@ def attach(pod: Dict, main_name: str, xcom: Dict, settings: Settings) -> None:
     mount = {key: shared[key] for key in ("name", "mountPath", "subPath", "subPathExpr") if key in shared}
     inits = list(pod.get("initContainers", []))
     count = len(pod["containers"]) + len(inits) + 1
-    # Last among the init containers: sidecars are told to stop in reverse order, so this one is told first.
+    # The last init container: the kubelet stops sidecars in reverse order, so this one first.
     pod["initContainers"] = [*inits, _sidecar(pod, main, xcom, settings, {**mount, "readOnly": True}, path, count)]
 
 
@@ -89,9 +89,9 @@ def _choose_direct(pod: Dict, xcom: Dict) -> bool:
     if mode == "Direct":
         return True
     containers = len(pod["containers"]) + len(pod.get("initContainers", []))
-    promised = xcom.get("maxBytes", DEFAULT_RESULT_BYTES)
-    # Where a failed task's file is wanted the sidecar stays, so that its log tail is not given up for it.
-    return bool(promised < message_bytes(containers) and xcom.get("onFailure", "Drop") == "Drop")
+    limit = xcom.get("maxBytes", DEFAULT_RESULT_BYTES)
+    # With onFailure Keep a sidecar is needed, so that the termination message can still have the end of the log.
+    return bool(limit < message_bytes(containers) and xcom.get("onFailure", "Drop") == "Drop")
 
 
 def _sidecar(pod: Dict, main: Dict, xcom: Dict, settings: Settings, mount: Dict, path: str, count: int) -> Dict:
@@ -120,9 +120,10 @@ def _sidecar(pod: Dict, main: Dict, xcom: Dict, settings: Settings, mount: Dict,
 
 
 def _resources(pod: Dict, main: Dict, settings: Settings) -> Dict:
-    """Always set, or a quota refuses the Pod; equal where every other container's are, so that it stays Guaranteed.
+    """Return the sidecar's resources: always set, because a quota may require them.
 
-    What the Pod as a whole has an amount of is left out: the sum of the containers' may not be more than that.
+    Requests equal limits if that is so for all other containers, so that the Pod stays Guaranteed. Resources that are
+    set for the whole Pod are omitted, because the sum of the containers may not exceed them.
     """
     requests, limits = settings.sidecar_requests, settings.sidecar_limits
     if all(_is_guaranteed(c) for c in [main, *pod["containers"], *pod.get("initContainers", [])]):
@@ -141,9 +142,9 @@ def _is_guaranteed(container: Dict) -> bool:
 
 
 def _security_context(pod: Dict, main: Dict, settings: Settings) -> Dict:
-    """Run as who wrote the file: a result with mode 0600 can be read by its owner only.
+    """Return the sidecar's security context. Its user is that of the task's container, which owns the result file.
 
-    With the mode none the platform gives the user to each container that has none, and the Pod's own is inherited.
+    With the mode none, only a user that the task's container sets is copied: the platform sets that of the others.
     """
     own: Dict = {key: value for key, value in main.get("securityContext", {}).items() if value is not None}
     if settings.sidecar_security_context == "none":
@@ -162,8 +163,8 @@ def _security_context(pod: Dict, main: Dict, settings: Settings) -> Dict:
         context["runAsUser"] = _SIDECAR_USER
         context["runAsNonRoot"] = True
         return context
-    # The image's user is not known and may be root. Root without capabilities cannot read a stranger's file;
-    # DAC_OVERRIDE is what the baseline Pod Security level allows, and restricted forbids root anyway.
+    # The image's user is not known and may be root. Root without capabilities cannot read another user's file.
+    # The baseline Pod Security level allows DAC_OVERRIDE; restricted forbids root anyway.
     context["runAsUser"] = 0
     context["runAsNonRoot"] = False
     context["capabilities"] = {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]}

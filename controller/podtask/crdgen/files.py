@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
+from ..api.metrics import TABLE
 from ..api.reasons import REASONS
-from ..runtime import metrics
 from . import docs
 from .manifest import definition
 
@@ -29,7 +29,7 @@ def generated() -> dict[str, str]:
     """Return the text of every generated file by its path in the repository."""
     crd = definition()
     return {
-        METRICS_PAGE: metrics.document(HOW),
+        METRICS_PAGE: docs.metrics(TABLE, HOW),
         CRD: HEADER + _yaml(crd),
         CHART_CRD: HEADER + _templated(crd),
         API_PAGE: docs.api(crd, HOW),

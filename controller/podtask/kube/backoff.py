@@ -28,47 +28,47 @@ class Backoff:
 
 
 class WatchBackoff:
-    """How long a stream waits before it begins anew: by what failed, and how often since it last said something.
+    """Delays between attempts to open a watch, by kind of failure and number of failures since the last event.
 
-    *No answer* costs the server nothing (a refused connection is the work of its kernel), and what we wait for is the
-    first moment at which there is one: it is asked for every `_UNANSWERED.cap_seconds` at most, so that whoever was cut
-    off is back within three seconds however long the server was away. *An answer that is an error* is the server's own
-    work, and may well come from too much of it: there the pauses grow to half a minute.
+    Transport errors: at most `_TRANSPORT_ERRORS.cap_seconds` (3 s). A refused connection costs the server nothing, and
+    a client is back within three seconds after an outage of any length.
 
-    Both are counted apart. A server that comes up refuses for its first seconds (403 until its roles are read, 429,
-    503), and would meet the count of all that it was away, which was the half minute that this replaces.
+    HTTP errors, and watches that end before their first event: up to 30 s, because the server may be overloaded.
 
-    Why it is no thundering herd: each replica has two streams, and half of each pause is drawn, so the four of two
-    replicas come at four moments. They take up their watch where it broke, which the server answers from its memory;
-    only a position that the server has refused by itself makes a list (`must_relist`), never the time without one.
+    The two are counted separately. A server that starts answers with errors for some seconds (403 until its roles are
+    read, 429, 503); counted together with the outage before, they would cost half a minute.
+
+    There is no thundering herd: each replica has two watches, and half of each delay is random. A watch resumes from
+    its resourceVersion, which the server answers from memory. Only repeated errors for one resourceVersion cause a
+    list (`must_relist`), never the time without a watch.
     """
 
     def __init__(self, jitter: Jitter) -> None:
-        """Begin without a failure."""
+        """Start with no failures."""
         self._jitter = jitter
-        self._unanswered = 0
-        self._refused = 0
+        self._transport_errors = 0
+        self._errors = 0
 
     def reset(self) -> None:
-        """The stream has said something."""
-        self._unanswered = self._refused = 0
+        """Note an event: both counts start again at 0."""
+        self._transport_errors = self._errors = 0
 
     def on_transport_error(self) -> float:
-        """Note that no answer came; gives the seconds to wait."""
-        self._unanswered += 1
-        return _UNANSWERED.next_delay(self._unanswered, self._jitter)
+        """Note a transport error; returns the seconds to wait."""
+        self._transport_errors += 1
+        return _TRANSPORT_ERRORS.next_delay(self._transport_errors, self._jitter)
 
     def on_error(self) -> float:
-        """Note an answer that was an error, or an end before anything was said; gives the seconds to wait."""
-        self._refused += 1
-        return _REFUSED.next_delay(self._refused, self._jitter)
+        """Note an HTTP error, or a watch that ended before its first event; returns the seconds to wait."""
+        self._errors += 1
+        return _ERRORS.next_delay(self._errors, self._jitter)
 
     @property
     def must_relist(self) -> bool:
-        """Whether the server has refused so often in a row that it may do so for ever, as after a restore of etcd."""
-        return self._refused >= _REFUSALS_BEFORE_LIST
+        """Whether there were so many errors in a row that they may be permanent, as after a restore of etcd."""
+        return self._errors >= _ERRORS_BEFORE_LIST
 
 
-_UNANSWERED = Backoff(base_seconds=0.2, cap_seconds=3.0)
-_REFUSED = Backoff(base_seconds=0.2, cap_seconds=30.0)
-_REFUSALS_BEFORE_LIST = 5
+_TRANSPORT_ERRORS = Backoff(base_seconds=0.2, cap_seconds=3.0)
+_ERRORS = Backoff(base_seconds=0.2, cap_seconds=30.0)
+_ERRORS_BEFORE_LIST = 5

@@ -1,11 +1,11 @@
-"""The narrow door to the API server: what the controller may ask of it, as a protocol.
+"""The requests that the controller makes to the API server, as a protocol.
 
-The controller needs ten verbs. Naming them here, and nothing else, keeps the RBAC small (a test compares the two),
-and lets the simulation put an in-memory model in the server's place. Bodies go out and come back as bytes, so that
-each caller decodes into the smallest value it needs (a Pod costs 4 us that way, and 250 us through general models).
+Seven methods: get, list_page, watch, create, patch, delete, read_log. A test compares them with the RBAC rules, and the
+simulation implements them in memory. Bodies are bytes in both directions, and each caller decodes only the fields that
+it needs: 4 us for a Pod, where general models take 250 us.
 
 Every method raises `errors.ApiError` (or a subclass of it) and nothing else; a request whose reply was lost raises
-`errors.ReplyLost`: the write may or may not have happened, and the caller has to look.
+`errors.ReplyLost`: the write may or may not have been applied, and the caller has to read the object.
 """
 
 import enum
@@ -18,7 +18,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One kind of object: where its URLs are."""
+    """The URL prefix and the plural of one kind of object."""
 
     prefix: str
     """`/api/v1` or `/apis/<group>/<version>`."""
@@ -48,7 +48,7 @@ class EventType(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[V]):
-    """One page of a LIST: what was read of each item."""
+    """One page of a LIST; `items` are the results of `read` for each object."""
 
     items: list[V]
     resource_version: str
@@ -66,7 +66,7 @@ class WatchEvent:
 
 
 class Client(Protocol):
-    """What the controller may ask of the API server."""
+    """The requests that the controller makes to the API server."""
 
     async def get(self, resource: Resource, namespace: str, name: str) -> bytes:
         """Read one object, live from etcd."""
@@ -85,7 +85,7 @@ class Client(Protocol):
     ) -> Page[V]:
         """Read one page, consistently (no resourceVersion is sent). All namespaces where `namespace` is empty.
 
-        `read` is given the JSON of each item as it arrives, and again where the request has to be sent again.
+        `read` is called with the JSON of each item as it arrives, and again for all of them if the request is retried.
         `selector` is over labels, `fields` over the few fields that the API server selects a kind by.
         """
         ...
@@ -95,15 +95,15 @@ class Client(Protocol):
     ) -> AsyncGenerator[WatchEvent, None]:
         """Follow changes after `resource_version`, bookmarks included, until the server closes the stream.
 
-        A generator, so that whoever stops reading can close the stream at once (`contextlib.aclosing`).
+        A generator: its caller can close the stream at any time (`contextlib.aclosing`).
 
-        Raises `errors.Gone` for a version that is too old, be it as an HTTP status or inside the stream, and
-        `errors.WatchSilent` when nothing came for longer than bookmarks allow.
+        Raises `errors.Gone` for a version that is too old, as an HTTP status or as an event of the stream, and
+        `errors.WatchSilent` if nothing came for longer than the interval of bookmarks.
         """
         ...
 
     async def create(self, resource: Resource, namespace: str, body: bytes) -> bytes:
-        """POST with `fieldValidation=Strict`: a misspelt field is refused and not dropped. Never re-sent by itself."""
+        """POST with `fieldValidation=Strict`: an unknown field is an error. Sent again only if provably not applied."""
         ...
 
     async def patch(

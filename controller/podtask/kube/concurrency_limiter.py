@@ -1,10 +1,10 @@
-"""How many requests may be under way at once, learnt from the server's answers.
+"""Limits the number of concurrent requests by how quickly the server answers.
 
 Two signs tell that there are too many. API Priority and Fairness answers 429 when our flow's queues are full: each wave
 of 429s halves the number. And long before that, answers to writes take longer than the quickest of late: what is added
-is time in a queue, of the server or of its machine. A queue there is first come, first served; here what somebody waits
-for goes first, and what is over by its turn is never sent. So the number is kept where the queue is short, as TCP Vegas
-keeps a window (Brakmo, Peterson 1995). Each round of quick answers adds one. A round in which not all were under way
+is time in a queue, of the server or of its machine. A queue there is first come, first served; here urgent requests
+go first, and unnecessary ones are never sent. So the number is kept where the queue is short, as TCP Vegas keeps a
+window (Brakmo, Peterson 1995). Each round of quick answers adds one. A round in which not all were under way
 takes none off, as in TCP (RFC 7661): a queue that is not ours does not become shorter by what we hold back.
 """
 
@@ -21,7 +21,7 @@ _QUEUED_SECONDS = 0.04
 at its pace is 20 to 60 ms for each (docs/design/0008)."""
 
 _WINDOW_SECONDS = 30.0
-"""For so long, and as long again, the quickest answer counts: a server that has become slower is not for ever busy."""
+"""The quickest answer counts for so long, and as long again: a server that has become slower is not busy for good."""
 
 
 class ConcurrencyLimiter:
@@ -55,7 +55,7 @@ class ConcurrencyLimiter:
         return self._used
 
     def take(self) -> bool:
-        """Take a slot if one is free and nobody waits for it."""
+        """Take a slot if one is free and no caller waits for one."""
         if self._waiters or self._used >= self.size:
             return False
         self._use()

@@ -1,29 +1,23 @@
-"""The door to a real API server: `client.Client` over HTTP/1.1 keep-alive.
+"""`client.Client` over HTTP/1.1: retries, limits, credentials and metrics. `transport` sends each single request.
 
-What may be sent twice is the whole art here. A read is tried again after any failure that may pass. A write is tried
-again only where it is certain that nothing was done: the connection could not be made, or the server answered 429 or
-401. After a lost reply or a 5xx the write may have happened, and only the caller can look. No call, waiting and
-retries included, outlives `Limits.write_seconds` or `read_seconds`: the proof that a deposed leader's last create is
-dead rests on it.
+Retry policy: reads are retried on transport errors and 5xx. Writes are retried only if provably not applied (connect
+failed, 429, 401). After a lost reply or a 5xx a write may have been applied, and only its caller can find out. No call
+takes longer than `Limits.write_seconds` or `read_seconds`, waiting and retries included: `runtime.election` relies on
+it for the time after which no write of a deposed leader can land.
 """
 
 import asyncio
 import contextlib
 import random
-import urllib.parse
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-import podtask
-
-from . import backoff, client, clock, concurrency_limiter, config, errors, list_splitter, pool, reply, request
-from .channel import Channel, Reply
+from . import backoff, client, clock, concurrency_limiter, config, errors, list_splitter, reply, request
+from .transport import Begin, Exchange, Reply, Transport
 
 V = TypeVar("V")
-_Begin = Callable[[], Callable[[bytes], None]]
-"""Called when an answer begins; gives what takes its body, chunk by chunk."""
 
 _BACKOFF = backoff.Backoff(base_seconds=0.1, cap_seconds=5.0)
 _LONGEST_RETRY_AFTER_SECONDS = 10.0
@@ -45,13 +39,13 @@ class Limits:
     write_seconds: float = 30.0
     """A whole write, retries included: how long after losing the Lease our last write can still land."""
     watch_silence_seconds: float = 75.0
-    """Bookmarks come once a minute, so a watch that says nothing for this long is dead."""
+    """Bookmarks come once a minute, so a watch on which nothing came for this long is dead."""
     watch_timeout_seconds: tuple[int, int] = (290, 590)
     """How long the server may keep a watch open, drawn at random so that watches do not end together."""
 
 
-class Observer(Protocol):
-    """Hears of every request sent."""
+class RequestObserver(Protocol):
+    """Is called after every request that was sent, or whose connection failed."""
 
     def __call__(self, verb: str, resource: str, status: int, seconds: float) -> None:
         """Note one request: `status` 0 where no reply came; for a watch, `seconds` is until the stream began."""
@@ -78,43 +72,37 @@ class HttpClient:
         where: config.ClusterConfig,
         *,
         limits: Limits = DEFAULT_LIMITS,
-        observer: Observer = _unobserved,
+        observer: RequestObserver = _unobserved,
         before_write: Callable[[], None] = _allow_all,
         on_server_date: Callable[[str, float], None] = _ignore_date,
         time_source: clock.Clock = clock.SYSTEM,
         jitter: backoff.Jitter = random.random,
     ) -> None:
-        """`before_write` is called before every sending of a write; what it raises goes to the caller, unsent.
+        """`before_write` is called right before each write is handed to its connection, in the same turn of the event
+        loop. If it raises, nothing is sent, and the exception goes to the caller.
 
-        `on_server_date` hears the `Date` of each reply, and how many seconds the request took.
-
-        The write goes out in the same turn of the loop, on a kept connection and on a new one.
+        `on_server_date` is called with the `Date` of each reply, and how many seconds the request took.
         """
         self._token = config.Token(where, time_source=time_source)
         self._limits = limits
         self._observer = observer
-        self._write_gate = before_write
-        self._on_date = on_server_date
+        self._before_write = before_write
+        self._on_server_date = on_server_date
         self._clock = time_source
         self._jitter = jitter
-        self._in_flight = concurrency_limiter.ConcurrencyLimiter(
+        self._limiter = concurrency_limiter.ConcurrencyLimiter(
             limits.in_flight, least=limits.least_in_flight, time_source=time_source
         )
-        self._path = urllib.parse.urlsplit(where.server).path.rstrip("/")
-        self._pool = pool.Pool(where.server, config.ssl_context(where), limits.connect_seconds)
-        # No compression: it would cost the API server more than the network beside it saves.
-        self._common_headers = (
-            f"Host: {self._pool.host}\r\nUser-Agent: podtask/{podtask.__version__}\r\nAccept-Encoding: identity"
-        )
+        self._transport = Transport(where, limits.connect_seconds)
 
     @property
     def in_flight_limit(self) -> int:
-        """How many requests may be under way now: `Limits.in_flight`, or fewer while the server is busy."""
-        return self._in_flight.size
+        """How many requests may run at once now: `Limits.in_flight`, or fewer while the server is busy."""
+        return self._limiter.size
 
     async def close(self) -> None:
-        """Close every connection; requests under way fail."""
-        await self._pool.close()
+        """Close every connection. Requests that are running fail."""
+        await self._transport.close()
 
     async def get(self, resource: client.Resource, namespace: str, name: str) -> bytes:
         """See `client.Client.get`."""
@@ -191,60 +179,56 @@ class HttpClient:
             resource_version=resource_version,
             timeout_seconds=least + int(self._jitter() * (most - least + 1)),
         )
-        async with self._stream(prepared) as channel:
+        async with self._stream(prepared) as stream:
             lines = reply.Lines()
-            while chunk := await self._read_chunk(channel):
+            while chunk := await self._read_chunk(stream):
                 for line in lines.feed(chunk):
                     yield reply.watch_event(line)
 
     @asynccontextmanager
-    async def _stream(self, prepared: request.Request) -> AsyncIterator[Channel]:
+    async def _stream(self, prepared: request.Request) -> AsyncIterator[Exchange]:
         token = self._token.current()
-        channel, answer = await self._open_stream(prepared, token)
+        stream = await self._open_stream(prepared, token)
         try:
-            if answer.status == 401 and self._token.refused(token):
-                channel.abort()
-                channel, answer = await self._open_stream(prepared, self._token.current())
-            if not answer.is_success:
-                raise _refusal(answer, await self._read_refusal(channel))
-            yield channel
+            if stream.reply.status == 401 and self._token.refused(token):
+                stream.close()
+                stream = await self._open_stream(prepared, self._token.current())
+            if not stream.reply.is_success:
+                raise _error(stream.reply, await self._read_error_body(stream))
+            yield stream
         finally:
-            channel.abort()  # not kept: what is left of the stream is of no use to the next request
+            stream.close()
 
-    async def _open_stream(self, prepared: request.Request, token: str) -> tuple[Channel, Reply]:
+    async def _open_stream(self, prepared: request.Request, token: str) -> Exchange:
         started = self._clock.monotonic()
         status = 0
-        seconds = self._limits.request_seconds
         try:
-            # Never a kept one: it would be missing among those for requests for as long as the watch lasts.
-            channel = await self._pool.connect(seconds)
-            answer = await channel.open(self._encode(prepared, token), seconds)
-            status = answer.status
-        except OSError as fault:
-            raise errors.ReplyLost(f"no reply: {_describe(fault)}") from fault
-        else:
-            return channel, answer
+            stream = await self._transport.open_stream(prepared, token, self._limits.request_seconds)
+            status = stream.reply.status
         finally:
             self._observer(prepared.verb, prepared.resource, status, self._clock.monotonic() - started)
+        return stream
 
-    async def _read_refusal(self, channel: Channel) -> bytes:
+    async def _read_error_body(self, stream: Exchange) -> bytes:
         parts: list[bytes] = []
-        with contextlib.suppress(OSError):  # the status says enough
-            while part := await channel.read(self._limits.request_seconds):
-                parts.append(part)
+        with contextlib.suppress(errors.TransportError, TimeoutError):  # the status says enough
+            async with asyncio.timeout(self._limits.request_seconds):
+                while part := await stream.read_chunk():
+                    parts.append(part)
         return b"".join(parts)
 
-    async def _read_chunk(self, channel: Channel) -> bytes:
-        """Read what has come; empty at the end of the stream."""
+    async def _read_chunk(self, stream: Exchange) -> bytes:
+        """Return what has come; empty at the end of the stream."""
         seconds = self._limits.watch_silence_seconds
         try:
-            return await channel.read(seconds)
+            async with asyncio.timeout(seconds):
+                return await stream.read_chunk()
         except TimeoutError as fault:
             raise errors.WatchSilent(f"nothing came for {seconds:g} s") from fault
-        except OSError as fault:
-            raise errors.TransportError(f"the watch was cut: {_describe(fault)}") from fault
+        except errors.ReplyLost as fault:
+            raise errors.TransportError(f"the watch was cut: {fault}") from fault
 
-    async def _send(self, prepared: request.Request, begin: _Begin | None = None) -> bytes:
+    async def _send(self, prepared: request.Request, begin: Begin | None = None) -> bytes:
         """Send until there is an answer, an error that may not be retried, or no time left.
 
         With `begin` the body of a 2xx goes to what that gives, and not into the result.
@@ -276,104 +260,57 @@ class HttpClient:
         # On top of what the server asked for, so that all whom it asked the same do not come back together.
         return asked + _BACKOFF.next_delay(failures, self._jitter)
 
-    async def _attempt(self, prepared: request.Request, token: str, deadline: float, begin: _Begin | None) -> bytes:
+    async def _attempt(self, prepared: request.Request, token: str, deadline: float, begin: Begin | None) -> bytes:
         await self._take_slot(deadline)
         try:
             answer = await self._exchange(prepared, token, deadline, begin)
             if answer.status == 429:
-                self._in_flight.on_too_many_requests()
+                self._limiter.on_too_many_requests()
         finally:
-            self._in_flight.release()
+            self._limiter.release()
         if not answer.is_success:
-            raise _refusal(answer, answer.body)
+            raise _error(answer, answer.body)
         return answer.body
 
     async def _take_slot(self, deadline: float) -> None:
-        if self._in_flight.take():
+        if self._limiter.take():
             return  # nearly always; a timeout that is not needed would cost a tenth of the request
         try:
             async with asyncio.timeout(deadline - self._clock.monotonic()):
-                await self._in_flight.acquire()
+                await self._limiter.acquire()
         except TimeoutError as fault:
             raise errors.TransportError("not sent: too many requests of our own were under way") from fault
 
-    async def _exchange(self, prepared: request.Request, token: str, deadline: float, begin: _Begin | None) -> Reply:
+    async def _exchange(self, prepared: request.Request, token: str, deadline: float, begin: Begin | None) -> Reply:
         started = self._clock.monotonic()
         until = min(started + self._limits.request_seconds, deadline)
-        data = self._encode(prepared, token)
-        channel = self._pool.take() or await self._connect(prepared, started, until)
-        try:
-            left = self._seconds_left(until)
-            if prepared.is_write:
-                self._write_gate()
-        except BaseException:
-            self._pool.give(channel)
-            raise
         status = 0
-        seconds = 0.0
+        is_refused = False
+
+        def before_send() -> None:
+            nonlocal is_refused
+            is_refused = True
+            if self._clock.monotonic() >= until:
+                raise errors.TransportError("not sent: connecting took all the time there was")
+            if prepared.is_write:
+                self._before_write()
+            is_refused = False
+
         try:
-            if begin is None:
-                answer = await channel.exchange(data, left)
-            else:
-                answer = await self._exchange_in_chunks(channel, data, until, begin)
+            answer = await self._transport.send(prepared, token, until - started, before_send=before_send, begin=begin)
             status = answer.status
-        except OSError as fault:
-            raise errors.ReplyLost(f"no reply: {_describe(fault)}") from fault
         finally:
             seconds = self._clock.monotonic() - started
-            self._observer(prepared.verb, prepared.resource, status, seconds)
-        self._pool.give(channel)
+            if not is_refused:
+                self._observer(prepared.verb, prepared.resource, status, seconds)
         if prepared.is_write and status != 429:
-            self._in_flight.observe(f"{prepared.verb} {prepared.resource}", seconds)
-        self._on_date(answer.header(b"date"), seconds)
+            self._limiter.observe(f"{prepared.verb} {prepared.resource}", seconds)
+        self._on_server_date(answer.header("Date"), seconds)
         return answer
 
-    async def _exchange_in_chunks(self, channel: Channel, data: bytes, until: float, begin: _Begin) -> Reply:
-        answer = await channel.open(data, self._seconds_left(until))
-        parts: list[bytes] = []
-        take = begin() if answer.is_success else parts.append
-        try:
-            while chunk := await channel.read(max(0.0, until - self._clock.monotonic())):
-                take(chunk)
-        except BaseException:
-            channel.abort()  # what is left of the answer would be taken for the next one
-            raise
-        return answer._replace(body=b"".join(parts))
 
-    async def _connect(self, prepared: request.Request, started: float, until: float) -> Channel:
-        try:
-            return await self._pool.connect(until - started)
-        except errors.TransportError:
-            self._observer(prepared.verb, prepared.resource, 0, self._clock.monotonic() - started)
-            raise
-
-    def _seconds_left(self, until: float) -> float:
-        seconds = until - self._clock.monotonic()
-        if seconds <= 0:
-            raise errors.TransportError("not sent: connecting took all the time there was")
-        return seconds
-
-    def _encode(self, prepared: request.Request, token: str) -> bytes:
-        """Write a request down as HTTP/1.1 wants it."""
-        lines = [f"{prepared.method} {self._path}{prepared.target} HTTP/1.1", self._common_headers]
-        lines += [f"{name}: {value}" for name, value in prepared.headers.items()]
-        if token:
-            if not token.isprintable():
-                raise errors.TransportError("not sent: the token is not one line of text")
-            lines.append(f"Authorization: Bearer {token}")
-        body = prepared.body
-        if body is not None:
-            lines.append(f"Content-Length: {len(body)}")
-        head = "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n"
-        return head if body is None else head + body
-
-
-def _describe(fault: Exception) -> str:
-    return f"{type(fault).__name__} {fault}".rstrip()
-
-
-def _refusal(answer: Reply, body: bytes) -> errors.ApiError:
-    return reply.error(answer.status, answer.header(b"content-type"), answer.header(b"retry-after"), body)
+def _error(answer: Reply, body: bytes) -> errors.ApiError:
+    return reply.error(answer.status, answer.header("Content-Type"), answer.header("Retry-After"), body)
 
 
 def _is_retryable(prepared: request.Request, error: errors.ApiError) -> bool:

@@ -1,8 +1,8 @@
 """A live copy of all objects of one kind: one list, then one watch, for as long as the process lives.
 
-The stream may break, fall silent, expire or lie in pieces; none of that ends the informer, and none of it loses a
-change: after every gap either the watch resumes where it stopped, or a list replaces everything, with a deletion
-reported for each object that is gone. Callers are told *that* an object changed, and look at the store for what is.
+The watch may break, fall silent, expire or send fragments. The informer then resumes it from its last
+resourceVersion, or lists again and reports a deletion for each object that is gone, so that no change is lost.
+Callbacks report *that* an object changed; the store has its current state.
 """
 
 import asyncio
@@ -48,9 +48,9 @@ _raw_object = msgspec.json.Decoder(_RawObject)
 class Informer(Generic[T]):
     """Follows one kind of object. `run` does the work; everything else may be called at any time on the same loop.
 
-    `on_change(old, new)` is called in order, after the store has changed. `old` is always the version that was told
-    last, of a deletion too, so that who counts by changes never miscounts. Both callbacks are to be short and
-    synchronous; what they raise is logged, and stops nothing.
+    `on_change(old, new)` is called in order, after the store has changed. `old` is always the version that was
+    reported last, for a deletion too, so that counts kept by changes stay exact. Both callbacks have to be short and
+    synchronous; exceptions that they raise are logged and otherwise ignored.
     """
 
     def __init__(
@@ -84,17 +84,17 @@ class Informer(Generic[T]):
         self._on_change = on_change
         self._on_undecodable = on_undecodable
         self._relist_seconds = relist_seconds
-        self._most_to_a_page = page_size
+        self._max_page_size = page_size
         self._page_size = min(_FIRST_PAGE, page_size)
         self._clock = time_source
         self._jitter = jitter
-        self._pace = backoff.WatchBackoff(jitter)
+        self._backoff = backoff.WatchBackoff(jitter)
         self._store: Store[T] = Store(codec, meta, index)
-        self._position = 0  # every change up to this version is in the store
+        self._resource_version = 0  # every change up to this version is in the store
         self._must_list = True
         self._relist_at = 0.0
-        self._heard = False
-        self._complaint = ""
+        self._has_event = False
+        self._last_failure = ""
         self._undecodable: dict[str, str] = {}
         self._alive_at = time_source.monotonic()
         self._tried_at = self._alive_at
@@ -110,11 +110,11 @@ class Informer(Generic[T]):
         await self._synced.wait()
 
     def age(self) -> float:
-        """Seconds since the server last said anything; bookmarks keep it below about 75 while all is well."""
+        """Seconds since the last event, bookmark or page; below about 75 on a healthy watch."""
         return self._clock.monotonic() - self._alive_at
 
     def idle(self) -> float:
-        """Seconds since we last heard anything *or tried to*: small where the server is away, large where we hang."""
+        """Seconds since the last event, page *or attempt*: small while the server is away, large if we hang."""
         return self._clock.monotonic() - max(self._alive_at, self._tried_at)
 
     def __len__(self) -> int:
@@ -133,18 +133,18 @@ class Informer(Generic[T]):
         return self._store.by_key(key)
 
     def put(self, obj: T) -> bool:
-        """Take in the reply to a write of our own, before the watch brings it; True where it told us something new.
+        """Take in the reply to a write of our own before the watch does; returns whether it was new.
 
-        It is ignored unless it is newer than what is stored *and* newer than the position of the stream. The second
-        is what keeps ghosts out: we write version 10, somebody deletes the object at 11, the watch brings the
-        deletion, and only then does our reply arrive. Nothing is stored under that uid any more, so 10 looks new;
-        stored, it would stay for ever, as the watch has nothing left to say about it. But the stream stands at 11,
-        which means that it has told us all about 10.
+        It is ignored unless it is newer than the stored version *and* newer than the watch's last resourceVersion.
+        Without the second condition deleted objects could come back: we write version 10, another client deletes the
+        object at 11, the watch reports the deletion, and then our reply arrives. Nothing is stored under that uid any
+        more, so 10 looks new, and it would never be removed, because the watch has no more events for it. The watch's
+        resourceVersion is 11, so it has reported everything up to 10.
 
-        `obj` has to match the selector: of what does not, the watch says nothing, and it would stay until a list.
+        `obj` has to match the selector. Otherwise the watch has no events for it, and it stays until the next list.
         """
         meta = self._meta(obj)
-        if meta.version <= max(self._position, self._store.version(meta.uid)):
+        if meta.version <= max(self._resource_version, self._store.version(meta.uid)):
             return False
         self._report(self._store.put(obj), obj)
         return True
@@ -152,7 +152,7 @@ class Informer(Generic[T]):
     async def run(self) -> None:
         """Follow the objects until cancelled."""
         while True:
-            self._heard = False
+            self._has_event = False
             self._tried_at = self._clock.monotonic()
             fault: errors.ApiError | None = None
             try:
@@ -163,7 +163,7 @@ class Informer(Generic[T]):
                 fault = error
                 self._note_failure(error)
             except Exception:  # noqa: BLE001 - a defect of ours
-                # Ending here would leave the process alive and blind; a fresh list may get past it.
+                # If this task ended, the process would go on without news; a new list may get past the defect.
                 _log.exception("following failed", extra={"resource": self._resource.plural})
                 self._must_list = True
             await self._clock.sleep(self._pause(fault))
@@ -174,15 +174,15 @@ class Informer(Generic[T]):
         Counted by what the watch said and not by how it ended: a list that succeeds, followed by a watch that is
         refused, must not make a loop of lists, and a server that ends every watch at once none of watches.
         """
-        if self._heard:
-            self._pace.reset()
+        if self._has_event:
+            self._backoff.reset()
         if isinstance(fault, errors.WatchSilent):
             # A server without bookmarks lets each quiet watch end so, and gives no other occasion for the slow list.
             self._must_list = self._must_list or self._clock.monotonic() >= self._relist_at
         if isinstance(fault, errors.TransportError):
-            return self._pace.on_transport_error()
-        pause = self._pace.on_error()
-        self._must_list = self._must_list or self._pace.must_relist
+            return self._backoff.on_transport_error()
+        pause = self._backoff.on_error()
+        self._must_list = self._must_list or self._backoff.must_relist
         asked = fault.retry_after if fault is not None else None
         return max(min(asked or 0.0, _LONGEST_RETRY_AFTER_SECONDS), pause)
 
@@ -204,7 +204,7 @@ class Informer(Generic[T]):
                 position = int(page.resource_version)
                 # A consistent list is never older than the stream, but where etcd was restored from a backup. What
                 # we hold is then from another history, and its versions say nothing.
-                rewound = position < self._position
+                rewound = position < self._resource_version
             self._page_size = self._next_page_size(len(page.items), page.size_bytes)
             page.items.reverse()
             while page.items:  # each is dropped as soon as it is stored
@@ -213,7 +213,7 @@ class Informer(Generic[T]):
             if not token:
                 break
         self._drop_unlisted(seen, position, rewound=rewound)
-        self._position = position
+        self._resource_version = position
         self._must_list = False
         self._relist_at = self._clock.monotonic() + self._relist_seconds * (0.9 + 0.2 * self._jitter())
         self._synced.set()
@@ -221,7 +221,7 @@ class Informer(Generic[T]):
     def _next_page_size(self, count: int, size_bytes: int) -> int:
         """Give as many objects as make a page of the wanted size, if they are as large as those of the last."""
         fitting = count * _PAGE_BYTES // max(size_bytes, 1) if count else self._page_size
-        return max(1, min(fitting, 2 * self._page_size, self._most_to_a_page))
+        return max(1, min(fitting, 2 * self._page_size, self._max_page_size))
 
     def _take_listed(self, obj: T | None, meta: Meta, *, rewound: bool) -> str:
         if obj is not None and (rewound or self._store.version(meta.uid) < meta.version):
@@ -237,12 +237,12 @@ class Informer(Generic[T]):
             del self._undecodable[uid]
 
     async def _watch(self) -> None:
-        stream = self._api.watch(self._resource, **self._scope, resource_version=str(self._position))
+        stream = self._api.watch(self._resource, **self._scope, resource_version=str(self._resource_version))
         async with aclosing(stream):
             async for event in stream:
                 self._alive_at = self._clock.monotonic()
-                self._heard = True
-                self._complaint = ""
+                self._has_event = True
+                self._last_failure = ""
                 self._take(event)
                 # Looked at here and by no timer: bookmarks make sure that we come by once a minute.
                 if self._alive_at >= self._relist_at:
@@ -251,18 +251,20 @@ class Informer(Generic[T]):
 
     def _take(self, event: client.WatchEvent) -> None:
         if event.type is client.EventType.BOOKMARK:
-            self._position = max(self._position, int(_raw_object.decode(event.object).metadata.resource_version))
+            self._resource_version = max(
+                self._resource_version, int(_raw_object.decode(event.object).metadata.resource_version)
+            )
         elif event.type is client.EventType.DELETED:
             self._forget(_raw_object.decode(event.object).metadata)
         else:
             obj, meta = self._read(event.object)
-            self._position = max(self._position, meta.version)
+            self._resource_version = max(self._resource_version, meta.version)
             if obj is not None and self._store.version(meta.uid) < meta.version:
                 self._hold(obj, meta, event.object)
 
     def _forget(self, gone: _RawMeta) -> None:
         version = int(gone.resource_version)
-        self._position = max(self._position, version)
+        self._resource_version = max(self._resource_version, version)
         self._undecodable.pop(gone.uid, None)
         # What is newer than its own deletion has only left the selector, and come back by a `put`.
         if 0 <= self._store.version(gone.uid) <= version:
@@ -312,9 +314,9 @@ class Informer(Generic[T]):
     def _note_failure(self, error: errors.ApiError) -> None:
         if isinstance(error, errors.Gone):
             self._must_list = True
-        complaint = f"{type(error).__name__} {error.code}"
+        failure = f"{type(error).__name__} {error.code}"
         # A server that is down for an hour is one line, not one for every attempt; so is a missing RBAC rule.
-        if complaint != self._complaint:
+        if failure != self._last_failure:
             level = logging.INFO if isinstance(error, errors.Gone | errors.TransportError) else logging.WARNING
             _log.log(level, "stream broke", extra={"resource": self._resource.plural, "error": str(error)})
-        self._complaint = complaint
+        self._last_failure = failure

@@ -1,7 +1,7 @@
-"""The Lease on the wire: one small object that says which process works, and for how long it may go on.
+"""Reads and writes the Lease: one small object that names the leader and the time until which it may work.
 
-Every write names the version that was judged, so of two processes that reach for the Lease one meets a Conflict. The
-times in it are for people: what they mean for us is decided in `runtime.election`, by our own clock alone.
+Every write names the version that was judged, so of two processes that take the Lease at once one gets a Conflict. The
+times in it are for people only: `runtime.election` decides by its own clock.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -22,7 +22,7 @@ class Record(NamedTuple):
 
     version: str
     holder: str
-    """Empty where it was let go."""
+    """Empty if the Lease was released."""
     duration_seconds: int
     transitions: int
 
@@ -46,7 +46,7 @@ _lease = msgspec.json.Decoder(_Lease)
 
 
 class LeaseClient:
-    """One Lease, and who we are to it. Everything here raises `errors.ApiError`."""
+    """One Lease and the identity that this process holds it by. Every method raises `errors.ApiError`."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class LeaseClient:
         duration_seconds: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`identity` belongs to this process and to no other, not even to the one that was here before it."""
+        """`identity` has to be unique to this process; the process that it replaced had another."""
         self._api = api
         self._namespace = namespace
         self._name = name
@@ -67,11 +67,11 @@ class LeaseClient:
         self._now = now
 
     async def read(self) -> Record:
-        """Read it live; NotFound where there is none."""
+        """Read it from etcd; NotFound if it does not exist."""
         return _record(await self._api.get(LEASES, self._namespace, self._name))
 
     async def create(self) -> Record:
-        """Make it, ours from the first; Conflict where somebody was faster."""
+        """Create it, held by us; Conflict if another process was faster."""
         body = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
@@ -81,19 +81,19 @@ class LeaseClient:
         return _record(await self._api.create(LEASES, self._namespace, orjson.dumps(body)))
 
     async def take(self, record: Record) -> Record:
-        """Take it from whoever holds this version of it."""
+        """Take it over from the holder in this version; Conflict if it has changed."""
         return await self._patch(record, self._claim(transitions=record.transitions + 1))
 
     async def renew(self, record: Record) -> Record:
-        """Say that we are still there."""
+        """Set the renew time to now."""
         return await self._patch(record, {"renewTime": self._stamp()})
 
     async def release(self, record: Record) -> None:
-        """Let it go, for the next to take at once."""
+        """Give it up, so that another process can take it at once."""
         await self._patch(record, {"holderIdentity": None, "renewTime": self._stamp()})
 
     async def watch(self, record: Record) -> AsyncGenerator[Record | None, None]:
-        """Follow what comes after this version; None where it is deleted."""
+        """Yield each version after this one; None if it was deleted."""
         # By name, so that RBAC can grant it by name.
         fields = f"metadata.name={self._name}"
         stream = self._api.watch(LEASES, namespace=self._namespace, fields=fields, resource_version=record.version)

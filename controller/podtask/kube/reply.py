@@ -1,7 +1,6 @@
-"""What the server's answers mean: errors, and lines of a watch. Pages of a list: `cutting`.
+"""Decodes replies: errors, and lines of a watch. Pages of a list are decoded by `list_splitter`.
 
-Nothing is decoded further than its envelope. An object stays the bytes it came as, and whoever asked for it decodes
-the few fields it needs.
+Only the envelope is decoded. An object stays bytes, and the caller decodes the few fields that it needs.
 """
 
 from collections.abc import Callable
@@ -42,7 +41,7 @@ _TYPES = {kind.value: kind for kind in client.EventType}
 def error(code: int, content_type: str, retry_after: str, body: bytes) -> errors.ApiError:
     """Read the error out of an answer that is not 2xx.
 
-    A body that is not a Kubernetes `Status` is not repeated: it comes from a proxy, and may hold anything.
+    A body that is not a Kubernetes `Status` is left out of the message: it comes from a proxy and may contain anything.
     """
     seconds = _seconds(retry_after)
     status = _decode_status(body)
@@ -55,7 +54,7 @@ def error(code: int, content_type: str, retry_after: str, body: bytes) -> errors
 
 
 def watch_event(line: bytes) -> client.WatchEvent:
-    """Read one line of a watch; an ERROR line is raised as the error that it tells of."""
+    """Read one line of a watch; an ERROR line is raised as the error in it."""
     try:
         value = _shallow(_line.decode, line)
     except msgspec.MsgspecError as fault:

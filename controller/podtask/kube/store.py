@@ -31,7 +31,7 @@ class Codec(NamedTuple, Generic[T]):
     """How objects are held."""
 
     pack: Callable[[T], bytes]
-    """May leave out what nobody asks for."""
+    """May leave out fields that no caller reads."""
     unpack: Callable[[memoryview], T]
 
 

@@ -1,1 +1,1 @@
-"""The imperative shell: it reads the cluster, asks the core what to do, and does it."""
+"""The imperative shell: it reads the cluster, calls the core for a decision, and carries the decision out."""

@@ -1,8 +1,8 @@
-"""Carry out a plan, action by action, and keep what the API server answered.
+"""Carries out the actions of a plan and puts the API server's replies into the cache or the facts about the task.
 
-There is no judgement here about tasks: a refusal becomes a fact for the next decision. `Requeue` says that the world
-is not as it was judged, and `StaleCache` that the cache has yet to hear of it. Other errors of the API are the
-caller's to retry.
+It takes no decision about a task: a refused create becomes a fact for the next decision. `Requeue` is raised if the
+objects differ from the snapshot that the plan was made for, `StaleCache` if the cache does not show it yet. The caller
+retries all other errors of the API.
 """
 
 import logging
@@ -15,10 +15,10 @@ import orjson
 
 from ..api import names
 from ..api.reasons import Reason
-from ..core import identity, plan, podspec, times
+from ..core import create_errors, identity, plan, podspec, times
 from ..core.pod import Pod
 from ..core.settings import Settings
-from ..core.snapshot import PodEvent, PodEvents, Refusal, Relabelled, ResultLog, Task, TaskSnapshot
+from ..core.snapshot import CreateError, PodEvent, PodEvents, Relabelled, ResultLog, Task, TaskSnapshot
 from ..kube import backoff, errors
 from ..kube import clock as kube_clock
 from ..kube.client import POD_EVENTS, PODS, Client, PatchType
@@ -30,45 +30,48 @@ from .task_facts import TaskFacts
 _log = logging.getLogger(__name__)
 
 _LOG_LIMIT_BYTES = 4 * 1024 * 1024
-"""A result of 512 kB that does not compress is 700 kB in the log; a sidecar that was restarted may write it twice."""
+"""A result of 512 kB that does not compress takes 700 kB of the log; a restarted sidecar may write it twice."""
 
-_MOST_EVENTS = 100
+_MAX_EVENTS = 100
 
-_RELABELLING_COUNTS_SECONDS = 600
-"""Labels that stayed on for so long were taken off anew, and not by what takes them off each time."""
+_RELABEL_RESET_SECONDS = 600
+"""Labels that stayed this long before they were removed again: `Relabelled.count` restarts at 1."""
 
-_EVENTS_AGAIN_SECONDS = 60.0
+_EVENTS_REREAD_SECONDS = 60.0
 
 _DIAGNOSIS_PHASES = frozenset({"Pending", "Running"})
 
 
 class Requeue(Exception):
-    """The objects are not as they were judged; what is there now is in the cache. Decide again."""
+    """The objects differ from the snapshot. The cache has their newest versions: decide again at once."""
 
 
 class StaleCache(Exception):
-    """An object of the cache is gone from the server. The watch will say so; until then nothing can be decided."""
+    """The cache has an object that the server no longer has, and cannot be corrected from here.
+
+    Nothing can be decided before the watch reports the change: retry with backoff.
+    """
 
 
-class Objects(Protocol):
-    """The live copy of the cluster, as far as writing concerns it."""
+class CacheWriter(Protocol):
+    """The part of the cache (`cluster.Cluster`) that takes the replies to our own requests."""
 
     def put_task(self, task: Task) -> None:
-        """Take in a newer version of a task."""
+        """Store a version of a task; an older one than the stored one is ignored."""
         ...
 
     def put_pod(self, pod: Pod) -> None:
-        """Take in a newer version of a Pod."""
+        """Store a version of a Pod; an older one than the stored one is ignored."""
         ...
 
 
 class Applier:
-    """Turns actions into requests."""
+    """Sends the requests that the actions of a plan need."""
 
     def __init__(
         self,
         api: Client,
-        objects: Objects,
+        cache: CacheWriter,
         task_facts: TaskFacts,
         settings: Settings,
         *,
@@ -76,9 +79,9 @@ class Applier:
         time_source: kube_clock.Clock = kube_clock.SYSTEM,
         jitter: backoff.Jitter = random.random,
     ) -> None:
-        """Nothing is sent before `apply`."""
+        """`now` is the cluster's time; `time_source` and `jitter` pace the reads of Events. Sends nothing."""
         self._api = api
-        self._objects = objects
+        self._cache = cache
         self._task_facts = task_facts
         self._settings = settings
         self._now = now
@@ -90,7 +93,7 @@ class Applier:
         try:
             await self._apply(snapshot, action)
         except StaleCache:
-            self._task_facts.get(snapshot.task.metadata.uid).unlabelled_pod = None  # read before, and no news any more
+            self._task_facts.get(snapshot.task.metadata.uid).unlabelled_pod = None  # it is outdated
             raise
 
     async def _apply(self, snapshot: TaskSnapshot, action: plan.Action) -> None:
@@ -110,55 +113,55 @@ class Applier:
             case plan.RestoreLabels():
                 await self._restore_labels(task, action)
             case plan.VerifyDeleted() | plan.ReadPod() | plan.ReadPodEvents() | plan.ReadResultLog():
-                await self._learn(task, action)
+                await self._read(task, action)
             case plan.DeleteTask():
                 meta = task.metadata
-                await _await_deletion(self._api.delete(PODTASKS, meta.namespace, meta.name, uid=meta.uid))
+                await _stale_if_gone(self._api.delete(PODTASKS, meta.namespace, meta.name, uid=meta.uid))
             case _:
                 raise TypeError(f"no such action: {action!r}")
 
-    async def _learn(
+    async def _read(
         self, task: Task, action: plan.VerifyDeleted | plan.ReadPod | plan.ReadPodEvents | plan.ReadResultLog
     ) -> None:
-        """Read something that no watch tells."""
+        """Read something that the watches do not report."""
         match action:
             case plan.VerifyDeleted():
-                await self._confirm_gone(task, action)
+                await self._verify_deleted(task, action)
             case plan.ReadPod():
-                await self._read_live(task, action)
+                await self._refresh_pod(task, action)
             case plan.ReadPodEvents():
                 await self._read_pod_events(task, action)
             case plan.ReadResultLog():
                 await self._read_result_log(task, action)
 
     async def read_task(self, namespace: str, name: str) -> Task | None:
-        """Read a task live, and take it in."""
+        """Read a task from the API server and update the cache; return None if it does not exist."""
         try:
             task = self._decode_task(await self._api.get(PODTASKS, namespace, name))
         except errors.NotFound:
             return None
-        self._objects.put_task(task)
+        self._cache.put_task(task)
         return task
 
     def _decode_task(self, raw: bytes) -> Task:
         return decode_task(raw, self._settings.policy.max_spec_bytes)
 
     async def read_pod(self, namespace: str, name: str) -> Pod | None:
-        """Read a Pod live, and take it in where the watch follows it too."""
+        """Read a Pod from the API server and update the cache; return None if it does not exist."""
         try:
             pod = decode_pod(await self._api.get(PODS, namespace, name))
         except errors.NotFound:
             return None
-        self._take_in(pod)
+        self._update_cache(pod)
         return pod
 
-    def _take_in(self, pod: Pod) -> None:
-        """Put a Pod into the cache where the watch follows it too: another would stay there as it is now."""
+    def _update_cache(self, pod: Pod) -> None:
+        """Store a Pod in the cache if it has our label. The watch would never update one without the label."""
         if names.LABEL_TASK_UID in pod.metadata.labels:
-            self._objects.put_pod(pod)
+            self._cache.put_pod(pod)
 
     async def release_pod(self, namespace: str, action: plan.RemoveFinalizer, *, is_cached: bool = True) -> None:
-        """Remove our finalizer. Raises `StaleCache` where the name belongs to another Pod by now, or to none."""
+        """Remove our finalizer. Raises `StaleCache` if the Pod of that uid does not exist."""
         body = {"metadata": {"uid": action.uid, "$deleteFromPrimitiveList/finalizers": [names.FINALIZER]}}
         patch = self._patch_followed if is_cached else self._patch_pod
         await patch(namespace, action.name, body, PatchType.STRATEGIC)
@@ -171,56 +174,57 @@ class Applier:
             reply = await self._api.create(PODS, meta.namespace, orjson.dumps(manifest))
         except podspec.PolicyError as error:
             reason = Reason.POLICY_DENIED
-            facts.refusal = _refusal(facts.refusal, action.attempt, 403, reason, str(error), self._now())
+            facts.create_error = _counted(facts.create_error, action.attempt, 403, reason, str(error), self._now())
             return
         except podspec.TemplateError as error:
-            facts.refusal = _refusal(facts.refusal, action.attempt, 422, "Invalid", str(error), self._now())
+            facts.create_error = _counted(facts.create_error, action.attempt, 422, "Invalid", str(error), self._now())
             return
         except errors.Conflict as error:
-            # A quota under contention answers 409 too, and asks to be tried again.
+            # A resource quota under contention replies 409 too, with another reason; retry.
             if error.reason != "AlreadyExists":
                 raise
             await self._adopt(task, action)
             return
         except errors.ReplyLost:
-            # Never sent again blindly: what happened is looked up, and then decided anew.
-            facts.in_doubt_until = self._end_of_doubt()
+            # The create may have been carried out. It is not sent again: read the Pod, then decide again.
+            facts.unknown_create_deadline = self._new_create_deadline()
             await self.read_pod(task.metadata.namespace, action.name)
             raise
         except errors.ApiError as error:
-            if not _is_refusal(error):
-                facts.in_doubt_until = self._end_of_doubt() if error.code >= 500 else facts.in_doubt_until
+            if not create_errors.is_refusal(error.code, error.message):
+                if error.code >= 500:
+                    facts.unknown_create_deadline = self._new_create_deadline()
                 raise
-            facts.refusal = _refusal(
-                facts.refusal, action.attempt, error.code, error.reason, error.message, self._now()
+            facts.create_error = _counted(
+                facts.create_error, action.attempt, error.code, error.reason, error.message, self._now()
             )
             return
-        facts.refusal = facts.conflicting_pod = None
-        self._take_in_ours(task, decode_pod(reply))
+        facts.create_error = facts.conflicting_pod = None
+        self._record_own_pod(task, decode_pod(reply))
 
-    def _end_of_doubt(self) -> datetime:
-        """Give the time by which a create without an answer is carried out, or never will be."""
+    def _new_create_deadline(self) -> datetime:
+        """Return the time after which the API server no longer carries out a create that is sent now."""
         return times.add_saturating(self._now(), self._settings.pod_hold_seconds)
 
     async def _adopt(self, task: Task, action: plan.CreatePod) -> None:
-        """The name is taken: by our own earlier create, be its Pod terminating or not, or by a stranger."""
+        """Handle AlreadyExists: adopt the Pod if the task owns it (terminating or not), else record a name conflict."""
         pod = await self.read_pod(task.metadata.namespace, action.name)
         if pod is None:
             raise Requeue
         facts = self._task_facts.get_or_create(task.metadata.uid)
         if pod.is_owned_by(task.metadata.uid):
-            facts.refusal = None
-            self._take_in_ours(task, pod)
+            facts.create_error = None
+            self._record_own_pod(task, pod)
         else:
             facts.conflicting_pod = pod
-            words = f"Pod {action.name} of PodTask {pod.task_name} still has the name"
-            facts.refusal = _refusal(facts.refusal, action.attempt, 409, "AlreadyExists", words, self._now())
+            text = f"Pod {action.name} of PodTask {pod.task_name} still has the name"
+            facts.create_error = _counted(facts.create_error, action.attempt, 409, "AlreadyExists", text, self._now())
 
     async def _restore_labels(self, task: Task, action: plan.RestoreLabels) -> None:
-        """Put them back. They may be taken off again, by a webhook at once: it is counted, and tried ever less often.
+        """Add our labels to a Pod again. A webhook may remove them at once, so restores are counted, for the backoff.
 
-        The number of the attempt is the task's, so that is read live: by a stale one, the next attempt's Pod would be
-        labelled as the last one's, whose end is recorded already.
+        The attempt number comes from the task, which is therefore read from the API server: with a stale task the Pod
+        of the next attempt would get the number of the previous one, whose end is in the status already.
         """
         meta, facts = task.metadata, self._task_facts.get_or_create(task.metadata.uid)
         live = await self.read_task(meta.namespace, meta.name)
@@ -235,18 +239,20 @@ class Applier:
                 meta.namespace, action.name, {"metadata": {"uid": action.uid, "labels": labels}}, PatchType.MERGE
             )
         except errors.ApiError as error:
-            if not _is_refusal(error):
+            if not create_errors.is_refusal(error.code, error.message):
                 raise
             refused = error
         else:
-            self._take_in_ours(task, pod)
+            self._record_own_pod(task, pod)
         facts.relabelled = _relabelled(facts.relabelled, action.uid, self._now())
-        about = {"task": f"{meta.namespace}/{meta.name}", "pod": action.name, "times": facts.relabelled.count}
-        _log.warning("a Pod has lost our labels; put back", extra={**about, "error": repr(refused) if refused else ""})
+        fields = {"task": f"{meta.namespace}/{meta.name}", "pod": action.name, "times": facts.relabelled.count}
+        _log.warning(
+            "Pod has lost our labels, restoring them", extra={**fields, "error": repr(refused) if refused else ""}
+        )
 
-    def _take_in_ours(self, task: Task, pod: Pod) -> None:
-        """Take in the Pod of a task: into the cache where the watch follows it, else beside it."""
-        self._take_in(pod)
+    def _record_own_pod(self, task: Task, pod: Pod) -> None:
+        """Record a Pod that the task owns: in the cache if the watch follows it, else in the facts about the task."""
+        self._update_cache(pod)
         is_followed = pod.metadata.labels.get(names.LABEL_TASK_UID) == task.metadata.uid
         self._task_facts.get_or_create(task.metadata.uid).unlabelled_pod = None if is_followed else pod
 
@@ -270,28 +276,28 @@ class Applier:
             if not has_value or "too large" not in error.message:
                 raise
             facts = self._task_facts.get_or_create(meta.uid)
-            facts.begin(task.status.attempt_count)
+            facts.begin_attempt(task.status.attempt_count)
             facts.result_refused = True
             raise Requeue from error
         written = self._decode_task(reply)
         if action.status.reason == Reason.RUNNING:
-            self._task_facts.reset(meta.uid)  # what led here does not matter to a Pod that runs, perhaps for days
+            self._task_facts.reset(meta.uid)  # not needed while the Pod runs, which may take days
         elif action.status.phase in _DIAGNOSIS_PHASES:
             self._task_facts.get_or_create(meta.uid).diagnosed_at = self._now()
-        self._objects.put_task(written)
+        self._cache.put_task(written)
 
     async def _stop_pod(self, snapshot: TaskSnapshot, action: plan.StopPod) -> None:
-        note = _stop_note(snapshot, action.uid, action.reason)
-        note["annotations"][names.ANNOTATION_STOP_TIME] = f"{self._now():%Y-%m-%dT%H:%M:%SZ}"
-        body = {"metadata": note, "spec": {"activeDeadlineSeconds": 1}}
+        metadata = _stop_metadata(snapshot, action.uid, action.reason)
+        metadata["annotations"][names.ANNOTATION_STOP_TIME] = f"{self._now():%Y-%m-%dT%H:%M:%SZ}"
+        body = {"metadata": metadata, "spec": {"activeDeadlineSeconds": 1}}
         await self._patch_followed(snapshot.task.metadata.namespace, action.name, body, PatchType.MERGE)
 
     async def _delete_pod(self, snapshot: TaskSnapshot, action: plan.DeletePod) -> None:
         namespace = snapshot.task.metadata.namespace
         if action.reason:
-            body = {"metadata": _stop_note(snapshot, action.uid, action.reason)}
+            body = {"metadata": _stop_metadata(snapshot, action.uid, action.reason)}
             await self._patch_pod(namespace, action.name, body, PatchType.MERGE)
-        await _await_deletion(
+        await _stale_if_gone(
             self._api.delete(PODS, namespace, action.name, uid=action.uid, grace_seconds=action.grace_seconds)
         )
 
@@ -301,7 +307,7 @@ class Applier:
         except errors.NotFound as error:
             raise StaleCache from error
         except errors.Invalid as error:
-            # A uid that is not the object's is a 422 here, whatever the kind of patch (tests/conformance).
+            # A uid that does not match is a 422, with each type of patch (tests/conformance).
             if "metadata.uid" in error.message:
                 raise StaleCache from error
             raise
@@ -310,62 +316,63 @@ class Applier:
             if pod is None or pod.metadata.uid != body["metadata"]["uid"]:
                 raise StaleCache from error
             if names.LABEL_TASK_UID not in pod.metadata.labels:
-                raise StaleCache from error  # its label is off since: it is not taken in, and the watch will say so
+                raise StaleCache from error  # its label was removed since: the watch will report it as deleted
             raise Requeue from error
         patched = decode_pod(reply)
-        self._take_in(patched)
+        self._update_cache(patched)
         return patched
 
     async def _patch_followed(self, namespace: str, name: str, body: dict[str, Any], patch_type: PatchType) -> None:
-        """Change a Pod that the watch follows. One that it does not follow any more is changed, and `StaleCache`.
+        """Patch a Pod that is in the cache. Raises `StaleCache`, after the patch, if the Pod no longer has our label.
 
-        The cache would not show the change, and so it would be made again at once, until the watch tells.
+        The cache would not show the patch, so the next decision would send it again, until the watch reports the Pod
+        as deleted.
         """
         pod = await self._patch_pod(namespace, name, body, patch_type)
         if names.LABEL_TASK_UID not in pod.metadata.labels:
             raise StaleCache
 
-    async def _confirm_gone(self, task: Task, action: plan.VerifyDeleted) -> None:
+    async def _verify_deleted(self, task: Task, action: plan.VerifyDeleted) -> None:
         pod = await self.read_pod(task.metadata.namespace, action.name)
         if pod is not None and pod.metadata.uid == action.uid:
-            self._take_in_ours(task, pod)
+            self._record_own_pod(task, pod)
             return
         facts = self._task_facts.get_or_create(task.metadata.uid)
         facts.gone_pods |= {action.uid}
         facts.unlabelled_pod = None
 
-    async def _read_live(self, task: Task, action: plan.ReadPod) -> None:
+    async def _refresh_pod(self, task: Task, action: plan.ReadPod) -> None:
         pod = await self.read_pod(task.metadata.namespace, action.name)
         if pod is None or pod.metadata.uid != action.uid:
             raise StaleCache
         self._task_facts.get_or_create(task.metadata.uid).live_version = pod.metadata.resource_version
 
     async def _read_pod_events(self, task: Task, action: plan.ReadPodEvents) -> None:
-        """Without them (the right to read them is missing, say) a diagnosis is lost, and nothing else."""
+        """Read the Events of a Pod. If that fails (with Forbidden, for example), the status only lacks a diagnosis."""
         facts = self._task_facts.get_or_create(task.metadata.uid)
-        if not self._event_reads.take():
-            # Not its turn. At a random moment later, so that of many who wait not always the same come first.
+        if not self._event_reads.try_acquire():
+            # Try again after a random delay, so that each of many waiting tasks gets its chance.
             before = facts.pod_events.events if facts.pod_events and facts.pod_events.pod_uid == action.uid else ()
-            again = times.add_saturating(self._now(), 1 + self._jitter() * _EVENTS_AGAIN_SECONDS)
+            again = times.add_saturating(self._now(), 1 + self._jitter() * _EVENTS_REREAD_SECONDS)
             facts.pod_events = PodEvents(pod_uid=action.uid, again_at=again, events=before)
             return
         events: tuple[PodEvent, ...] = ()
         try:
-            about = f"involvedObject.uid={action.uid}"
+            selector = f"involvedObject.uid={action.uid}"
             page = await self._api.list_page(
-                POD_EVENTS, read=decode_event, namespace=task.metadata.namespace, fields=about, limit=_MOST_EVENTS
+                POD_EVENTS, read=decode_event, namespace=task.metadata.namespace, fields=selector, limit=_MAX_EVENTS
             )
             events = tuple(page.items)
         except errors.ApiError as error:
-            _log.info("the Events of a Pod cannot be read", extra={"pod": action.name, "error": repr(error)})
+            _log.info("Events of the Pod could not be read", extra={"pod": action.name, "error": repr(error)})
         finally:
-            self._event_reads.give()
-        again = times.add_saturating(self._now(), _EVENTS_AGAIN_SECONDS)
+            self._event_reads.release()
+        again = times.add_saturating(self._now(), _EVENTS_REREAD_SECONDS)
         facts.pod_events = PodEvents(pod_uid=action.uid, again_at=again, events=events)
 
     async def _read_result_log(self, task: Task, action: plan.ReadResultLog) -> None:
         facts = self._task_facts.get_or_create(task.metadata.uid)
-        facts.begin(task.status.attempt_count)
+        facts.begin_attempt(task.status.attempt_count)
         try:
             content = await self._api.read_log(
                 task.metadata.namespace, action.name, names.RESULT_CONTAINER, limit_bytes=_LOG_LIMIT_BYTES
@@ -378,38 +385,34 @@ class Applier:
             raise
 
 
-def _is_refusal(error: errors.ApiError) -> bool:
-    """Tell an answer about this Pod from trouble of the server: a failing webhook is a 500, and is about this Pod."""
-    if error.code >= 500:
-        return "webhook" in error.message
-    return error.code >= 400 and error.code not in {401, 429}
+def _stop_metadata(snapshot: TaskSnapshot, uid: str, reason: str) -> dict[str, Any]:
+    """Return the metadata of the patch that stops a Pod: the reason, and the version that the plan was made for.
 
-
-def _stop_note(snapshot: TaskSnapshot, uid: str, reason: str) -> dict[str, Any]:
-    """Note why a Pod is stopped, on the version that was judged: of a later one, its container may have succeeded."""
+    In a later version its container may have succeeded, so a conflict must end the patch.
+    """
     version = next((p.metadata.resource_version for p in snapshot.pods if p.metadata.uid == uid), None)
     guard = {} if version is None else {"resourceVersion": version}
     return {"uid": uid, "annotations": {names.ANNOTATION_STOP: reason}, **guard}
 
 
-def _refusal(before: Refusal | None, attempt: int, code: int, reason: str, message: str, at: datetime) -> Refusal:
+def _counted(
+    before: CreateError | None, attempt: int, code: int, reason: str, message: str, at: datetime
+) -> CreateError:
     count = before.count + 1 if before is not None and before.attempt == attempt else 1
-    return Refusal(attempt=attempt, code=code, reason=reason, message=message, at=at, count=count)
+    return CreateError(attempt=attempt, code=code, reason=reason, message=message, at=at, count=count)
 
 
 def _relabelled(before: Relabelled | None, uid: str, at: datetime) -> Relabelled:
-    """Count once more; a time long ago is another story."""
-    counts = (
-        before is not None
-        and before.pod_uid == uid
-        and times.add_saturating(before.at, _RELABELLING_COUNTS_SECONDS) > at
+    """Return the count and time of restores, one higher; the count restarts after `_RELABEL_RESET_SECONDS`."""
+    is_repeated = (
+        before is not None and before.pod_uid == uid and times.add_saturating(before.at, _RELABEL_RESET_SECONDS) > at
     )
-    return Relabelled(pod_uid=uid, at=at, count=before.count + 1 if before is not None and counts else 1)
+    return Relabelled(pod_uid=uid, at=at, count=before.count + 1 if before is not None and is_repeated else 1)
 
 
-async def _await_deletion(request: Awaitable[None]) -> None:
+async def _stale_if_gone(request: Awaitable[None]) -> None:
     try:
         await request
     except (errors.NotFound, errors.Conflict) as error:
-        # Gone already, or the name belongs to another object by now.
+        # It is deleted already, or another object has its name.
         raise StaleCache from error

@@ -1,9 +1,9 @@
-"""From the wire inward: bytes of Pods and PodTasks to the core's views, and the status back to bytes.
+"""Decodes Pods and PodTasks from JSON into the core's views, and encodes the status.
 
-A PodTask's spec is decoded twice: the few fields that are judged, and the raw bytes that the next Pod is built from.
-These are dropped where no Pod will be built from them, and so are the result and the words of a finished task: memory
-follows the tasks that still have something to do. What is held of an object between two looks is packed, without what
-is never judged.
+Of a PodTask's spec two forms are kept: the few fields that decisions depend on, and the raw bytes from which the next
+Pod is built. The raw bytes are dropped if no Pod will be built from them, and so are the result and the texts of a
+finished task, so that memory grows with the unfinished tasks only. The store keeps objects packed (msgpack), without
+the fields that no decision uses.
 """
 
 from typing import Any
@@ -39,16 +39,16 @@ _decode_spec = msgspec.json.Decoder(TaskSpec).decode
 decode_pod = msgspec.json.Decoder(Pod).decode
 
 
-MOST_LEVELS = 100
-"""Of nesting in a spec. A Pod's fields need some twenty; what merges, hashes and writes them goes on to 250."""
-_TOO_DEEP = f"spec is nested deeper than {MOST_LEVELS} levels"
+MAX_DEPTH = 100
+"""Deepest nesting of a spec. A Pod needs some twenty levels; the code that merges, hashes and encodes handles 250."""
+_TOO_DEEP = f"spec is nested deeper than {MAX_DEPTH} levels"
 
 
 def decode_task(raw: bytes, max_spec_bytes: int | None = None) -> Task:
-    """Decode a PodTask. One whose spec does not fit the types carries the problem instead of failing.
+    """Decode a PodTask. If its spec does not fit the types, `Task.problem` says why; nothing is raised.
 
-    What nothing is decided by any more is left out: the raw bytes of a spec that is longer than `max_spec_bytes`, is
-    another controller's, or whose task is over; and of a task that is over every text of the status, the result too.
+    `raw_spec` is empty if the spec is longer than `max_spec_bytes`, has another `managedBy`, or if the task is
+    finished. The status of a finished task has no texts and no result.
     """
     try:
         wire = _decode_task(raw)
@@ -56,21 +56,21 @@ def decode_task(raw: bytes, max_spec_bytes: int | None = None) -> Task:
         wire = _decode_task(json_depth.cut(raw))
     raw_spec = bytes(wire.spec)
     spec, problem = _read_spec(raw_spec)
-    is_over = wire.status.phase_is_terminal
+    is_finished = wire.status.phase_is_terminal
     fits = max_spec_bytes is None or len(raw_spec) <= max_spec_bytes
     return Task(
-        metadata=_identity(wire.metadata),
-        spec=_replace(spec, failure_policy=FailurePolicySpec()) if is_over else spec,
-        status=_outline(wire.status) if is_over else wire.status,
-        raw_spec=raw_spec if fits and not is_over and not problem and spec.managed_by == names.CONTROLLER else b"",
+        metadata=_used_metadata(wire.metadata),
+        spec=_replace(spec, failure_policy=FailurePolicySpec()) if is_finished else spec,
+        status=_without_texts(wire.status) if is_finished else wire.status,
+        raw_spec=raw_spec if fits and not is_finished and not problem and spec.managed_by == names.CONTROLLER else b"",
         spec_bytes=len(raw_spec),
         problem=problem,
     )
 
 
 def _read_spec(raw: bytes) -> tuple[TaskSpec, str]:
-    """Give what is judged of a spec, and why it could not be understood."""
-    if json_depth.is_deeper(raw, MOST_LEVELS):
+    """Return the fields of a spec that are used, and the problem ("" if there is none)."""
+    if json_depth.is_deeper(raw, MAX_DEPTH):
         return TaskSpec(managed_by=_managed_by(json_depth.cut(raw))), _TOO_DEEP
     try:
         return _decode_spec(raw), ""
@@ -78,14 +78,14 @@ def _read_spec(raw: bytes) -> tuple[TaskSpec, str]:
         return TaskSpec(managed_by=_managed_by(raw)), f"spec cannot be understood: {error}"
 
 
-def _identity(metadata: Metadata) -> Metadata:
-    """Leave out what others note about a task: of an Airflow task it is a kilobyte, and may be a megabyte."""
-    read = {key: "" for key in metadata.annotations if key == names.ANNOTATION_ACKNOWLEDGED}
-    return _replace(metadata, labels={}, annotations=read, finalizers=(), owner_references=())
+def _used_metadata(metadata: Metadata) -> Metadata:
+    """Drop the labels, annotations and owners that are not used: usually a kilobyte, and up to a megabyte."""
+    annotations = {key: "" for key in metadata.annotations if key == names.ANNOTATION_ACKNOWLEDGED}
+    return _replace(metadata, labels={}, annotations=annotations, finalizers=(), owner_references=())
 
 
-def _outline(status: TaskStatus) -> TaskStatus:
-    """Leave the texts out, which may be half a megabyte. What is written of such a status is what differs from this."""
+def _without_texts(status: TaskStatus) -> TaskStatus:
+    """Drop the texts, up to half a megabyte. A later write patches only what differs from this status, so they stay."""
     xcom = status.xcom
     return _replace(
         status,
@@ -99,7 +99,7 @@ def _outline(status: TaskStatus) -> TaskStatus:
 
 
 def _managed_by(raw: bytes) -> str:
-    """Say whose task it is even where nothing else can be read: another controller's must not be failed by us."""
+    """Return `managedBy` of a spec that cannot be decoded: a task of another controller must not be failed by us."""
     try:
         return _decode_manager(raw).managed_by
     except (msgspec.DecodeError, RecursionError):
@@ -114,36 +114,36 @@ _PREFIX = f"{names.GROUP}/"
 
 
 def _pack_pod(pod: Pod) -> bytes:
-    """Leave out the labels and annotations of others: a Pod of an Airflow task has a kilobyte of them."""
+    """Encode a Pod without other labels and annotations than ours: a Pod of an Airflow task has a kilobyte of them."""
     metadata = _replace(
         pod.metadata,
-        labels=_ours(pod.metadata.labels),
-        annotations=_ours(pod.metadata.annotations),
+        labels=_own_keys(pod.metadata.labels),
+        annotations=_own_keys(pod.metadata.annotations),
         managed_fields=pod.kubelet_managed_fields,
     )
     return _encode(_replace(pod, metadata=metadata))
 
 
-def _ours(pairs: dict[str, str]) -> dict[str, str]:
+def _own_keys(pairs: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in pairs.items() if key.startswith(_PREFIX)}
 
 
-PODS_HELD = Codec(_pack_pod, msgspec.msgpack.Decoder(Pod).decode)
-TASKS_HELD: Codec[Task] = Codec(_encode, msgspec.msgpack.Decoder(Task).decode)
+POD_CODEC = Codec(_pack_pod, msgspec.msgpack.Decoder(Pod).decode)
+TASK_CODEC: Codec[Task] = Codec(_encode, msgspec.msgpack.Decoder(Task).decode)
 
 
 def pod_meta(pod: Pod) -> Meta:
-    """Give what the informer needs to know of a Pod."""
+    """Return the metadata that the informer needs."""
     return _meta(pod.metadata)
 
 
 def task_meta(task: Task) -> Meta:
-    """Give what the informer needs to know of a PodTask."""
+    """Return the metadata that the informer needs."""
     return _meta(task.metadata)
 
 
 def status_to_wire(status: TaskStatus) -> dict[str, Any]:
-    """Give the status as the API writes it, without what is not set."""
+    """Return the status as a dict in the API's form (camelCase), without fields that are not set."""
     wire: dict[str, Any] = msgspec.to_builtins(status)
     return wire
 

@@ -1,10 +1,11 @@
-"""Kubernetes Events on our objects: what `kubectl describe` shows to somebody whose task does not start.
+"""Records Kubernetes Events on PodTasks, which `kubectl describe` shows to users.
 
-events.k8s.io/v1 and not core/v1: both are one store on the server, and `kubectl describe` shows either, but the new
-group is checked strictly (so that a test can trust what passed), and gives each Event an action and one exact time.
+The API is events.k8s.io/v1, not core/v1: the server stores both as the same object and `kubectl describe` shows both,
+but the new one is validated strictly (so that a test can rely on an accepted Event) and has an action and a precise
+time.
 
-Events are worth little beside the tasks themselves. So they are sent one at a time from the background, each is
-tried once, repeats are dropped, and where the API server is slower than we are, they are dropped and counted.
+Events matter less than the tasks. So they are sent one at a time in the background, each is tried once, repeats are
+dropped, and if the API server is too slow they are dropped and counted.
 """
 
 import asyncio
@@ -23,17 +24,17 @@ from ..kube import client, clock, errors
 EVENTS = client.Resource("/apis/events.k8s.io/v1", "events")
 
 _REPEAT_SECONDS = 600.0
-_MOST_REMEMBERED = 10_000
+_MAX_RECENT = 10_000
 _NOTE_BYTES = 1024
-_WORD_BYTES = 128
+_FIELD_BYTES = 128
 _NAME_CHARACTERS = 236
-"""253 for a name, less a dot and 16 digits."""
+"""253 of an object's name, minus a dot and 16 hexadecimal digits."""
 
 _log = logging.getLogger(__name__)
 
 
 class EventKind(enum.StrEnum):
-    """Kubernetes knows these two."""
+    """The types of Events that Kubernetes has."""
 
     NORMAL = "Normal"
     WARNING = "Warning"
@@ -41,7 +42,7 @@ class EventKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObjectReference:
-    """The object that an Event is about."""
+    """The object that an Event concerns."""
 
     api_version: str
     kind: str
@@ -52,20 +53,20 @@ class ObjectReference:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to an object."""
+    """One Event."""
 
     regarding: ObjectReference
     kind: EventKind
     reason: str
-    """Why, in one CamelCase word."""
+    """The reason, in CamelCase."""
     action: str
-    """What we did or tried, in one CamelCase word."""
+    """What the controller did or tried to do, in CamelCase."""
     note: str
-    """A sentence for people."""
+    """The message for users."""
 
 
 class EventRecorder:
-    """Takes Events without ever waiting or failing; `run` sends them."""
+    """Queues Events; `record` never waits or fails. `run` sends them."""
 
     def __init__(
         self,
@@ -86,17 +87,17 @@ class EventRecorder:
         self._queue: asyncio.Queue[tuple[Event, datetime]] = asyncio.Queue(capacity)
         self._recent: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         self.dropped = 0
-        """Events that were lost: the queue was full, or the API server did not take them. Repeats do not count."""
+        """Number of Events lost: the queue was full, or the API server refused them. Repeats are not counted."""
 
     def record(self, event: Event) -> None:
-        """Take one Event; dropped where the same was taken within ten minutes, or too many wait already."""
+        """Queue an Event. It is dropped if the same was queued less than ten minutes ago, or if the queue is full."""
         if self._queue.full():
-            self.dropped += 1  # and not remembered, so that the next of the same may get through
+            self.dropped += 1  # not added to the recent ones, so that the same Event may be recorded later
         elif not self._is_repeat(event):
             self._queue.put_nowait((event, self._now()))
 
     async def run(self) -> None:
-        """Send what was recorded, until cancelled."""
+        """Send the queued Events, until cancelled."""
         while True:
             event, at = await self._queue.get()
             try:
@@ -105,7 +106,7 @@ class EventRecorder:
                 self._queue.task_done()
 
     async def drained(self) -> None:
-        """Return when everything recorded was sent or dropped."""
+        """Wait until all recorded Events were sent or dropped."""
         await self._queue.join()
 
     async def _send(self, event: Event, at: datetime) -> None:
@@ -113,15 +114,15 @@ class EventRecorder:
             body = orjson.dumps(manifest(event, at, controller=self._controller, instance=self._instance))
             await self._api.create(EVENTS, event.regarding.namespace, body)
         except (errors.ApiError, TypeError, ValueError) as error:
-            # Not sent again: a namespace that is being deleted refuses them all, and the next Event is more current.
+            # No retry: a namespace that is being deleted refuses all Events, and the next Event is newer.
             self.dropped += 1
-            _log.debug("event dropped", extra={"reason": event.reason, "error": str(error)})
+            _log.debug("Event dropped", extra={"reason": event.reason, "error": str(error)})
 
     def _is_repeat(self, event: Event) -> bool:
         now = self._clock.monotonic()
         while self._recent:
             oldest, at = next(iter(self._recent.items()))
-            if now - at < _REPEAT_SECONDS and len(self._recent) < _MOST_REMEMBERED:
+            if now - at < _REPEAT_SECONDS and len(self._recent) < _MAX_RECENT:
                 break
             del self._recent[oldest]
         key = (event.regarding.uid, event.reason, event.note)
@@ -132,37 +133,37 @@ class EventRecorder:
 
 
 def manifest(event: Event, at: datetime, *, controller: str, instance: str) -> dict[str, object]:
-    """Write the Event down as the server wants it, cut to the server's limits."""
-    about = event.regarding
-    # From the content and the time: the same Event sent twice by some accident is one object.
-    content = f"{about.uid}\0{event.reason}\0{event.note}\0{at.isoformat()}"
+    """Return the Event as an object of events.k8s.io/v1, with texts cut to the server's limits."""
+    regarding = event.regarding
+    # A hash of content and time: an Event that is sent twice by accident has the same name.
+    content = f"{regarding.uid}\0{event.reason}\0{event.note}\0{at.isoformat()}"
     digest = hashlib.sha256(content.encode(errors="replace")).hexdigest()
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {
-            "name": f"{about.name[:_NAME_CHARACTERS].rstrip('.-')}.{digest[:16]}",
-            "namespace": about.namespace,
+            "name": f"{regarding.name[:_NAME_CHARACTERS].rstrip('.-')}.{digest[:16]}",
+            "namespace": regarding.namespace,
         },
         "eventTime": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": controller,
-        "reportingInstance": _cut(instance, _WORD_BYTES),
+        "reportingInstance": _cut(instance, _FIELD_BYTES),
         "type": event.kind.value,
-        "reason": _cut(event.reason, _WORD_BYTES),
-        "action": _cut(event.action, _WORD_BYTES),
+        "reason": _cut(event.reason, _FIELD_BYTES),
+        "action": _cut(event.action, _FIELD_BYTES),
         "note": _cut(event.note, _NOTE_BYTES),
         "regarding": {
-            "apiVersion": about.api_version,
-            "kind": about.kind,
-            "namespace": about.namespace,
-            "name": about.name,
-            "uid": about.uid,
+            "apiVersion": regarding.api_version,
+            "kind": regarding.kind,
+            "namespace": regarding.namespace,
+            "name": regarding.name,
+            "uid": regarding.uid,
         },
     }
 
 
 def _cut(text: str, limit_bytes: int) -> str:
-    """Cut to so many bytes of UTF-8 (the server counts bytes), never within a character."""
+    """Return the text, cut to a number of UTF-8 bytes (which the server counts) without cutting a character."""
     raw = text.encode(errors="replace")
     if len(raw) <= limit_bytes:
         return raw.decode()

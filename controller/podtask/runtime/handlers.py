@@ -1,10 +1,10 @@
-"""kopf's part: the process shell. Start, stop and signals are kopf's; what changes in the cluster is not.
+"""The part that kopf has: it runs the process (signals, login, startup and cleanup). It follows no resource.
 
-Nor are the probes: kopf's own liveness endpoint stays off, for it tells that kopf lives, and nothing of our watches
-and our queue (`health.py`).
+PodTasks and Pods are followed by our own informer (`cluster.py`). kopf does not report an object that was deleted while
+its watch was interrupted, and costs more CPU per event; docs/design/0002 has the measurements. So no kopf handler is
+declared for a resource, and kopf opens no watch.
 
-kopf declares no handler for any resource here, so it opens no watch of its own (docs/design/0002 has the measurements
-that decided this).
+kopf's liveness endpoint stays off: it reports that kopf runs, and nothing about our watches and queue (`health.py`).
 """
 
 import asyncio
@@ -22,57 +22,60 @@ from . import kubeconfig
 _log = logging.getLogger(__name__)
 
 
-def connection() -> ClusterConfig:
-    """Find the API server: the Pod's service account, else the kubeconfig. Raises `kubeconfig.KubeconfigError`."""
+def cluster_config() -> ClusterConfig:
+    """Return the address and credentials of the API server: the Pod's service account, else the kubeconfig.
+
+    Raises `kubeconfig.KubeconfigError`.
+    """
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return in_cluster(os.environ)
-    found = kubeconfig.read()
-    if found.insecure:
+    config = kubeconfig.read()
+    if config.insecure:
         _log.warning("the API server's certificate is not checked: insecure-skip-tls-verify in the kubeconfig")
-    return found
+    return config
 
 
 def register(
     registry: kopf.OperatorRegistry,
-    where: ClusterConfig,
+    config: ClusterConfig,
     start: Callable[[ClusterConfig], Awaitable[None]],
     stop: Callable[[], Awaitable[None]],
 ) -> None:
-    """Hang the controller's start and stop into kopf's life; `where` is the API server."""
+    """Register the startup, cleanup and login handlers with kopf; `start` is called with `config`."""
 
     @kopf.on.startup(registry=registry)
-    async def begin(settings: kopf.OperatorSettings, **_: Any) -> None:
+    async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.scanning.disabled = True
         settings.posting.enabled = False
         settings.peering.standalone = True
-        await start(where)
+        await start(config)
 
     @kopf.on.cleanup(registry=registry)
-    async def end(**_: Any) -> None:
+    async def cleanup(**_: Any) -> None:
         await stop()
 
     @kopf.on.login(registry=registry)
     def login(**_: Any) -> kopf.ConnectionInfo:
-        return credentials(where)
+        return connection_info(config)
 
 
-def credentials(where: ClusterConfig) -> kopf.ConnectionInfo:
-    """Give `where` as kopf takes it: it asks the server for its API groups once, and nothing after that."""
+def connection_info(config: ClusterConfig) -> kopf.ConnectionInfo:
+    """Return `config` in kopf's form. kopf uses it once, to ask the server for its API groups."""
     return kopf.ConnectionInfo(
-        server=where.server,
-        ca_data=where.ca_data or None,
-        ca_path=(not where.ca_data and where.ca_path) or None,
-        certificate_data=where.client_cert_data or None,
-        certificate_path=(not where.client_cert_data and where.client_cert_path) or None,
-        private_key_data=where.client_key_data or None,
-        private_key_path=(not where.client_key_data and where.client_key_path) or None,
-        token=Token(where).current() or None,
-        insecure=where.insecure,
+        server=config.server,
+        ca_data=config.ca_data or None,
+        ca_path=(not config.ca_data and config.ca_path) or None,
+        certificate_data=config.client_cert_data or None,
+        certificate_path=(not config.client_cert_data and config.client_cert_path) or None,
+        private_key_data=config.client_key_data or None,
+        private_key_path=(not config.client_key_data and config.client_key_path) or None,
+        token=Token(config).current() or None,
+        insecure=config.insecure,
     )
 
 
 async def run(registry: kopf.OperatorRegistry, stop_flag: asyncio.Event) -> None:
-    """Run kopf until a signal or the flag ends it."""
-    # Given, because kopf would look the user up by name, and an arbitrary uid in a container has none.
+    """Run kopf until a signal arrives or the flag is set."""
+    # Without it kopf looks up the user's name, which an arbitrary uid in a container does not have.
     identity: Any = socket.gethostname()
     await kopf.operator(registry=registry, identity=identity, clusterwide=True, standalone=True, stop_flag=stop_flag)

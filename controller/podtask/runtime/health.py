@@ -1,9 +1,8 @@
-"""What the probes say: is there progress (/healthz), is everything known (/readyz).
+"""The probes: /healthz (liveness: does the controller make progress) and /readyz (are the first lists complete).
 
-A probe is answered with what the main loop says at that moment, so it says that the loop turns. Beyond that, liveness
-is about what a restart would mend and
-nothing else: a watch that has stopped trying, a queue that hands nothing out. An API server that is away is neither;
-then the informers try again and again, and both replicas keep their caches.
+Both read the state on the main event loop, so a reply shows that this loop runs. Liveness fails only for what a
+restart would repair: a watch that has stopped trying, or a queue that hands out no keys. An unreachable API server is
+neither: the informers keep trying, and both replicas keep their caches.
 """
 
 import asyncio
@@ -11,65 +10,65 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from .server import Answer, Fresh, Page, ask
+from .server import Cached, Endpoint, Response, call_on_loop
 
 _log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 300.0
-"""An informer does something at least every 75 s (silence), 60 s (a list) or 60 s (a pause): longer is a standstill."""
+"""A working informer does something at least every 75 s (watch timeout), 60 s (a list) or 60 s (backoff)."""
 QUEUE_SECONDS = 300.0
-"""A request takes 30 s at most, retries included, and a worker a few in a row before it takes the next key."""
+"""A request takes at most 30 s, retries included, and a worker sends a few in a row before it takes the next key."""
 
 
 class HealthState(NamedTuple):
-    """What the probes go by."""
+    """What the probes are computed from."""
 
     is_synced: bool
     is_leader: bool
     watch_idle_seconds: Mapping[str, float]
-    """Time since each informer last heard or tried anything."""
+    """Time since each informer last received or tried anything, by resource."""
     queue_stalled_seconds: float
-    """Time since a key was taken from the queue, while one waits."""
-    ended_parts: Sequence[str]
-    """Parts that should run for ever, and do not."""
+    """Time since a worker took a key from the queue, while keys wait."""
+    ended_components: Sequence[str]
+    """Names of the background tasks of the controller that have ended and should not have."""
 
 
-def liveness_failures(vitals: HealthState) -> list[str]:
-    """Say what only a restart mends."""
-    found = [f"{part} has ended" for part in vitals.ended_parts]
-    for resource, seconds in vitals.watch_idle_seconds.items():
+def liveness_failures(state: HealthState) -> list[str]:
+    """Return a sentence for each failure that only a restart repairs."""
+    failures = [f"{component} has ended" for component in state.ended_components]
+    for resource, seconds in state.watch_idle_seconds.items():
         if seconds > WATCH_SECONDS:
-            found.append(f"the watch of {resource} has stood still for {seconds:.0f} s")
-    if vitals.queue_stalled_seconds > QUEUE_SECONDS:
-        found.append(f"no task was taken from the queue for {vitals.queue_stalled_seconds:.0f} s")
-    return found
+            failures.append(f"the watch of {resource} has done nothing for {seconds:.0f} s")
+    if state.queue_stalled_seconds > QUEUE_SECONDS:
+        failures.append(f"no task was taken from the queue for {state.queue_stalled_seconds:.0f} s")
+    return failures
 
 
-def pages(main: asyncio.AbstractEventLoop, vitals: Callable[[], HealthState]) -> Mapping[str, Page]:
-    """Give what the probes ask for; `vitals` is called on the loop `main`, which thereby shows that it turns."""
-    looked = Fresh(lambda: _look(main, vitals))
+def endpoints(main_loop: asyncio.AbstractEventLoop, read_state: Callable[[], HealthState]) -> Mapping[str, Endpoint]:
+    """Return the probes by path; `read_state` is called on `main_loop`, which shows that this loop runs."""
+    check = Cached(lambda: _check(main_loop, read_state))
 
-    async def healthz() -> Answer:
-        found = (await looked()).liveness_failures
-        return Answer(503 if found else 200, "; ".join(found or ["ok"]).encode())
+    async def healthz() -> Response:
+        failures = (await check()).liveness_failures
+        return Response(503 if failures else 200, "; ".join(failures or ["ok"]).encode())
 
-    async def readyz() -> Answer:
-        seen = (await looked()).vitals
-        if not seen.is_synced:
-            return Answer(503, b"the first lists are not complete")
-        return Answer(200, b"ok: leader" if seen.is_leader else b"ok: follower")
+    async def readyz() -> Response:
+        state = (await check()).state
+        if not state.is_synced:
+            return Response(503, b"the first lists are not complete")
+        return Response(200, b"ok: leader" if state.is_leader else b"ok: follower")
 
     return {"/healthz": healthz, "/readyz": readyz}
 
 
-class _Looked(NamedTuple):
-    vitals: HealthState
+class _Check(NamedTuple):
+    state: HealthState
     liveness_failures: Sequence[str]
 
 
-async def _look(main: asyncio.AbstractEventLoop, vitals: Callable[[], HealthState]) -> _Looked:
-    seen = await ask(main, vitals)
-    found = liveness_failures(seen)
-    if found:
-        _log.error("not alive", extra={"liveness_failures": found})
-    return _Looked(seen, found)
+async def _check(main_loop: asyncio.AbstractEventLoop, read_state: Callable[[], HealthState]) -> _Check:
+    state = await call_on_loop(main_loop, read_state)
+    failures = liveness_failures(state)
+    if failures:
+        _log.error("liveness probe fails", extra={"liveness_failures": failures})
+    return _Check(state, failures)

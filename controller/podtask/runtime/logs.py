@@ -1,4 +1,4 @@
-"""Logs for machines (one JSON object a line) or for people; never with the values of environment or results."""
+"""Log formats: JSON (one object per line) and plain text. The values of variables and results are never logged."""
 
 import json
 import logging
@@ -11,10 +11,10 @@ _encode = json.JSONEncoder(default=str).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, msg, and whatever was given as `extra`."""
+    """One JSON object per line: ts, level, logger, msg, the fields of `extra`, and exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format one record."""
+        """Return the record as text."""
         line = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -28,22 +28,22 @@ class JsonFormatter(logging.Formatter):
 
 
 class PlainFormatter(logging.Formatter):
-    """Time, level, message and the extras as key=value."""
+    """One line of text: time, level, message, and the fields of `extra` as key=value."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format one record."""
+        """Return the record as text."""
         extras = " ".join(f"{k}={v}" for k, v in vars(record).items() if k not in _STANDARD)
         text = f"{self.formatTime(record)} {record.levelname:<7} {record.getMessage()} {extras}".rstrip()
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
 def configure(level: str, style: str) -> None:
-    """Send everything to standard error in one format."""
+    """Log to standard error; `level` is a name of `logging`, `style` is json or plain."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else PlainFormatter())
-    # Nobody prints where a line was written or by which thread, and finding that out costs as much as writing it.
-    logging._srcfile = None  # documented, in the HOWTO of logging: "Optimization"
+    # No format has the source line or the thread, and finding them costs as much as writing the line.
+    logging._srcfile = None  # see "Optimization" in the logging HOWTO of Python
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # kopf speaks of every handler call at INFO; the lines that matter are ours.
+    # kopf logs every handler call at INFO.
     logging.getLogger("kopf").setLevel(logging.WARNING)

@@ -1,9 +1,10 @@
-"""How many Pods may live in a namespace at once, and who is next.
+"""Limit on the live Pods of a namespace (`--policy-max-running-pods`), and the queue of tasks that wait for a slot.
 
-A place is taken by a live Pod, and by a create from its decision on: workers decide one after another on one loop, so
-no two take the same place. Who finds none waits in line, oldest task first, and is woken when a place falls free: as
-many as there are places, so that a thousand waiting tasks cost nothing while one Pod ends. Nothing here is stored:
-Pods come from the informer, and a task that waits says so in its status.
+A live Pod uses a slot, and so does a create from the moment that it is decided. All workers share one event loop, and
+a slot is reserved before the first await, so two workers never reserve the same one. A task that finds no free slot
+waits. Waiting tasks are ordered by creationTimestamp; when n slots are free, the first n are re-queued and no more, so
+that the end of one Pod does not wake a thousand tasks. Nothing is stored: Pods come from the informer, and a waiting
+task has the reason ConcurrencyLimit in its status.
 """
 
 from bisect import bisect_left, insort
@@ -20,63 +21,63 @@ from ..core.snapshot import Task
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 
 
-class _Turn(NamedTuple):
-    """Where a task stands in line."""
+class _SlotRequest(NamedTuple):
+    """A task that needs a slot. The order of the fields is the order of the waiting tasks."""
 
     created: datetime
     name: str
     key: str
-    """The task's (`identity.task_key`)."""
+    """The task's key (`identity.task_key`)."""
     namespace: str
 
 
 class _Namespace:
-    """The places of one namespace."""
+    """The slots of one namespace."""
 
     def __init__(self) -> None:
         self.live: set[str] = set()
         """Uids of live Pods."""
         self.creating: set[str] = set()
-        """Keys of tasks whose Pod is being created, or may have been."""
-        self.waiting: list[_Turn] = []
-        """In order."""
+        """Keys of tasks whose Pod is being created, or whose create has an unknown outcome."""
+        self.waiting: list[_SlotRequest] = []
+        """Sorted, oldest task first."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to keep."""
+        """Whether this object holds nothing and can be dropped."""
         return not (self.live or self.creating or self.waiting)
 
 
 class PodSlots:
-    """The places of every namespace. Without a limit nothing is kept."""
+    """The slots of every namespace. Without a limit, nothing is kept."""
 
     def __init__(self, limit: int | None, wake: Callable[[str], None]) -> None:
-        """`wake` is given the key of a task that may have a place now."""
+        """`wake` is called with the key of each task that a slot may be free for."""
         self._limit = limit
         self._wake = wake
         self._namespaces: dict[str, _Namespace] = {}
-        self._turns: dict[str, _Turn] = {}
-        """Of every task that creates or waits, by key."""
+        self._requests: dict[str, _SlotRequest] = {}
+        """The tasks that are creating their Pod or wait, by key."""
 
     def used(self, task: Task) -> int:
-        """Count the places that this task cannot have: those in use, and those that older tasks wait for."""
-        here = self._namespaces.get(task.metadata.namespace)
-        if here is None:
+        """Return how many slots this task cannot have: those in use, and those that older tasks wait for."""
+        slots = self._namespaces.get(task.metadata.namespace)
+        if slots is None:
             return 0
-        if task.key in here.creating:
-            # Who has a place keeps it, whoever lines up before them: their Pod may be there, and not known of yet.
-            return len(here.live) + len(here.creating) - 1
-        return len(here.live) + len(here.creating) + bisect_left(here.waiting, _turn(task))
+        if task.key in slots.creating:
+            # A reserved slot is kept even if an older task begins to wait: the Pod may exist and not be in the cache.
+            return len(slots.live) + len(slots.creating) - 1
+        return len(slots.live) + len(slots.creating) + bisect_left(slots.waiting, _slot_request(task))
 
     def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
-        """Follow a Pod of ours, as the informer tells of it."""
+        """Update the slots for a change from the informer: `old` is None for a new Pod, `new` for a deleted one."""
         pod = new or old
         if self._limit is None or pod is None:
             return
         if old is None:
-            self._arrived(pod)
-        live = self._at(pod.metadata.namespace).live
-        # A Pod that was orphaned is nobody's, and may live for ever: no place waits for its end.
+            self._pod_appeared(pod)
+        live = self._slots_of(pod.metadata.namespace).live
+        # An orphaned Pod belongs to no task and may run without an end, so it uses no slot.
         if new is not None and not new.is_terminal and new.is_owned_by(new.metadata.labels[names.LABEL_TASK_UID]):
             live.add(pod.metadata.uid)
         else:
@@ -84,77 +85,77 @@ class PodSlots:
             self._wake_next(pod.metadata.namespace)
 
     def rebuild(self, tasks: Iterable[Task]) -> None:
-        """Begin the work: put those in line that say they wait, and forget what was under way when it last ended."""
-        for here in self._namespaces.values():
-            here.creating.clear()
-            here.waiting.clear()
-        self._turns.clear()
+        """Queue the tasks whose status says that they wait, and drop the creates of an earlier term as leader."""
+        for slots in self._namespaces.values():
+            slots.creating.clear()
+            slots.waiting.clear()
+        self._requests.clear()
         for task in tasks:
             if self._limit is not None and task.status.reason == Reason.CONCURRENCY_LIMIT:
-                self._stand_in_line(_turn(task))
+                self._enqueue(_slot_request(task))
 
     def update(self, task: Task, decided: plan.Plan) -> None:
-        """Take, wait for, or give back a place: whatever was decided. To be called before anything else happens."""
+        """Reserve a slot, wait for one or release it, as the plan needs. Call it before the first await."""
         if self._limit is None:
             return
-        turn = _turn(task)
-        if decided.reserves_slot and self._is_creating(turn.key):
+        request = _slot_request(task)
+        if decided.reserves_slot and self._is_creating(request.key):
             return
         if any(isinstance(action, plan.CreatePod) for action in decided.actions):
-            self._step_out(turn)
-            self._at(turn.namespace).creating.add(turn.key)
-            self._turns[turn.key] = turn
+            self._remove(request)
+            self._slots_of(request.namespace).creating.add(request.key)
+            self._requests[request.key] = request
         elif decided.waits_for_slot:
-            self._stand_in_line(turn)
+            self._enqueue(request)
         else:
-            self.release(turn.key)
+            self.release(request.key)
 
     def release(self, key: str) -> None:
-        """Give back what a task has taken or waited for; the next in line is woken."""
-        turn = self._turns.pop(key, None)
-        if turn is not None:
-            self._step_out(turn)
-            self._wake_next(turn.namespace)
+        """Release the slot that a task has reserved or waits for, and wake the tasks that can have a slot now."""
+        request = self._requests.pop(key, None)
+        if request is not None:
+            self._remove(request)
+            self._wake_next(request.namespace)
 
-    def _arrived(self, pod: Pod) -> None:
-        """What was being created is there: it has its place by itself while it lives, and its name is taken."""
+    def _pod_appeared(self, pod: Pod) -> None:
+        """Drop the reservation of a create whose Pod is in the cache: while it lives, the Pod uses the slot itself."""
         key = pod.task_key or ""
         if self._is_creating(key) and pod.is_owned_by(pod.metadata.labels[names.LABEL_TASK_UID]):
-            self._step_out(self._turns.pop(key))
+            self._remove(self._requests.pop(key))
 
     def _is_creating(self, key: str) -> bool:
-        turn = self._turns.get(key)
-        return turn is not None and key in self._at(turn.namespace).creating
+        request = self._requests.get(key)
+        return request is not None and key in self._slots_of(request.namespace).creating
 
-    def _stand_in_line(self, turn: _Turn) -> None:
-        here = self._at(turn.namespace)
-        gives_back = turn.key in here.creating
-        self._step_out(turn)
-        insort(here.waiting, turn)
-        self._turns[turn.key] = turn
-        if gives_back:
-            self._wake_next(turn.namespace)
+    def _enqueue(self, request: _SlotRequest) -> None:
+        slots = self._slots_of(request.namespace)
+        frees_slot = request.key in slots.creating
+        self._remove(request)
+        insort(slots.waiting, request)
+        self._requests[request.key] = request
+        if frees_slot:
+            self._wake_next(request.namespace)
 
-    def _step_out(self, turn: _Turn) -> None:
-        here = self._at(turn.namespace)
-        here.creating.discard(turn.key)
-        place = bisect_left(here.waiting, turn)
-        if here.waiting[place : place + 1] == [turn]:
-            del here.waiting[place]
+    def _remove(self, request: _SlotRequest) -> None:
+        slots = self._slots_of(request.namespace)
+        slots.creating.discard(request.key)
+        index = bisect_left(slots.waiting, request)
+        if slots.waiting[index : index + 1] == [request]:
+            del slots.waiting[index]
 
     def _wake_next(self, namespace: str) -> None:
-        """Wake those for whom there is a place."""
-        here = self._at(namespace)
-        free = (self._limit or 0) - len(here.live) - len(here.creating)
-        for turn in here.waiting[: max(0, free)]:
-            self._wake(turn.key)
-        if here.is_empty:
+        """Wake as many waiting tasks as there are free slots."""
+        slots = self._slots_of(namespace)
+        free = (self._limit or 0) - len(slots.live) - len(slots.creating)
+        for request in slots.waiting[: max(0, free)]:
+            self._wake(request.key)
+        if slots.is_empty:
             del self._namespaces[namespace]
 
-    def _at(self, namespace: str) -> _Namespace:
+    def _slots_of(self, namespace: str) -> _Namespace:
         return self._namespaces.setdefault(namespace, _Namespace())
 
 
-def _turn(task: Task) -> _Turn:
+def _slot_request(task: Task) -> _SlotRequest:
     meta = task.metadata
-    return _Turn(meta.creation_timestamp or _NO_TIME, meta.name, task.key, meta.namespace)
+    return _SlotRequest(meta.creation_timestamp or _NO_TIME, meta.name, task.key, meta.namespace)

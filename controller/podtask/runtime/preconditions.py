@@ -1,7 +1,7 @@
-"""What must be there before the controller starts: a server that is new enough, and the CRD.
+"""Checks before the start: the API server must be new enough and serve the CRD.
 
-Without these checks the first signs would be Pods that never deliver a result, or a list that fails for ever. Each
-ends the process with one sentence instead, which names what to do.
+Without these checks the first symptoms would be Pods that never deliver a result, or a list that always fails. A
+failed check ends the process with one sentence that says what to do.
 """
 
 import asyncio
@@ -18,26 +18,30 @@ from .decode import PODTASKS
 
 _log = logging.getLogger(__name__)
 
-OLDEST = (1, 29)
-"""The first Kubernetes whose native sidecars are on by default."""
+MIN_VERSION = (1, 29)
+"""The first Kubernetes version that has native sidecars on by default."""
 CRD_ATTEMPTS = 8
-"""An installation creates the CRD and the controller at the same time, and a fresh CRD is served a second later."""
+"""An installation creates the CRD and the controller at the same time, and the API server serves a new CRD after a
+second."""
 _VERSION = Resource("", "version")
 _LIMITS = Limits(read_seconds=10.0)
-"""A server that is away is no reason to wait here: the informers wait for it better."""
+"""These checks do not wait for an unreachable API server; the informers do that."""
 
 
-class Unmet(Exception):
-    """Something is missing that no restart brings; the message is for whoever installs."""
+class PreconditionError(Exception):
+    """Something is missing that no restart brings; the message says what to do, to the person who installs."""
 
 
-async def are_met(where: ClusterConfig, namespace: str) -> bool:
-    """Log what is missing. A server that cannot be asked now is taken for a good one."""
-    api = HttpClient(where, limits=_LIMITS)
+async def are_met(config: ClusterConfig, namespace: str) -> bool:
+    """Return whether all checks pass, and log the one that fails.
+
+    If the API server does not reply, the checks are skipped with a warning and count as passed.
+    """
+    api = HttpClient(config, limits=_LIMITS)
     try:
         await check(api, namespace)
-    except Unmet as missing:
-        _log.critical(str(missing))
+    except PreconditionError as error:
+        _log.critical(str(error))
         return False
     except errors.ApiError as error:
         _log.warning("the server's version and the CRD could not be checked", extra={"error": str(error)})
@@ -47,7 +51,7 @@ async def are_met(where: ClusterConfig, namespace: str) -> bool:
 
 
 async def check(api: Client, namespace: str, *, pause_seconds: float = 1.0) -> None:
-    """Raise `Unmet` for what is missing, and `errors.ApiError` where the server cannot be asked."""
+    """Run the checks. Raises `PreconditionError` if one fails, `errors.ApiError` if the server does not reply."""
     _check_version(await api.get(_VERSION, "", ""))
     for _ in range(CRD_ATTEMPTS):
         try:
@@ -56,17 +60,19 @@ async def check(api: Client, namespace: str, *, pause_seconds: float = 1.0) -> N
             await asyncio.sleep(pause_seconds)
         else:
             return
-    raise Unmet(
+    raise PreconditionError(
         "the CRD podtasks.podtask.dev is not installed: set crds.enabled=true in the chart, or run"
         " `kubectl apply --server-side -f crds/podtask.dev_podtasks.yaml`"
     )
 
 
 def _check_version(body: bytes) -> None:
-    said = orjson.loads(body)
-    # Some providers write "29+".
-    numbers = [re.match(r"\d+", str(said.get(part, ""))) for part in ("major", "minor")]
+    info = orjson.loads(body)
+    # Some providers report the minor version as "29+".
+    numbers = [re.match(r"\d+", str(info.get(part, ""))) for part in ("major", "minor")]
     version = tuple(int(number[0]) for number in numbers if number)
-    if len(version) == len(OLDEST) and version < OLDEST:
-        wanted = ".".join(map(str, OLDEST))
-        raise Unmet(f"Kubernetes {said.get('gitVersion', version)} is too old: PodTask needs {wanted} or newer")
+    if len(version) == len(MIN_VERSION) and version < MIN_VERSION:
+        required = ".".join(map(str, MIN_VERSION))
+        raise PreconditionError(
+            f"Kubernetes {info.get('gitVersion', version)} is too old: PodTask needs {required} or newer"
+        )

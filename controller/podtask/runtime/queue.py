@@ -1,10 +1,10 @@
-"""Which keys need work, and which worker has which: the work queue of client-go, with priorities.
+"""The work queue of client-go (rate limiting and delays included), with priorities.
 
-Three promises carry the reconciler. A key is with one worker at a time, so two workers never write the same object's
-status. A key added while it is being worked on is worked on again, so no change is missed. And all delays sit on one
-heap behind one timer, so that a hundred thousand waiting tasks cost no asyncio task and no timer each.
+The reconciler depends on three properties. One worker at a time processes a key, so two workers never write the status
+of the same object. A key that is added while it is processed is processed again, so no change is missed. All delays
+are on one heap with one timer, so a hundred thousand delayed keys need no asyncio task and no timer each.
 
-Not thread-safe: everything happens on one event loop.
+Not thread-safe: use it on one event loop.
 """
 
 import asyncio
@@ -23,23 +23,24 @@ K = TypeVar("K", bound=Hashable)
 _DEFAULT_BACKOFF = backoff.Backoff(base_seconds=0.05, cap_seconds=60.0)
 
 _STARVATION_SECONDS = 15.0
-"""A key that has waited this long behind more urgent ones has turns of its own."""
+"""A key that has waited this long behind keys of a higher priority is taken out of order, as `_FAIR_SHARE` allows."""
 
 
 class Priority(enum.IntEnum):
-    """Which keys go first."""
+    """Priority of a key; the lowest number is taken first."""
 
     FINISHED = 0
-    """Somebody waits for this result."""
+    """An attempt has ended, and a client waits for the result."""
     NEW = 1
-    """Something changed."""
+    """The task or its Pod has changed."""
     RESYNC = 2
-    """Nothing is known to have changed."""
+    """No change is known: a resync, a delay or a retry."""
 
 
 _FAIR_SHARE = {Priority.RESYNC: 3, Priority.NEW: 7}
-"""One key in so many, of a line that has waited too long. An attempt is looked at twice under load, as new and as over,
-and once later, to tidy up after it: with one in three, a load without end leaves nothing behind."""
+"""Anti-starvation: every 3rd `get` takes a RESYNC key and every 7th a NEW key, if the oldest one has waited longer than
+`_STARVATION_SECONDS`. Under load an attempt needs two reconciles with a higher priority (new, ended) and one RESYNC for
+the cleanup, so with every 3rd `get` the cleanup keeps up with a load that never stops."""
 
 
 class Timers(Protocol):
@@ -50,12 +51,12 @@ class Timers(Protocol):
         ...
 
     def call_at(self, when: float, callback: Callable[[], object], /) -> asyncio.TimerHandle:
-        """Call back at `when`, in the same seconds."""
+        """Call `callback` at `when`, a value of `time`."""
         ...
 
 
-class Closed(Exception):
-    """The queue was closed: the worker may go home."""
+class ShutDown(Exception):
+    """The queue is shut down: the worker ends."""
 
 
 class _Delay(NamedTuple):
@@ -65,33 +66,34 @@ class _Delay(NamedTuple):
 
 
 class WorkQueue(Generic[K]):
-    """Keys in need of work.
+    """Keys that need a reconcile.
 
-    A worker calls `get`, works, calls `retry` or `forget`, and then always `done`.
+    A worker calls `get`, processes the key, calls `forget` or `add_rate_limited`, and always calls `done` at the end.
     """
 
     def __init__(
         self,
         timers: Timers,
         *,
-        most: Callable[[], int] = lambda: sys.maxsize,
+        max_processing: Callable[[], int] = lambda: sys.maxsize,
         retry_backoff: backoff.Backoff = _DEFAULT_BACKOFF,
         jitter: backoff.Jitter = random.random,
     ) -> None:
-        """Make an empty queue; `timers` is the event loop, or a stand-in for it.
+        """Make an empty queue; `timers` is the event loop, or a fake one in tests.
 
-        `most` says how many keys may be worked on at the moment. The rest waits here, where the urgent ones go first.
+        `max_processing` returns how many keys may be processed at once now; the other keys wait in the queue, which
+        orders them by priority.
         """
         self._timers = timers
-        self._most = most
+        self._max_processing = max_processing
         self._backoff = retry_backoff
         self._jitter = jitter
-        # One line of keys for each priority, with the moment each key joined it. Ordered dicts, so that a key can
-        # leave from the middle at once when it becomes more urgent.
+        # The keys of each priority in FIFO order, with the time when each was added. Ordered dicts, because a key that
+        # gets a higher priority is removed from the middle.
         self._ready: tuple[OrderedDict[K, float], ...] = tuple(OrderedDict() for _ in Priority)
         self._priorities: dict[K, Priority] = {}
         self._processing: set[K] = set()
-        self._again: dict[K, Priority] = {}
+        self._dirty: dict[K, Priority] = {}  # added while a worker processes them
         self._delayed: dict[K, _Delay] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._serial = 0
@@ -99,42 +101,41 @@ class WorkQueue(Generic[K]):
         self._timer_at = 0.0
         self._failures: dict[K, int] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
-        self._handed_out = 0
+        self._gets = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._closed = False
-        self._taken_at = timers.time()
+        self._is_shut_down = False
+        self._last_get_at = timers.time()
 
     def __len__(self) -> int:
-        """How many keys wait for a worker; those delayed or being worked on are not counted."""
+        """Number of keys that wait for a worker, without those that are delayed or being processed."""
         return len(self._priorities)
 
     @property
     def processing(self) -> int:
-        """How many keys are with a worker."""
+        """Number of keys that workers process."""
         return len(self._processing)
 
     @property
     def delayed(self) -> int:
-        """How many keys wait for their time."""
+        """Number of keys that will be added later."""
         return len(self._delayed)
 
-    def oldest_age(self) -> float:
-        """Seconds that the longest-waiting key has waited in its present priority; 0 where none waits."""
-        heads = [_first_joined(line) for line in self._ready if line]
-        return self._timers.time() - min(heads) if heads else 0.0
+    def oldest_seconds(self) -> float:
+        """Return how long the oldest key has waited in its present priority; 0.0 if no key waits."""
+        added_at = [_oldest_added_at(keys) for keys in self._ready if keys]
+        return self._timers.time() - min(added_at) if added_at else 0.0
 
-    def stalled(self) -> float:
-        """Seconds since a worker last took a key, while one waits; 0.0 where none does."""
-        waiting = self.oldest_age()
-        return min(waiting, self._timers.time() - self._taken_at)
+    def stalled_seconds(self) -> float:
+        """Return the time since a worker last took a key while keys wait; 0.0 if no key waits."""
+        return min(self.oldest_seconds(), self._timers.time() - self._last_get_at)
 
     def add(self, key: K, priority: Priority = Priority.NEW) -> None:
-        """Ask for `key` to be worked on. Asking again changes nothing, but may make it more urgent."""
-        if self._closed:
+        """Queue `key`. If it is queued already, its priority becomes the higher one of the two."""
+        if self._is_shut_down:
             return
         if key in self._processing:
-            self._again[key] = min(priority, self._again.get(key, priority))
+            self._dirty[key] = min(priority, self._dirty.get(key, priority))
             return
         queued = self._priorities.get(key)
         if queued is not None and queued <= priority:
@@ -147,108 +148,108 @@ class WorkQueue(Generic[K]):
             self._wake_getter()
 
     def add_after(self, key: K, seconds: float, priority: Priority = Priority.RESYNC) -> None:
-        """`add` in `seconds` from now."""
+        """Call `add` in `seconds` from now."""
         self.add_at(key, self._timers.time() + seconds, priority)
 
     def add_at(self, key: K, when: float, priority: Priority = Priority.RESYNC) -> None:
-        """`add` at `when`, in the loop's own seconds.
+        """Call `add` at `when`, a value of the loop's clock.
 
-        A key waits for one moment only, the earliest asked for, with the most urgent priority asked for: whoever
-        works on it then asks for the next moment. An `add` in between takes nothing off; `discard_pending` does.
+        A key has one delay: the earliest that was requested, with the highest priority that was requested. The worker
+        that processes the key then requests the next one. `add` does not cancel the delay; `discard_pending` does.
         """
-        if self._closed:
+        if self._is_shut_down:
             return
         if when <= self._timers.time():
             self.add(key, priority)
             return
-        known = self._delayed.get(key)
-        if known is not None:
-            priority = min(priority, known.priority)
-            if known.when <= when:
-                self._delayed[key] = known._replace(priority=priority)
+        earlier = self._delayed.get(key)
+        if earlier is not None:
+            priority = min(priority, earlier.priority)
+            if earlier.when <= when:
+                self._delayed[key] = earlier._replace(priority=priority)
                 return
-        self._serial += 1  # keys need not be comparable
+        self._serial += 1  # breaks ties on the heap: keys need not be comparable
         self._delayed[key] = _Delay(when, self._serial, priority)
         heapq.heappush(self._heap, (when, self._serial, key))
         self._sweep_heap()
         self._set_timer()
 
-    def retry(self, key: K, priority: Priority = Priority.RESYNC) -> float:
-        """`add` after a delay that grows with each failure since `forget`; return the delay in seconds."""
+    def add_rate_limited(self, key: K, priority: Priority = Priority.RESYNC) -> float:
+        """Call `add` after a delay that grows with each call since `forget`; return the delay in seconds."""
         failures = self._failures.get(key, 0) + 1
         self._failures[key] = failures
         delay = self._backoff.next_delay(failures, self._jitter)
         self.add_after(key, delay, priority)
         return delay
 
-    def failures(self, key: K) -> int:
-        """How often `retry` was called for `key` since `forget`."""
+    def num_requeues(self, key: K) -> int:
+        """Return how often `add_rate_limited` was called for `key` since `forget`."""
         return self._failures.get(key, 0)
 
     def forget(self, key: K) -> None:
-        """Note a success: the next `retry` starts from the shortest delay."""
+        """Reset the backoff of `key`: the next `add_rate_limited` uses the shortest delay."""
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """Wait for the key whose turn it is, and take it; `Closed` once closed. Cancelling loses no key."""
+        """Wait for the next key and return it. Raises `ShutDown`. Cancelling the call loses no key."""
         while True:
-            if self._closed:
-                raise Closed
-            line = self._next_line() if len(self._processing) < self._most() else None
-            if line is not None:
-                key, _ = line.popitem(last=False)
+            if self._is_shut_down:
+                raise ShutDown
+            keys = self._next_keys() if len(self._processing) < self._max_processing() else None
+            if keys is not None:
+                key, _ = keys.popitem(last=False)
                 del self._priorities[key]
                 self._processing.add(key)
                 self._idle.clear()
-                self._taken_at = self._timers.time()
+                self._last_get_at = self._timers.time()
                 return key
             await self._wait()
 
-    def _next_line(self) -> OrderedDict[K, float] | None:
-        """Give the line whose turn it is: the most urgent one, but in its turn one that has waited for too long.
+    def _next_keys(self) -> OrderedDict[K, float] | None:
+        """Return the keys of the highest priority, or of a lower one that starves and has its share now; None if empty.
 
-        A deadline, a retry or a time to live that falls into a long burst would else wait for the burst's end, and the
-        finished Pods of a load that never ends would pile up for ever.
+        Otherwise a deadline, a retry or a TTL that is due during a long burst would wait for the end of the burst, and
+        a load that never stops would leave its finished Pods behind.
         """
-        lines = [line for line in self._ready if line]
-        if not lines:
+        ready = [keys for keys in self._ready if keys]
+        if not ready:
             return None
-        self._handed_out += 1
-        too_long = self._timers.time() - _STARVATION_SECONDS
-        for priority, turns in _FAIR_SHARE.items():
-            line = self._ready[priority]
-            if self._handed_out % turns == 0 and line and _first_joined(line) <= too_long:
-                return line
-        return lines[0]
+        self._gets += 1
+        starved_since = self._timers.time() - _STARVATION_SECONDS
+        for priority, every in _FAIR_SHARE.items():
+            keys = self._ready[priority]
+            if self._gets % every == 0 and keys and _oldest_added_at(keys) <= starved_since:
+                return keys
+        return ready[0]
 
     def done(self, key: K) -> None:
-        """Give `key` back. If it was added meanwhile, it is queued again."""
+        """Mark `key` as processed. If it was added in the meantime, it is queued again."""
         self._processing.remove(key)
-        priority = self._again.pop(key, None)
+        priority = self._dirty.pop(key, None)
         if priority is not None:
             self.add(key, priority)
         if not self._processing:
             self._idle.set()
-        for _ in range(min(len(self), self._most() - len(self._processing))):
+        for _ in range(min(len(self), self._max_processing() - len(self._processing))):
             self._wake_getter()
 
     def discard_pending(self, key: K) -> None:
-        """Note that whoever works on `key` looks at everything anew in this turn: what was asked for is being done.
+        """Drop the pending add and the delay of a key that is being processed, before its worker reads the cache.
 
-        Every write of our own puts its reply into the cache, which asks for its key. Without this each task would be
-        judged once more for each of its writes, to find nothing. So it would be at a moment that was asked for while
-        the task stood otherwise: whoever looks asks for the next one.
+        The reply to each of the controller's own writes is put into the cache, which adds the key. Without this call
+        each write would cause one more reconcile that finds nothing to do. The same holds for a delay that was
+        requested earlier: the worker requests the next one.
         """
-        self._again.pop(key, None)
+        self._dirty.pop(key, None)
         self._delayed.pop(key, None)
 
-    def open(self) -> None:
-        """Take keys again. What was added while it was closed is forgotten: ask for every key anew."""
-        self._closed = False
+    def start(self) -> None:
+        """Accept keys after `shut_down`. Keys that were added while it was shut down are lost: add every key again."""
+        self._is_shut_down = False
 
-    def close(self) -> None:
-        """Hand out no more keys, and take none. What a worker has, it may finish: see `drained`."""
-        self._closed = True
+    def shut_down(self) -> None:
+        """Accept and return no more keys. Workers may finish the keys that they process: see `drained`."""
+        self._is_shut_down = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -257,7 +258,7 @@ class WorkQueue(Generic[K]):
                 getter.set_result(None)
 
     async def drained(self) -> None:
-        """Return when no key is with a worker."""
+        """Wait until no key is being processed."""
         await self._idle.wait()
 
     async def _wait(self) -> None:
@@ -267,8 +268,8 @@ class WorkQueue(Generic[K]):
             await getter
         except asyncio.CancelledError:
             if getter.done() and not getter.cancelled():
-                self._wake_getter()  # woken and cancelled in the same turn: the key is for another
-            elif getter in self._getters:  # `_wake_getter` may have passed over it, cancelled as it was
+                self._wake_getter()  # woken and cancelled in the same iteration of the loop: wake another getter
+            elif getter in self._getters:  # `_wake_getter` may have removed it, because it was cancelled
                 self._getters.remove(getter)
             raise
 
@@ -303,9 +304,9 @@ class WorkQueue(Generic[K]):
         self._set_timer()
 
     def _sweep_heap(self) -> None:
-        # Entries made void by an earlier moment stay on the heap until their own; a key that is retried often and
-        # has a deadline far away would leave one each time. Swept when most of the heap is void, which costs
-        # nothing on average.
+        # A delay that an earlier one has replaced stays on the heap until it is due; a key that is retried often and
+        # has a deadline far away would leave one entry each time. The heap is rebuilt when more than half of its
+        # entries are stale, which is amortised O(1).
         if len(self._heap) > 2 * len(self._delayed) + 64:
             self._heap = [item for item in self._heap if self._is_current(item)]
             heapq.heapify(self._heap)
@@ -315,6 +316,6 @@ class WorkQueue(Generic[K]):
         return delay is not None and delay.serial == item[1]
 
 
-def _first_joined(line: OrderedDict[K, float]) -> float:
-    """When the first key of a line joined it."""
-    return next(iter(line.values()))
+def _oldest_added_at(keys: OrderedDict[K, float]) -> float:
+    """Return when the first of the keys was added."""
+    return next(iter(keys.values()))

@@ -1,8 +1,8 @@
-"""observe, decide, apply: the loop that every worker runs, one task at a time.
+"""The reconcile loop of the workers: take a snapshot of one task, decide, apply the plan.
 
-A plan that did something is followed by another decision at once, because its replies are in the cache. An error of
-the API comes back with backoff; an error of ours is logged with the task's name, and comes back with backoff too:
-one poisonous object never stops the others.
+After a plan with actions the next decision follows at once, because the replies are in the cache. After an error, of
+the API or of our own code, the key is queued again with backoff and the error is logged with the task's name: one
+object that causes errors never stops the others.
 """
 
 import logging
@@ -19,64 +19,64 @@ from ..core.snapshot import Task, TaskSnapshot, TaskStatus
 from ..kube import errors
 from .apply import Applier, Requeue, StaleCache
 from .pod_slots import PodSlots
-from .queue import Closed, WorkQueue
+from .queue import ShutDown, WorkQueue
 from .task_facts import TaskFacts
 
 _log = logging.getLogger(__name__)
 
-_DECISIONS_AT_ONCE = 8
+_MAX_ITERATIONS = 8
 
-_SHORTEST_WAIT_SECONDS = 0.05
-"""A plan that has nothing to do and wants to be asked again at once would otherwise hold the loop, and the event that
-it waits for would never be heard."""
+_MIN_WAKE_SECONDS = 0.05
+"""Shortest delay before a key is queued again: a plan that has no actions and is due at once would block the event
+loop, and the watch event that it waits for would never be read."""
 
-
-_UNSETTLED_BEFORE_LOGGED = 3
-"""Once may be a busy moment: others change the objects while we work on them."""
+_PASSES_BEFORE_WARNING = 3
+"""After that many reconciles in a row with `TooManyIterations` a warning is logged. One or two may be due to
+concurrent changes by others."""
 
 
 class TooManyIterations(Exception):
-    """Many decisions in a row, and more to do: come back with a growing pause, so that others get their turn."""
+    """No fixed point after `_MAX_ITERATIONS` decisions: the key is queued again with backoff, behind other keys."""
 
     def __init__(self, decided: plan.Plan) -> None:
-        """`decided` is the last plan."""
+        """`decided` is the last plan; its actions are the message."""
         super().__init__(", ".join(type(action).__name__ for action in decided.actions))
         self.decided = decided
 
 
-class Cache(Protocol):
-    """The live copy of the cluster, as far as reading concerns it."""
+class CacheReader(Protocol):
+    """The part of the cache (`cluster.Cluster`) that a snapshot is taken from."""
 
     def task(self, key: str) -> Task | None:
-        """Give the task of this key (`identity.task_key`)."""
+        """Return the task of this key (`identity.task_key`); None if it is not in the cache."""
         ...
 
-    def is_elsewhere(self, key: str) -> bool:
-        """Whether the task of this uid lives in another namespace than the key says."""
+    def is_in_other_namespace(self, key: str) -> bool:
+        """Return whether the task with the key's uid exists in another namespace than the key's."""
         ...
 
     def pods_of(self, key: str) -> tuple[Pod, ...]:
-        """Give the Pods in the task's namespace that say they belong to it."""
+        """Return the Pods of the task's namespace that have its uid as label."""
         ...
 
 
 class Recorder(Protocol):
-    """Takes Kubernetes Events, and never fails."""
+    """Records Kubernetes Events, and never fails."""
 
-    def record(self, task: Task, note: plan.Event) -> None:
+    def record(self, task: Task, event: plan.Event) -> None:
         """Record an Event about a task."""
         ...
 
 
-class Observer(Protocol):
-    """Hears of what was done, for the metrics."""
+class ReconcileMetrics(Protocol):
+    """Receives what the reconciler has done, for the metrics."""
 
     def reconciled(self, outcome: str, seconds: float) -> None:
-        """One pass over one task is over: done, retry or error."""
+        """A reconcile has ended; `outcome` is done, retry or error."""
         ...
 
-    def unsettled(self) -> None:
-        """A pass over one task ended with more to do than one pass does."""
+    def too_many_iterations(self) -> None:
+        """A reconcile has reached its limit of iterations."""
         ...
 
     def pod_created(self, uid: str) -> None:
@@ -84,17 +84,17 @@ class Observer(Protocol):
         ...
 
     def status_written(self, task: Task, status: TaskStatus) -> None:
-        """The status of this task, as it was, has become another."""
+        """`status` was written; `task` is the task before the write."""
         ...
 
 
 class Reconciler:
-    """Brings each task to where its spec wants it."""
+    """Reconciles one task at a time."""
 
     def __init__(
         self,
         *,
-        cache: Cache,
+        cache: CacheReader,
         applier: Applier,
         task_facts: TaskFacts,
         slots: PodSlots,
@@ -103,9 +103,9 @@ class Reconciler:
         settings: Settings,
         now: Callable[[], datetime],
         reads_live: Callable[[], bool],
-        observer: Observer | None = None,
+        metrics: ReconcileMetrics | None = None,
     ) -> None:
-        """`reads_live` says whether a PodTask is to be read live before its Pod is created."""
+        """`reads_live` returns whether a PodTask has to be read from the API server before its Pod is created."""
         self._cache = cache
         self._applier = applier
         self._task_facts = task_facts
@@ -115,77 +115,83 @@ class Reconciler:
         self._settings = settings
         self._now = now
         self._reads_live = reads_live
-        self._observer = observer
+        self._metrics = metrics
 
     async def work(self) -> None:
-        """Take keys from the queue until it is closed."""
+        """Reconcile the keys of the queue until it is shut down."""
         while True:
             try:
                 key = await self._queue.get()
-            except Closed:
+            except ShutDown:
                 return
-            begun = time.perf_counter()
+            started_at = time.perf_counter()
             outcome = "error"
             try:
                 await self.reconcile(key)
                 self._queue.forget(key)
                 outcome = "done"
             except StaleCache:
-                self._queue.retry(key)
+                self._queue.add_rate_limited(key)
                 outcome = "retry"
-            except TooManyIterations as unsettled:
-                self._note_unsettled(key, unsettled, self._queue.retry(key))
+            except TooManyIterations as error:
+                self._report_unfinished(key, error, self._queue.add_rate_limited(key))
                 outcome = "retry"
             except errors.NotLeader:
-                self._queue.retry(key)  # where we lead again before it comes round; else all workers are about to end
+                # The Lease may be renewed before the key is due; otherwise all workers are about to end.
+                self._queue.add_rate_limited(key)
                 outcome = "retry"
             except errors.ApiError as error:
-                delay = self._queue.retry(key)
+                delay = self._queue.add_rate_limited(key)
                 _log.warning(
-                    "request failed", extra={**self._name(key), "error": repr(error), "retry_seconds": round(delay, 2)}
+                    "task request failed",
+                    extra={**self._log_fields_of(key), "error": repr(error), "retry_seconds": round(delay, 2)},
                 )
-            except Exception:  # noqa: BLE001 - one poisonous object must not stop the others
-                delay = self._queue.retry(key)
-                _log.exception("reconcile failed", extra={**self._name(key), "retry_seconds": round(delay, 2)})
+            except Exception:  # noqa: BLE001 - one object that causes errors must not stop the others
+                delay = self._queue.add_rate_limited(key)
+                _log.exception(
+                    "task reconcile failed",
+                    extra={**self._log_fields_of(key), "retry_seconds": round(delay, 2)},
+                )
             finally:
                 self._queue.done(key)
-                if self._observer is not None:
-                    self._observer.reconciled(outcome, time.perf_counter() - begun)
+                if self._metrics is not None:
+                    self._metrics.reconciled(outcome, time.perf_counter() - started_at)
 
     async def reconcile(self, key: str) -> None:
-        """Do everything for one task that can be done now. Raises `ApiError`, `StaleCache` or `TooManyIterations`."""
+        """Reconcile one task. Raises `ApiError`, `StaleCache` or `TooManyIterations`."""
         decided = plan.Plan()
-        for _ in range(_DECISIONS_AT_ONCE):
+        for _ in range(_MAX_ITERATIONS):
             self._queue.discard_pending(key)
-            snapshot = self._observe(key)
+            snapshot = self._take_snapshot(key)
             if snapshot is None:
                 await self._release_orphans(key)
                 return
             decided = decide(snapshot, self._now(), self._settings)
-            # Before the first await, so that no other worker counts the same place as free.
+            # Before the first await, so that no other worker reserves the same slot.
             self._slots.update(snapshot.task, decided)
             if not decided.actions:
                 self._wake(key, decided)
                 return
             try:
-                await self._carry_out(snapshot, decided)
+                await self._apply(snapshot, decided)
             except Requeue:
                 continue
             if any(isinstance(action, plan.DeletePod | plan.DeleteTask) for action in decided.actions):
-                # The reply to a DELETE is not kept; the watch tells how it went, and wakes this task.
+                # The reply to a DELETE is not put into the cache; the watch reports the deletion and queues this key.
                 self._wake(key, decided)
                 return
         raise TooManyIterations(decided)
 
-    def _note_unsettled(self, key: str, unsettled: TooManyIterations, delay: float) -> None:
-        """Count every pass without rest, and log those that are one of several in a row: no state may hide there."""
-        if self._observer is not None:
-            self._observer.unsettled()
-        if self._queue.failures(key) >= _UNSETTLED_BEFORE_LOGGED:
-            about = {"planned": str(unsettled), "passes": self._queue.failures(key), "retry_seconds": round(delay, 2)}
-            _log.warning("a task does not come to rest", extra={**self._name(key), **about})
+    def _report_unfinished(self, key: str, error: TooManyIterations, delay: float) -> None:
+        """Count the reconcile, and log a warning if it is one of several in a row: the task may be in a loop."""
+        if self._metrics is not None:
+            self._metrics.too_many_iterations()
+        passes = self._queue.num_requeues(key)
+        if passes >= _PASSES_BEFORE_WARNING:
+            fields = {"planned": str(error), "passes": passes, "retry_seconds": round(delay, 2)}
+            _log.warning("task has more actions after each reconcile", extra={**self._log_fields_of(key), **fields})
 
-    def _observe(self, key: str) -> TaskSnapshot | None:
+    def _take_snapshot(self, key: str) -> TaskSnapshot | None:
         task = self._cache.task(key)
         if task is None:
             return None
@@ -193,11 +199,11 @@ class Reconciler:
         if task.status.phase_is_terminal:
             self._task_facts.reset(uid)
         facts = self._task_facts.get(uid)
-        facts.begin(task.status.attempt_count)
+        facts.begin_attempt(task.status.attempt_count)
         return TaskSnapshot(
             task=task,
             pods=self._cache.pods_of(key),
-            refusal=facts.refusal,
+            create_error=facts.create_error,
             conflicting_pod=facts.conflicting_pod,
             conflicting_task=self._owner_of(facts.conflicting_pod),
             gone_pods=facts.gone_pods,
@@ -210,7 +216,7 @@ class Reconciler:
             log_failures=facts.log_failures,
             result_refused=facts.result_refused,
             diagnosed_at=facts.diagnosed_at,
-            unknown_create_deadline=facts.in_doubt_until,
+            unknown_create_deadline=facts.unknown_create_deadline,
             slots_used=self._slots.used(task),
         )
 
@@ -218,7 +224,7 @@ class Reconciler:
         key = pod.task_key if pod is not None else None
         return self._cache.task(key) if key is not None else None
 
-    async def _carry_out(self, snapshot: TaskSnapshot, decided: plan.Plan) -> None:
+    async def _apply(self, snapshot: TaskSnapshot, decided: plan.Plan) -> None:
         for action in decided.actions:
             if isinstance(action, plan.CreatePod) and self._reads_live():
                 await self._check_live(snapshot.task)
@@ -227,18 +233,19 @@ class Reconciler:
                 self._note_created(snapshot.task.metadata.uid)
             if isinstance(action, plan.WriteStatus):
                 self._report(snapshot.task, action)
-        for note in decided.events:
-            self._recorder.record(snapshot.task, note)
+        for event in decided.events:
+            self._recorder.record(snapshot.task, event)
 
     def _note_created(self, uid: str) -> None:
-        if self._observer is not None and self._task_facts.get(uid).refusal is None:
-            self._observer.pod_created(uid)
+        if self._metrics is not None and self._task_facts.get(uid).create_error is None:
+            self._metrics.pod_created(uid)
 
     async def _check_live(self, task: Task) -> None:
-        """After a takeover the cache may lag behind what the last leader wrote: look before creating a Pod.
+        """Read the task and its last Pod from the API server before a Pod is created. Raises `Requeue` or `StaleCache`.
 
-        The task tells whether the attempt is still due. Its last Pod tells whether it has ended: what recorded the
-        attempt may be known here before the Pod itself is, and its other containers may still run.
+        After a takeover the cache may lag behind the writes of the last leader. The task shows whether the attempt is
+        still due. The Pod of the previous attempt must have ended: the status that records that attempt may be in the
+        cache before the Pod is, and its other containers may still run.
         """
         meta = task.metadata
         live = await self._applier.read_task(meta.namespace, meta.name)
@@ -252,18 +259,18 @@ class Reconciler:
         pod = await self._applier.read_pod(meta.namespace, last.pod_name)
         if pod is not None and pod.metadata.uid == last.pod_uid and not pod.is_terminal:
             if pod.task_key != task.key or pod.attempt != last.number:
-                # No watch brings it to the next decision, so it is handed over: its labels are to be put back.
+                # The watch does not report this Pod, so the next decision gets it here and restores its labels.
                 self._task_facts.get_or_create(meta.uid).unlabelled_pod = pod
             raise Requeue
 
     async def _release_orphans(self, key: str) -> None:
-        """Release Pods whose task is not in the cache, once a live read has shown that it does not exist.
+        """Remove our finalizer from Pods whose task is not in the cache, after a live read showed that it is deleted.
 
-        A Pod that names a task of another namespace is not an orphan of ours: it is left alone, without a request.
-        So is one whose owner is another task, which exists: its label was changed, and will be put back.
+        A Pod with the uid of a task of another namespace is not ours and causes no request. Neither does a Pod whose
+        owner is another task that exists: its label was changed, and will be restored.
         """
         namespace, uid = identity.split_task_key(key)
-        if self._cache.is_elsewhere(key) or self._is_in_doubt(key):
+        if self._cache.is_in_other_namespace(key) or self._awaits_unknown_create(key):
             return
         self._slots.release(key)
         self._task_facts.delete(uid)
@@ -275,18 +282,21 @@ class Reconciler:
         for action in decide_orphans(held).actions:
             if isinstance(action, plan.RemoveFinalizer):
                 await self._applier.release_pod(namespace, action)
-        _log.info("released the Pods of a task that is gone", extra={"uid": uid, "pods": len(held)})
+        _log.info("task was deleted: finalizer removed from its Pods", extra={"uid": uid, "pods": len(held)})
 
     def _has_another_owner(self, pod: Pod, uid: str) -> bool:
         owner = next((o.uid for o in pod.metadata.owner_references if o.controller), uid)
         return owner != uid and self._cache.task(identity.task_key(pod.metadata.namespace, owner)) is not None
 
-    def _is_in_doubt(self, key: str) -> bool:
-        """Whether a create of ours may still arrive: the Pod that has its name holds it off, and is kept for that."""
-        until = self._task_facts.get(identity.split_task_key(key)[1]).in_doubt_until
-        if until is None or until <= self._now():
+    def _awaits_unknown_create(self, key: str) -> bool:
+        """Return whether a create with an unknown outcome may still be carried out; queue the key for when it ends.
+
+        Until then an existing Pod of that name keeps its finalizer, because it makes that create fail.
+        """
+        deadline = self._task_facts.get(identity.split_task_key(key)[1]).unknown_create_deadline
+        if deadline is None or deadline <= self._now():
             return False
-        self._wake(key, plan.Plan(wake_at=until))
+        self._wake(key, plan.Plan(wake_at=deadline))
         return True
 
     async def _exists(self, pod: Pod, uid: str) -> bool:
@@ -299,13 +309,13 @@ class Reconciler:
     def _wake(self, key: str, decided: plan.Plan) -> None:
         if decided.wake_at is not None:
             wait = (decided.wake_at - self._now()).total_seconds()
-            self._queue.add_after(key, max(_SHORTEST_WAIT_SECONDS, wait))
+            self._queue.add_after(key, max(_MIN_WAKE_SECONDS, wait))
 
     def _report(self, task: Task, action: plan.WriteStatus) -> None:
-        """Log one line for each attempt's end, and none for what only moves inside one."""
+        """Report a written status to the metrics; log the end of an attempt or task (INFO) and a new phase (DEBUG)."""
         status = action.status
-        if self._observer is not None:
-            self._observer.status_written(task, status)
+        if self._metrics is not None:
+            self._metrics.status_written(task, status)
         before = task.status
         ends = status.phase_is_terminal and not before.phase_is_terminal
         level = logging.INFO if ends or status.attempt_count != before.attempt_count else logging.DEBUG
@@ -315,17 +325,17 @@ class Reconciler:
                 "task is %s",
                 status.phase,
                 extra={
-                    **_names(task),
+                    **_log_fields(task),
                     "reason": status.reason,
                     "attempts": status.attempt_count,
                     "exit_code": status.exit_code,
                 },
             )
 
-    def _name(self, key: str) -> dict[str, str]:
+    def _log_fields_of(self, key: str) -> dict[str, str]:
         task = self._cache.task(key)
-        return _names(task) if task is not None else {"uid": identity.split_task_key(key)[1]}
+        return _log_fields(task) if task is not None else {"uid": identity.split_task_key(key)[1]}
 
 
-def _names(task: Task) -> dict[str, str]:
+def _log_fields(task: Task) -> dict[str, str]:
     return {"task": f"{task.metadata.namespace}/{task.metadata.name}", "uid": task.metadata.uid}

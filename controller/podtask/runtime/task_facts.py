@@ -1,7 +1,7 @@
-"""What the controller knows about a task that no object tells: the answers to its own last requests.
+"""Facts about a task that no object of the cluster contains: the replies to the controller's own last requests.
 
-All of it may be forgotten at any time: a new process asks again and gets the same answers. It is kept only until the
-task runs or is over: of those that run there may be very many, for very long.
+They are kept in memory only and may be lost at any time: a new process sends the requests again and gets the same
+replies. They are dropped once the task runs or is finished, because many tasks may run for a long time.
 """
 
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from datetime import datetime
 
 from ..api import names
 from ..core.pod import Pod
-from ..core.snapshot import PodEvents, Refusal, Relabelled, ResultLog
+from ..core.snapshot import CreateError, PodEvents, Relabelled, ResultLog
 
 
 @dataclass(slots=True)
 class Facts:
-    """Answers about one task."""
+    """The facts about one task. `core.snapshot.TaskSnapshot` describes the fields of the same name."""
 
-    refusal: Refusal | None = None
+    create_error: CreateError | None = None
     conflicting_pod: Pod | None = None
     gone_pods: frozenset[str] = frozenset()
     unlabelled_pod: Pod | None = None
@@ -28,13 +28,13 @@ class Facts:
     result_refused: bool = False
     log_failures: int = 0
     diagnosed_at: datetime | None = None
-    in_doubt_until: datetime | None = None
-    """Until then a create whose reply was lost may still be carried out."""
+    unknown_create_deadline: datetime | None = None
+    """Until then, the API server may still carry out a create whose reply was lost."""
     attempt_count: int = 0
-    """The attempts that had ended when `result_log` and `log_failures` were learnt."""
+    """`status.attemptCount` at the time when `result_log`, `log_failures` and `result_refused` were set."""
 
-    def begin(self, attempt_count: int) -> None:
-        """Drop what was learnt about the log of an earlier attempt: it says nothing about this one's."""
+    def begin_attempt(self, attempt_count: int) -> None:
+        """Drop the facts about the result of an earlier attempt; `attempt_count` is `status.attemptCount` now."""
         if attempt_count != self.attempt_count:
             self.attempt_count = attempt_count
             self.result_log = None
@@ -43,30 +43,30 @@ class Facts:
 
 
 class TaskFacts:
-    """The memory of each task, by uid."""
+    """The facts about every task, by the task's uid."""
 
     def __init__(self) -> None:
-        """Begin knowing nothing."""
+        """Make it empty."""
         self._by_uid: dict[str, Facts] = {}
 
     def get_or_create(self, uid: str) -> Facts:
-        """Give the memory of a task, for writing."""
+        """Return the facts about a task, for writing."""
         return self._by_uid.setdefault(uid, Facts())
 
     def get(self, uid: str) -> Facts:
-        """Give the memory of a task, for reading: most tasks have none."""
+        """Return the facts about a task, for reading; most tasks have none, and get an empty value that is not kept."""
         return self._by_uid.get(uid) or Facts()
 
     def note_lost(self, pod: Pod) -> None:
-        """Note that a watch reported the end of a Pod that our finalizer held."""
+        """Record that the watch reported the deletion of a Pod that still had our finalizer."""
         self.get_or_create(pod.metadata.labels[names.LABEL_TASK_UID]).lost_pod = pod.metadata.uid
 
     def reset(self, uid: str) -> None:
-        """Drop what is known about a task that runs or is over, but for a create that may still arrive."""
-        memory = self._by_uid.pop(uid, None)
-        if memory is not None and memory.in_doubt_until is not None:
-            self.get_or_create(uid).in_doubt_until = memory.in_doubt_until
+        """Drop the facts about a task that runs or is finished, except the deadline of a create of unknown outcome."""
+        facts = self._by_uid.pop(uid, None)
+        if facts is not None and facts.unknown_create_deadline is not None:
+            self.get_or_create(uid).unknown_create_deadline = facts.unknown_create_deadline
 
     def delete(self, uid: str) -> None:
-        """Drop what is known about a task."""
+        """Drop all facts about a task."""
         self._by_uid.pop(uid, None)

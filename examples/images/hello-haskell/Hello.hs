@@ -1,4 +1,4 @@
--- A task in a language that no Airflow worker has: it greets whoever NAME_TO_GREET names.
+-- A task in a language that no Airflow worker has: it greets the name in NAME_TO_GREET.
 module Main (main) where
 
 import System.Environment (lookupEnv)

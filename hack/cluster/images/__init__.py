@@ -1,1 +1,1 @@
-"""The images of the development cluster: which there are, how they are built without a registry, and loading them."""
+"""The images of the development cluster: their table, building them without a registry, and loading them."""

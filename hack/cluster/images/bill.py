@@ -1,7 +1,7 @@
-"""The bill of materials of an image (CycloneDX 1.6), out of the image itself: what is listed is what is in it.
+"""Writes the bill of materials of an image (CycloneDX 1.6) from the image's own files.
 
-`python -m cluster.images.bill ARCHIVE [ARCHIVE…]` prints it. Debian packages come from dpkg's own records, Python
-packages from their metadata; a scanner needs no more than their package URLs to look them up.
+`python -m cluster.images.bill ARCHIVE [ARCHIVE…]` prints it. Debian packages are read from dpkg's records, Python
+packages from their metadata; a scanner looks them up by their package URLs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEBIAN_RECORDS = ("var/lib/dpkg/status.d/", "var/lib/dpkg/status")
 
 
 class Package(NamedTuple):
-    """One package of either kind."""
+    """One Debian or Python package."""
 
     purl: str
     name: str
@@ -29,7 +29,7 @@ class Package(NamedTuple):
 
 
 def bill(archive: Path) -> dict[str, Any]:
-    """The whole document. No time and no serial number, so that the same image gives the same bytes."""
+    """Return the document. It has no time and no serial number, so that the same image gives the same bytes."""
     packages = sorted(set(_packages(archive)))
     return {
         "bomFormat": "CycloneDX",
@@ -62,7 +62,7 @@ def _packages(archive: Path) -> Iterator[Package]:
 
 
 def _texts(archive: Path) -> Iterator[tuple[str, str]]:
-    """The files that tell of packages."""
+    """Return the files that describe packages."""
     for path, file, layer in layers.files(archive):
         content = layer.extractfile(file) if _tells_of_packages(path) else None
         if content is not None:
@@ -77,7 +77,7 @@ def _python(text: str) -> Package:
     about = email.parser.HeaderParser().parsestr(text)
     name, version = about["Name"], about["Version"]
     purl = f"pkg:pypi/{name.lower().replace('_', '-')}@{quote(version)}"
-    # The old field may hold a whole licence text.
+    # The old field may contain a whole licence text.
     license_ = about["License-Expression"] or (about["License"] or "").partition("\n")[0]
     return Package(purl, name, version, license_)
 
@@ -90,7 +90,7 @@ def _debian(text: str) -> Package:
 
 
 def main() -> int:
-    """Print the bill of each archive; gives the exit code."""
+    """Print the bill of each archive; return the exit code."""
     for archive in sys.argv[1:]:
         print(json.dumps(bill(Path(archive)), indent=2))
     return 0

@@ -1,4 +1,4 @@
-"""Builds images into archives in the cache, each under the hash of what it was made from."""
+"""Builds images into archives in the cache, keyed by a hash of their sources."""
 
 from __future__ import annotations
 
@@ -18,40 +18,42 @@ from ..progress import Report
 from . import keys, rootfs, wheels
 from .table import IMAGES, Image, with_bases
 
-# More at once would only fight for the same two cores and the same disk.
+# More would compete for the same two cores and the same disk.
 AT_ONCE = 2
 BUILDS = 3
 KEPT_UNUSED_SECONDS = 7 * 24 * 3600
 GO_FLAGS = ("-trimpath", "-ldflags", "-s -w")
-# No image is ever fetched, so there is nothing whose signature could be checked.
+# No image is pulled, so there is no signature to check.
 POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
 
 
 def archive_path(image: Image) -> Path:
-    """Where the image's archive is or will be."""
+    """Return the path of the image's archive, which may not exist."""
     return _folder() / f"{image.name}-{keys.key(image)}.tar"
 
 
 def ensure(images: Iterable[Image], report: Report) -> dict[str, Path]:
-    """The archives of these images, after building those that are not there."""
+    """Build the images that are missing; return the archives of all."""
     wanted = list(images)
     for _ in range(BUILDS):
         archives = {image.name: archive_path(image) for image in wanted}
         missing = [image for image in wanted if not archives[image.name].exists()]
         if not missing:
             for path in archives.values():
-                path.touch()  # in use: see _remove_unused
+                path.touch()  # marks it as used: see _remove_unused
             return archives
         with lock.held(_folder() / ".lock", "the build of the images", report):
             packages.ensure(packages.IMAGES, report)
             _remove_unfinished()
             _remove_unused()
             _build_in_order(with_bases(missing), report)
-    raise ClusterError("the sources of an image changed during each of its builds", "run it again once they rest")
+    raise ClusterError(
+        "the sources of an image changed during each of its builds", "run it again when the sources no longer change"
+    )
 
 
 def _build_in_order(images: list[Image], report: Report) -> None:
-    """Bases before what is built on them, otherwise two at a time."""
+    """Build base images first, otherwise two at a time."""
     waiting = {image.name: image for image in images if not archive_path(image).exists()}
     running: dict[concurrent.futures.Future[None], str] = {}
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
@@ -73,9 +75,9 @@ def _build(image: Image, report: Report) -> None:
         _fill_context(image, context)
         finished = work / "image.tar"
         _buildah(work, *_bud(image, context))
-        # Not oci-archive: it would compress the layers, only for each new cluster to unpack them again.
+        # Not oci-archive: it would compress the layers, and each new cluster would have to decompress them.
         _buildah(work, "push", image.reference, f"docker-archive:{finished}:{image.reference}")
-        if archive_path(image) == archive:  # else somebody changed a source meanwhile, and it is built anew
+        if archive_path(image) == archive:  # else a source was changed during the build, and the image is built again
             finished.rename(archive)
 
 
@@ -83,7 +85,7 @@ def _bud(image: Image, context: Path) -> list[str]:
     bases = [
         f"--build-arg={argument}=docker-archive:{archive_path(IMAGES[name])}" for argument, name in image.bases.items()
     ]
-    # Isolation by chroot is the only one that needs no namespaces of its own, so it works inside a container too.
+    # Only the chroot isolation needs no namespaces, so it works in a container too.
     return [
         "bud",
         "--isolation=chroot",
@@ -98,7 +100,7 @@ def _bud(image: Image, context: Path) -> list[str]:
 
 
 def _fill_context(image: Image, context: Path) -> None:
-    """A copy, so that what is built for the image does not lie about in the repository."""
+    """Return a copy of the build context, so that files built for the image are not left in the repository."""
     for file in keys.context_files(image):
         target = context / file.relative_to(image.context)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +121,7 @@ def _fill_context(image: Image, context: Path) -> None:
 
 
 def _buildah(work: Path, *arguments: str) -> str:
-    """Buildah with a storage of its own: nothing else on the machine is touched, and a crash leaves one folder."""
+    """Return buildah's command with its own storage, so that a crash leaves one directory and nothing else."""
     policy = work / "policy.json"
     policy.write_text(json.dumps(POLICY))
     storage = [f"--root={work / 'storage'}", f"--runroot={work / 'run'}", f"--storage-driver={_storage_driver()}"]
@@ -128,7 +130,7 @@ def _buildah(work: Path, *arguments: str) -> str:
 
 
 def _storage_driver() -> str:
-    """Overlay costs a mount where vfs copies the whole file system, but only root may always mount it."""
+    """Return the storage driver: overlay mounts where vfs copies the file system, but not every user may mount it."""
     return "overlay" if os.geteuid() == 0 and mounts.can_overlay(_folder()) else "vfs"
 
 
@@ -143,13 +145,13 @@ def _workplace(image: Image) -> Iterator[Path]:
 
 
 def _remove_unfinished() -> None:
-    """What killed builds left. Only under the lock: elsewhere it may be at work."""
+    """Remove the files of killed builds. Call it with the lock held: another build may be running."""
     for work in _folder().glob(".work-*"):
         _remove(work)
 
 
 def _remove_unused() -> None:
-    """Archives that nobody asked for in a week. Not at once: another checkout may have another version in use."""
+    """Remove archives that were not used for a week. Other checkouts may use other versions."""
     for archive in _folder().glob("*.tar"):
         if time.time() - archive.stat().st_mtime > KEPT_UNUSED_SECONDS:
             archive.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What decides an image's content, as a hash: the same key is the same image, neither built nor loaded again."""
+"""The key of an image: a hash of all that its content depends on. The same key is not built or loaded again."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from .. import commands
 from .table import IMAGES, Image
 
-# Raise it when the way of building changes what comes out.
+# Increase it when a change of the build code changes the images.
 BUILD_VERSION = "2"
 NEVER_IN_AN_IMAGE = ("__pycache__", ".git")
 
 
 def key(image: Image, compiler: Callable[[], str] | None = None) -> str:
-    """The content hash of an image, its bases included."""
+    """Return the key of an image, its bases included."""
     digest = hashlib.sha256()
     parts = [BUILD_VERSION, image.reference, *image.debian_packages, image.go_binary]
     parts += ["bare"] * image.is_bare + [image.stage] * bool(image.stage)
@@ -33,7 +33,7 @@ def key(image: Image, compiler: Callable[[], str] | None = None) -> str:
 
 
 def context_files(image: Image) -> list[Path]:
-    """The files that are built from. A binary that somebody built by hand, or a test, is none of them."""
+    """Return the source files, without binaries and tests."""
     places = [image.context / name for name in image.files] or [image.context]
     within = [file for place in places for file in ([place] if place.is_file() else place.rglob("*"))]
     found = (file for file in sorted(within) if file.is_file())

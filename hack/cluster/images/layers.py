@@ -1,4 +1,4 @@
-"""The files of an image archive, layer by layer. Nothing is ever deleted in a later layer of our images."""
+"""Reads the files of an image archive, layer by layer. Later layers of our images delete no files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def files(archive: Path) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
-    """Each file with its path from the root, and the layer to read it from before the next is asked for."""
+    """Yield each file's path and the layer to read it from; read it before the next iteration."""
     with tarfile.open(archive) as image:
         for name in image.getnames():
             content = image.extractfile(name) if name.endswith(".tar") else None

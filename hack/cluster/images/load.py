@@ -1,4 +1,4 @@
-"""Puts images on a cluster's node, each content once."""
+"""Loads images on a cluster's node; the same content only once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import build, table
 
 
 def load(cluster: Cluster, names: Iterable[str]) -> None:
-    """Build what is not built and load what the node does not have."""
+    """Build the missing images and load those that the node does not have."""
     images = table.named(names)
     archives = build.ensure(images, cluster.report)
     for image in images:
@@ -26,7 +26,7 @@ def load(cluster: Cluster, names: Iterable[str]) -> None:
 
 
 def load_default(cluster: Cluster) -> None:
-    """The images that a node has from the start. One that cannot be built must not keep the cluster from starting."""
+    """Load the images that every node has. If one cannot be built, the cluster starts without it."""
     for name in table.DEFAULT:
         try:
             load(cluster, [name])

@@ -1,4 +1,4 @@
-"""A Debian root file system with a few packages, from wherever this machine gets its own packages."""
+"""Makes a Debian root file system with a few packages, from the package sources of this machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .. import commands
 from ..errors import ClusterError
 
 APT = Path("/etc/apt")
-HINT = "see that `apt-get update` works on this machine: the image's packages come from the same sources"
+HINT = "check that `apt-get update` works on this machine: the image's packages come from the same sources"
 
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*")
 KEPT_OF_IT = ("/usr/share/doc/*/copyright",)
-# After the installation nobody needs the package lists, the machine's sources, nor what only the installing needed.
+# After the installation, the package lists, the machine's sources and the installer's files are not needed.
 DELETED_AFTERWARDS = (
     "var/lib/apt/lists/*",
     "etc/apt/sources.list*",
@@ -22,9 +22,9 @@ DELETED_AFTERWARDS = (
     "var/cache/debconf/*",
     "var/log/*",
 )
-# What only a package's installation runs, and half of the size. Each new cluster unpacks its images again.
+# Files that only an installation needs, half of the size. Each new cluster unpacks its images again.
 DELETED_TO_RUN = ("usr/bin/perl*", "usr/lib/*/perl*", "usr/lib/*/libperl*", "usr/share/perl*", "usr/lib/*/gconv")
-# dpkg itself came along as something that python3's packaging tools need, and has nothing to do in such an image.
+# dpkg is a dependency of python3's packaging tools and is not needed in such an image.
 DELETED_IN_BARE = (
     "usr/share/man",
     "usr/share/locale",
@@ -57,18 +57,18 @@ DESCRIBE_PACKAGES = (
 
 
 def build(packages: Sequence[str], target: Path, *, is_run: bool) -> None:
-    """Write the root file system as a tar file; one that is run, not built in, is made smaller."""
+    """Write the root file system as a tar file; one that only runs, and is not built in, is made smaller."""
     deleted = DELETED_AFTERWARDS + (DELETED_TO_RUN if is_run else ())
     commands.run(command(packages, target, deleted, suite(), sources()), hint=HINT)
 
 
 def build_bare(packages: Sequence[str], target: Path) -> None:
-    """Write what these packages need to run, and nothing else: no shell, no essential packages, nothing configured."""
+    """Write only the files that these packages need to run: no shell, no essential packages, nothing configured."""
     commands.run(bare_command(packages, target, suite(), sources()), hint=HINT)
 
 
 def bare_command(packages: Sequence[str], target: Path, release: str, mirrors: Sequence[Path]) -> list[str]:
-    """Mmdebstrap's command line for that."""
+    """Return mmdebstrap's command line for that."""
     patterns = " ".join(f'"$1"/{pattern}' for pattern in DELETED_AFTERWARDS + DELETED_TO_RUN + DELETED_IN_BARE)
     hooks = [
         "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
@@ -84,11 +84,11 @@ def bare_command(packages: Sequence[str], target: Path, release: str, mirrors: S
 def command(
     packages: Sequence[str], target: Path, deleted: Sequence[str], release: str, mirrors: Sequence[Path]
 ) -> list[str]:
-    """Mmdebstrap's command line."""
+    """Return mmdebstrap's command line."""
     options = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
     options += [f"--dpkgopt=path-include={pattern}" for pattern in KEPT_OF_IT]
     if "python3" in packages:
-        # Images from elsewhere call it so, and users' commands with them.
+        # Other images have this name, and users' commands use it.
         options.append('--customize-hook=ln -s python3 "$1/usr/bin/python"')
     patterns = " ".join(f'"$1"/{pattern}' for pattern in deleted)
     options.append(f"--customize-hook=rm -rf {patterns}")
@@ -97,18 +97,18 @@ def command(
 
 
 def suite() -> str:
-    """The release that the machine itself runs."""
+    """Return the Debian release of this machine."""
     release = platform.freedesktop_os_release()
     name = release.get("VERSION_CODENAME", "")
     if not name:
-        raise ClusterError("/etc/os-release names no VERSION_CODENAME", "images are built on Debian or Ubuntu only")
+        raise ClusterError("/etc/os-release has no VERSION_CODENAME", "images can be built on Debian or Ubuntu only")
     return name
 
 
 def sources(apt: Path = APT) -> list[Path]:
-    """The machine's package sources, in either of apt's two formats."""
+    """Return the machine's package sources, in either of apt's formats."""
     found = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]
     usable = [file for file in found if file.is_file() and file.suffix in {".list", ".sources"} and file.stat().st_size]
     if not usable:
-        raise ClusterError(f"{apt} names no package sources", HINT)
+        raise ClusterError(f"{apt} has no package sources", HINT)
     return usable

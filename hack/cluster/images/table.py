@@ -1,4 +1,4 @@
-"""Every image, in one table. An image is a build context with a Dockerfile, and what must be put beside it first."""
+"""The table of images. An image is a build context with a Dockerfile, and files that must be added first."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Image:
     name: str
     context: Path
     bases: Mapping[str, str] = field(default_factory=dict)
-    go_binary: str = ""  # a static binary of that name is built from the context's Go code before
-    debian_packages: tuple[str, ...] = ()  # a root file system with these is put there as rootfs.tar before
-    is_bare: bool = False  # that root file system has only what the packages need: no shell, no package tools
-    python_lock: str = ""  # the wheels that this lock file of the context names are put into wheels/ before
-    files: tuple[str, ...] = ()  # only these files and folders of the context count; none means all
-    stage: str = ""  # the Dockerfile's stage that is built; none means the last
-    is_loaded: bool = True  # False: only ever a base of others
+    go_binary: str = ""  # name of a static binary that is first built from the context's Go code
+    debian_packages: tuple[str, ...] = ()  # packages of a root file system that is first added as rootfs.tar
+    is_bare: bool = False  # the root file system has only what the packages need: no shell, no package tools
+    python_lock: str = ""  # lock file of the context whose wheels are first added to wheels/
+    files: tuple[str, ...] = ()  # the files and directories of the context that are used; empty for all
+    stage: str = ""  # the stage of the Dockerfile; empty for the last one
+    is_loaded: bool = True  # False for an image that is only a base of others
 
     @property
     def reference(self) -> str:
-        """The name that Pods use. `localhost` keeps everyone from looking for it in a registry."""
+        """Return the name that Pods use. With the host `localhost`, no registry is asked for it."""
         return f"localhost/podtask/{self.name}:dev"
 
 
@@ -67,23 +67,23 @@ IMAGES: dict[str, Image] = {
     )
 }
 
-# What a node has from the start: its sandboxes, something to run, and the result sidecar.
+# Images that every node has: the sandbox, an image to run, and the result sidecar.
 DEFAULT = ("pause", "python", "sidecar")
 
 
 def named(names: Iterable[str]) -> list[Image]:
-    """The images of these names; `all` stands for all that can be loaded."""
+    """Return the images of these names; `all` means all that can be loaded."""
     wanted = list(dict.fromkeys(names))
     if "all" in wanted:
         wanted = [image.name for image in IMAGES.values() if image.is_loaded]
     unknown = [name for name in wanted if name not in IMAGES]
     if unknown:
-        raise ClusterError(f"no image is named {', '.join(unknown)}", f"there are: {', '.join(IMAGES)}")
+        raise ClusterError(f"no image has the name {', '.join(unknown)}", f"there are: {', '.join(IMAGES)}")
     return [IMAGES[name] for name in wanted]
 
 
 def with_bases(images: Iterable[Image]) -> list[Image]:
-    """These images and all that they are built on, bases first."""
+    """Return these images and their bases, bases first."""
     found: dict[str, Image] = {}
 
     def add(image: Image) -> None:

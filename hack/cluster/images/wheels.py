@@ -1,4 +1,4 @@
-"""The wheels of a lock file, fetched by the machine's own pip: it knows the way to an index, an image does not."""
+"""Downloads the wheels of a lock file with the machine's pip, which is configured for an index; an image is not."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ PYTHON = "usr/bin/python3"
 
 
 def download(lock: Path, target: Path, python: str) -> None:
-    """Put the wheels for this version of Python into a folder. pip compares each with the hash in the lock file."""
+    """Download the wheels for this version of Python. pip checks each against the hash in the lock file."""
     commands.run(
         [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
             *("--require-hashes", "--only-binary=:all:", f"--python-version={python}", f"--dest={target}"),
             *("-r", lock),
         ],
-        hint="see that `pip download` reaches a package index from this machine",
+        hint="check that `pip download` can reach a package index from this machine",
     )
 
 
 def python_version(archive: Path) -> str:
-    """Which Python an image has, by where its `python3` leads: 3.11 or the like."""
+    """Return the version of Python in an image (3.11), from the target of its `python3` link."""
     for path, file, _ in layers.files(archive):
         if path == PYTHON:
             return file.linkname.removeprefix("python")

@@ -1,1 +1,1 @@
-"""A folder of its own on the path of supervisord, which loads the module in it by its bare name."""
+"""A directory on supervisord's import path; supervisord imports the module in it by its bare name."""

@@ -1,7 +1,7 @@
-"""An extension of supervisord itself: decides at run time whether a program that dies is started again.
+"""An extension of supervisord that changes at run time whether a program is restarted when it ends.
 
-supervisord reads this setting from its file only, and taking a changed file in means stopping the program, which a
-fault test cannot have. It lives in a folder of its own so that supervisord need not import the cluster package.
+supervisord reads this setting only from its file, and reloading the file stops the program, which a fault test must
+avoid. It is in its own directory, so that supervisord does not import the package `cluster`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from supervisor.xmlrpc import Faults, RPCError
 
 
 class Autorestart:
-    """The remote interface `podtask.*` beside supervisord's own `supervisor.*`."""
+    """The remote interface `podtask.*`, next to supervisord's `supervisor.*`."""
 
     def __init__(self, supervisord: Any) -> None:
         self._supervisord = supervisord
 
     def set(self, name: str, wanted: bool) -> bool:
-        """Restart this program whenever it ends, or never."""
+        """Set whether this program is restarted when it ends."""
         group = self._supervisord.process_groups.get(name)
         if group is None:
             raise RPCError(Faults.BAD_NAME, name)
@@ -29,5 +29,5 @@ class Autorestart:
 
 
 def make(supervisord: Any) -> Autorestart:
-    """What supervisord calls, by the name in its configuration."""
+    """Factory that supervisord's configuration names."""
     return Autorestart(supervisord)

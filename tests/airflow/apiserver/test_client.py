@@ -8,67 +8,71 @@ from typing import Any
 
 import pytest
 import wire
-from podtask_airflow import client, errors, names, watch
+from podtask_airflow import constants
+from podtask_airflow.hooks import api_errors
+from podtask_airflow.hooks import podtask as hook
+from podtask_airflow.utils import podtask as podtasks
+from podtask_airflow.utils import reflector
 
 
 @pytest.fixture
-def one(kubeconfig: Path) -> Iterator[client.Client]:
+def one(kubeconfig: Path) -> Iterator[hook.PodTaskClient]:
     made = wire.client_of(kubeconfig, budget=2.0)
     yield made
     made.close()
 
 
-def test_a_task_from_its_creation_to_its_deletion(one: client.Client, admin: wire.Admin, place: str) -> None:
+def test_a_task_from_its_creation_to_its_deletion(one: hook.PodTaskClient, admin: wire.Admin, place: str) -> None:
     made = one.create(place, wire.task("life"))
     queue: SimpleQueue[Any] = SimpleQueue()
-    follow = watch.follow(one, place, "life", made["metadata"]["uid"], queue.put, seen=made)
+    follow = reflector.Reflector(one, made, queue.put, is_current=True).start()
     admin.finish(place, "life", "Running")
     assert queue.get(timeout=wire.HANG_SECONDS)["status"]["phase"] == "Running"
-    assert one.merge(place, "life", {"spec": {"cancel": True}})["spec"]["cancel"] is True
+    assert one.patch(place, "life", [podtasks.CANCEL])["spec"]["cancel"] is True
     assert queue.get(timeout=wire.HANG_SECONDS)["spec"]["cancel"] is True
     admin.finish(place, "life", "Cancelled")
     assert queue.get(timeout=wire.HANG_SECONDS)["status"]["phase"] == "Cancelled"
     admin("DELETE", f"{wire.tasks_path(place)}/life")
-    assert isinstance(queue.get(timeout=wire.HANG_SECONDS), watch.Gone)
+    assert isinstance(queue.get(timeout=wire.HANG_SECONDS), reflector.Deleted)
     assert follow.join(5)
 
 
-def test_a_patch_is_fenced(one: client.Client, place: str) -> None:
-    one.create(place, wire.task("fenced", metadata={"annotations": {names.ANNOTATION_WAITER: "me"}}))
-    path = "/metadata/annotations/podtask.dev~1waiter"
+def test_a_patch_is_fenced(one: hook.PodTaskClient, place: str) -> None:
+    one.create(place, wire.task("fenced", metadata={"annotations": {constants.ANNOTATION_OWNER: "me"}}))
+    path = "/metadata/annotations/podtask.dev~1owner"
     cancel = {"op": "add", "path": "/spec/cancel", "value": True}
     for other in ([{"op": "test", "path": path, "value": "you"}], [{"op": "test", "path": path + "x", "value": "you"}]):
-        with pytest.raises(errors.PatchTestFailed):
+        with pytest.raises(api_errors.PatchTestFailed):
             one.patch(place, "fenced", [*other, cancel])
     found = one.patch(place, "fenced", [{"op": "test", "path": path, "value": "me"}, cancel])
     assert found["spec"]["cancel"] is True
-    with pytest.raises(errors.Invalid, match="image cannot be changed") as caught:
+    with pytest.raises(api_errors.Invalid, match="image cannot be changed") as caught:
         one.patch(place, "fenced", [{"op": "replace", "path": "/spec/image", "value": "another"}])
-    assert not isinstance(caught.value, errors.PatchTestFailed)
+    assert not isinstance(caught.value, api_errors.PatchTestFailed)
 
 
-def test_refusals(one: client.Client, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals(one: hook.PodTaskClient, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one.create(place, wire.task("twice"))
-    with pytest.raises(errors.Conflict):
+    with pytest.raises(api_errors.Conflict):
         one.create(place, wire.task("twice"))
-    with pytest.raises(errors.NotFound, match="deleted meanwhile"):
-        one.get(place, "nobody")
-    with pytest.raises(errors.NotFound, match="create it, or correct the task's"):
+    with pytest.raises(api_errors.NotFound, match="deleted meanwhile"):
+        one.get(place, "missing")
+    with pytest.raises(api_errors.NotFound, match="create it, or correct the task's"):
         one.create("no-such-namespace", wire.task("a"))
-    with pytest.raises(errors.Invalid, match=r'unknown field "spec\.imag"'):
+    with pytest.raises(api_errors.Invalid, match=r'unknown field "spec\.imag"'):
         one.create(place, {**wire.task("strict"), "spec": {"imag": "x", "image": "x"}})
-    with pytest.raises(errors.Invalid, match=r"set spec\.image"):
+    with pytest.raises(api_errors.Invalid, match=r"set spec\.image"):
         one.create(place, {**wire.task("invalid"), "spec": {}})
-    with pytest.raises(errors.Expired):
+    with pytest.raises(api_errors.Expired):
         list(one.watch(place, resource_version="1"))
-    monkeypatch.setattr(names, "API_VERSION", "podtask.dev/v0")
-    with pytest.raises(errors.CrdMissing, match="install PodTask's Helm chart"):
+    monkeypatch.setattr(constants, "API_VERSION", "podtask.dev/v0")
+    with pytest.raises(api_errors.CrdMissing, match="install PodTask's Helm chart"):
         one.create(place, wire.task("a"))
-    with pytest.raises(errors.CrdMissing):
+    with pytest.raises(api_errors.CrdMissing):
         list(one.list(place))
 
 
-def test_lists_go_page_by_page(one: client.Client, place: str) -> None:
+def test_lists_go_page_by_page(one: hook.PodTaskClient, place: str) -> None:
     for number in range(7):
         one.create(place, wire.task(f"page-{number}", metadata={"labels": {"of": "pages"}}))
     found = [task["metadata"]["name"] for task in one.list(place, "of=pages", page=3)]
@@ -88,7 +92,7 @@ def test_connections_are_kept(kubeconfig: Path, place: str, tmp_path: Path) -> N
         one.close()
 
 
-def test_a_watch_ends_when_it_is_told_to(one: client.Client, admin: wire.Admin, place: str) -> None:
+def test_a_watch_ends_when_it_is_told_to(one: hook.PodTaskClient, admin: wire.Admin, place: str) -> None:
     stream = one.watch(place, resource_version=next(one.tables(place))["metadata"]["resourceVersion"])
     thread = threading.Thread(target=list, args=(stream,))
     thread.start()

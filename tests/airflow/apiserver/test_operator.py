@@ -1,4 +1,4 @@
-"""The operator on a real cluster with a real kubelet and our controller: results, logs, kills, adoption, refusals.
+"""The operator on a real cluster with a real kubelet and our controller: results, logs, kills, reattaching, refusals.
 
 PODTASK_TEST_KUBECONFIG leads to a cluster where a controller runs. A context made by hand stands for Airflow's task
 runner, and a queue of our own for its signals; the rest is what runs in production, of every Airflow version.
@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from legs import context
-from podtask_airflow import PodTaskOperator, exceptions, names, version_compat
-from podtask_airflow.client import Client
+from fakes import context
+from podtask_airflow import PodTaskOperator, constants, exceptions, version_compat
+from podtask_airflow.hooks.podtask import PodTaskClient
+from podtask_airflow.utils import podtask as podtasks
 from podtask_airflow.version_compat import AirflowFailException, AirflowSkipException, TaskDeferred
 from wire import client_of
 
@@ -33,7 +34,7 @@ def _in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def client(kubeconfig: Path) -> Iterator[Client]:
+def client(kubeconfig: Path) -> Iterator[PodTaskClient]:
     """A client of the cluster."""
     made = client_of(kubeconfig)
     yield made
@@ -69,11 +70,11 @@ def sh(kubeconfig: Path, namespace: str) -> Callable[..., Any]:
     return make
 
 
-def mine(client: Client, namespace: str, given: dict[str, Any]) -> list[dict[str, Any]]:
+def mine(client: PodTaskClient, namespace: str, given: dict[str, Any]) -> list[dict[str, Any]]:
     """The PodTasks of the test's dag."""
     dag = given["ti"].dag_id
-    found = client.list(namespace, names.LABEL_TASK_KEY)
-    return [task for task in found if task["metadata"]["annotations"].get(names.ANNOTATION_DAG) == dag]
+    found = client.list(namespace, constants.LABEL_TASK_KEY)
+    return [task for task in found if task["metadata"]["annotations"].get(constants.ANNOTATION_DAG) == dag]
 
 
 def until(check: Callable[[], Any], seconds: float = 180) -> Any:
@@ -99,10 +100,10 @@ def test_result_logs_and_xcoms(sh: Any, given: Any, caplog: pytest.LogCaptureFix
     assert set(xcoms) == {"pod_name", "podtask_name", "pod_namespace"}
 
 
-def test_the_task_is_acknowledged_and_labelled(sh: Any, given: Any, client: Client, namespace: str) -> None:
+def test_the_task_is_acknowledged_and_labelled(sh: Any, given: Any, client: PodTaskClient, namespace: str) -> None:
     sh("true", labels={"team": "x"}).execute(given)
     (task,) = mine(client, namespace, given)
-    assert task["metadata"]["annotations"][names.ANNOTATION_ACKNOWLEDGED] == given["ti"].id
+    assert task["metadata"]["annotations"][constants.ANNOTATION_ACKNOWLEDGED] == given["ti"].id
     labels = task["spec"]["template"]["metadata"]["labels"]
     assert labels["dag_id"] == given["ti"].dag_id
     assert labels["team"] == "x"
@@ -158,7 +159,7 @@ async def first_event(row: tuple[str, dict[str, Any]]) -> Any:
         return (await anext(trigger.run())).payload
 
 
-def test_deferred(sh: Any, given: Any, client: Client, namespace: str) -> None:
+def test_deferred(sh: Any, given: Any, client: PodTaskClient, namespace: str) -> None:
     operator = sh(f"echo hi; {RESULT}", do_xcom_push=True, deferrable=True)
     lines: list[str] = []
     operator.log_formatter = lambda container, line: lines.append(line) or line
@@ -172,12 +173,12 @@ def test_deferred(sh: Any, given: Any, client: Client, namespace: str) -> None:
     assert lines == ["hi"]
 
 
-def started(client: Client, namespace: str, given: Any) -> Any:
+def started(client: PodTaskClient, namespace: str, given: Any) -> Any:
     """Wait until the task runs."""
     return until(lambda: next((t for t in mine(client, namespace, given) if t["status"]["phase"] == "Running"), None))
 
 
-def killed(operator: Any, given: Any, client: Client, namespace: str) -> None:
+def killed(operator: Any, given: Any, client: PodTaskClient, namespace: str) -> None:
     """Execute, and kill once it runs."""
 
     def kill() -> None:
@@ -189,7 +190,7 @@ def killed(operator: Any, given: Any, client: Client, namespace: str) -> None:
 
 
 def test_a_user_s_kill_stops_the_pod(
-    sh: Any, given: Any, client: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
+    sh: Any, given: Any, client: PodTaskClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(version_compat, "task_state", lambda _: "failed")
     with pytest.raises(exceptions.PodTaskTerminated):
@@ -199,7 +200,7 @@ def test_a_user_s_kill_stops_the_pod(
 
 
 def test_a_shutdown_defers_and_one_pod_ends_the_task(
-    sh: Any, given: Any, client: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
+    sh: Any, given: Any, client: PodTaskClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(version_compat, "task_state", lambda _: "running")
     operator = sh(f"sleep 4; {RESULT}", do_xcom_push=True)
@@ -208,12 +209,12 @@ def test_a_shutdown_defers_and_one_pod_ends_the_task(
     _, row = deferred.value.trigger.serialize()
     until(lambda: client.get(namespace, row["name"])["status"]["phase"] == "Succeeded")
     event = {"phase": "Succeeded", "pod_name": None, **{key: row[key] for key in ("name", "namespace", "uid")}}
-    assert operator.resume(given, event) == {"a": None, "b": "x"}
+    assert operator.execute_complete(given, event) == {"a": None, "b": "x"}
     assert client.get(namespace, row["name"])["status"]["attemptCount"] == 1
 
 
 def test_the_next_try_takes_over_and_the_orphan_can_do_nothing(
-    sh: Any, given: Any, client: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
+    sh: Any, given: Any, client: PodTaskClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(version_compat, "task_state", lambda _: "running")
     monkeypatch.setattr(version_compat, "triggerer_is_missing", lambda: True)
@@ -231,13 +232,13 @@ def test_the_next_try_takes_over_and_the_orphan_can_do_nothing(
     }
     assert sh(script, do_xcom_push=True, retries=1).execute(second) == {"a": None, "b": "x"}
     (task,) = mine(client, namespace, given)
-    assert task["metadata"]["annotations"][names.ANNOTATION_WAITER] == second["ti"].id != orphan_id
+    assert task["metadata"]["annotations"][constants.ANNOTATION_OWNER] == second["ti"].id != orphan_id
     assert "cancelAfter" not in task["spec"]
     assert task["status"]["attemptCount"] == 1
 
 
 def test_a_finished_task_s_result_is_taken_and_never_made_again(
-    sh: Any, given: Any, client: Client, namespace: str
+    sh: Any, given: Any, client: PodTaskClient, namespace: str
 ) -> None:
     given["ti"].max_tries = 1
     with pytest.raises(TaskDeferred):
@@ -249,7 +250,7 @@ def test_a_finished_task_s_result_is_taken_and_never_made_again(
 
 
 def test_a_clear_stops_the_old_one_before_the_new_one_starts(
-    sh: Any, given: Any, client: Client, namespace: str
+    sh: Any, given: Any, client: PodTaskClient, namespace: str
 ) -> None:
     with pytest.raises(TaskDeferred):
         sh("sleep 300", deferrable=True).execute(given)
@@ -263,8 +264,8 @@ def test_a_clear_stops_the_old_one_before_the_new_one_starts(
 
 
 def test_a_function_in_a_pod(kubeconfig: Path, namespace: str, given: Any) -> None:
-    from legs import dag_of
-    from podtask_airflow.decorators import podtask_task
+    from fakes import dag_of
+    from podtask_airflow.decorators.podtask.podtask import podtask_task
 
     @podtask_task(
         image=IMAGE,
@@ -312,35 +313,37 @@ def test_the_pod_that_a_mutation_hook_changed_runs(sh: Any, given: Any, monkeypa
     assert sh("exit 1", do_xcom_push=True).execute(given) == "hooked"
 
 
-def test_a_task_that_somebody_cancels_ends_so(sh: Any, given: Any, client: Client, namespace: str) -> None:
+def test_a_task_that_somebody_cancels_ends_so(sh: Any, given: Any, client: PodTaskClient, namespace: str) -> None:
     operator = sh("true", spec={"suspend": True})
 
     def cancel() -> None:
         task = until(
             lambda: next((t for t in mine(client, namespace, given) if t["status"]["phase"] == "Suspended"), None)
         )
-        client.merge(namespace, task["metadata"]["name"], {"spec": {"cancel": True}})
+        client.patch(namespace, task["metadata"]["name"], [podtasks.CANCEL])
 
     threading.Thread(target=cancel).start()
     with pytest.raises(exceptions.PodTaskCancelled):
         operator.execute(given)
 
 
-def test_a_task_that_no_controller_takes_up_is_reported(sh: Any, given: Any, client: Client, namespace: str) -> None:
+def test_a_task_that_no_controller_takes_up_is_reported(
+    sh: Any, given: Any, client: PodTaskClient, namespace: str
+) -> None:
     """Its namespace's tasks belong to another controller as far as ours knows; the waiter does not know that."""
     operator = sh("true", controller_timeout=1, startup_timeout_seconds=1, deadlines={"scheduleSeconds": None})
     build = operator.build_podtask
 
     def for_another(*args: Any) -> Any:
         body = build(*args)
-        body["spec"]["managedBy"] = "podtask.dev/nobody"
+        body["spec"]["managedBy"] = "podtask.dev/other"
         return body
 
     operator.build_podtask = for_another
     waited = pytest.MonkeyPatch()
-    waited.setattr("podtask_airflow.waiting._OURS", "podtask.dev/nobody")
+    waited.setattr("podtask_airflow.utils.await_completion._PODTASK_CONTROLLER", "podtask.dev/other")
     try:
-        with pytest.raises(exceptions.ControllerMissing, match="controller is not running"):
+        with pytest.raises(exceptions.PodTaskControllerNotFound, match="controller is not running"):
             operator.execute(given)
     finally:
         waited.undo()

@@ -1,4 +1,4 @@
-"""The hub while its API server is stopped and started, for which the matrix brings a cluster of its own."""
+"""The informer while its API server is stopped and started, in a cluster of its own (see the matrix)."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import wire
-from podtask_airflow import access, hub, names
+from podtask_airflow import constants
+from podtask_airflow.hooks import cluster_config
+from podtask_airflow.utils import informer
 
-ACCESS = access.Access(conn_id="c")
-LABELS = {names.LABEL_DEPLOYMENT: "here"}
+ACCESS = cluster_config.ClusterRef(conn_id="c")
+LABELS = {constants.LABEL_DEPLOYMENT: "here"}
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -33,26 +35,28 @@ def answers(admin: wire.Admin) -> bool:
 
 
 async def test_the_api_server_is_stopped_and_started(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(informer, "LINGER_SECONDS", 0.2)
     admin = wire.Admin(kubeconfig)
     place = admin.namespace()
     made = wire.make(kubeconfig, place, 2, "t", LABELS)
-    waiters = [
+    subscribers = [
         asyncio.ensure_future(
-            hub.wait(ACCESS, place, f"{names.LABEL_DEPLOYMENT}=here", name, uid, resolve=wire.resolving(kubeconfig))
+            informer.wait(
+                ACCESS, place, f"{constants.LABEL_DEPLOYMENT}=here", name, uid, resolve=wire.resolving(kubeconfig)
+            )
         )
         for name, uid in made.items()
     ]
-    await wire.until(lambda: any(h._synced for h in hub._hubs.values()))
+    await wire.until(lambda: any(h._synced for h in informer._informers.values()))
     await asyncio.to_thread(order, "stop")
-    await wire.until(lambda: any(h._trouble for h in hub._hubs.values()))
-    assert not any(waiter.done() for waiter in waiters)
+    await wire.until(lambda: any(h._trouble for h in informer._informers.values()))
+    assert not any(subscriber.done() for subscriber in subscribers)
     await asyncio.to_thread(order, "start")
     await asyncio.to_thread(wire.until_true, lambda: answers(admin))
     for name in made:
         admin.finish(place, name)
     began = time.monotonic()
-    found = await asyncio.wait_for(asyncio.gather(*waiters), wire.HANG_SECONDS)
+    found = await asyncio.wait_for(asyncio.gather(*subscribers), wire.HANG_SECONDS)
     print(f"heard {time.monotonic() - began:.1f} s after the end, behind a restart of the API server")
     assert [seen.phase for seen in found] == ["Succeeded"] * 2
     admin.drop(place)

@@ -53,7 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of this needs a kubelet, and time for an Airflow to start. Whoever needs that for itself comes last."""
+    """All of this needs a kubelet, and time for an Airflow to start. Tests that need it for themselves come last."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.node)
@@ -128,7 +128,7 @@ def turn(
     pytestconfig: pytest.Config,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
-    """Wait until nobody has the Airflow for itself, or until nobody else uses it."""
+    """Wait until no test has the Airflow for itself, or until no other test uses it."""
     how = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
     directory = shared.shared_directory(pytestconfig, tmp_path_factory)
     with (directory / f"airflow-{airflow.version}-turn.lock").open("w") as lock:

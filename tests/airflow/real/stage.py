@@ -81,7 +81,7 @@ class Run:
         return self.airflow.api.wait_task(self.dag_id, self.run_id, TASK, runs, seconds)
 
     def wait_waiting(self, mode: str, try_number: int = 1) -> None:
-        """Return once somebody waits for the Pod: the task's process, or its trigger, of which only a log tells."""
+        """Return once the task's process or its trigger waits for the Pod; of the latter only a log line shows it."""
         if mode == "sync":
             self.wait_try(try_number)
             return

@@ -50,4 +50,4 @@ def test_a_gpu_of_the_second_cluster(
     assert container["resources"]["limits"] == {"memory": "128Mi", "nvidia.com/gpu": "1"}
     assert pod["spec"]["nodeSelector"] == {"accelerator": "gpu"}
     assert not stage.recorder.pods, "it ran on the first cluster"
-    assert Path(f"{gpu_kubeconfig}.calls").read_text(), "nobody asked the exec plugin"
+    assert Path(f"{gpu_kubeconfig}.calls").read_text(), "the exec plugin was not called"

@@ -3,15 +3,18 @@
 import datetime as dt
 import enum
 import inspect
+import re
+import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kubernetes.client import models as k8s
 from podtask_airflow import __main__ as command
-from podtask_airflow import arguments, names
-from podtask_airflow.arguments import ARGUMENTS, DEFAULTS, TEMPLATED, ArgumentError, Kind, Since
+from podtask_airflow import constants
 from podtask_airflow.secret import Secret
+from podtask_airflow.utils import arguments
+from podtask_airflow.utils.arguments import ARGUMENTS, DEFAULTS, TEMPLATED, ArgumentError, Kind, Since
 
 KPO_10_25 = [
     "name",
@@ -129,7 +132,7 @@ def test_the_original_itself_has_no_other() -> None:
 
 def test_the_operator_has_these_arguments_and_defaults() -> None:
     pytest.importorskip("airflow")
-    operator = pytest.importorskip("podtask_airflow.operator").PodTaskOperator
+    operator = pytest.importorskip("podtask_airflow.operators.podtask").PodTaskOperator
     signature = inspect.signature(operator.__init__).parameters.values()
     found = {it.name: it.default for it in signature if it.kind is inspect.Parameter.KEYWORD_ONLY}
     assert found.keys() == DEFAULTS.keys()
@@ -137,6 +140,34 @@ def test_the_operator_has_these_arguments_and_defaults() -> None:
         name: default for name, default in DEFAULTS.items() if name != "deferrable"
     }
     assert set(TEMPLATED) <= set(operator.template_fields)
+
+
+ANYTHING: set[str] = set()
+"""Arguments that may be of any type."""
+
+
+def test_each_argument_has_a_type_and_a_line_of_help() -> None:
+    """What an IDE and help(PodTaskOperator) show. Every name in the types exists."""
+    pytest.importorskip("airflow")
+    module = pytest.importorskip("podtask_airflow.operators.podtask")
+    original = inspect.unwrap(module.PodTaskOperator.__init__)
+    names = {"k8s": k8s, "CallbackClass": type, "Secret": Secret}
+    types = typing.get_type_hints(original, {**vars(module), **names})
+    documented = re.findall(r"^:param (\w+): \S", inspect.getdoc(module.PodTaskOperator) or "", re.MULTILINE)
+    assert documented == [it.name for it in ARGUMENTS]
+    assert {name for name in documented if _is_any(types[name])} == ANYTHING
+
+
+def _is_any(kind: object) -> bool:
+    return kind in (Any, object) or any(part is Any for part in typing.get_args(kind))
+
+
+def test_the_help_is_the_table() -> None:
+    pytest.importorskip("airflow")
+    operator = pytest.importorskip("podtask_airflow.operators.podtask").PodTaskOperator
+    assert command.docstring() in operator.__doc__, (
+        "paste `python -m podtask_airflow arguments --docstring` into PodTaskOperator"
+    )
 
 
 def test_the_page_is_the_table() -> None:
@@ -147,7 +178,7 @@ def test_the_page_is_the_table() -> None:
 
 def test_each_line_says_enough() -> None:
     for it in ARGUMENTS:
-        assert bool(it.field) == (it.kind is Kind.TRANSLATED), it.name
+        assert bool(it.field) == (it.kind is Kind.MAPPED), it.name
         assert it.note or it.copied, f"{it.name}: say what becomes of it"
 
 
@@ -298,8 +329,8 @@ def test_read(case: str) -> None:
     assert getattr(_read(**given), name) == want
 
 
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "an unknown argument": ({"imagee": "a"}, "imagee is no argument of PodTaskOperator"),
+UNSUPPORTED: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown argument": ({"imagee": "a"}, "imagee is not an argument of PodTaskOperator"),
     "trigger_kwargs": (
         {"trigger_kwargs": {"a": 1}},
         "trigger_kwargs is not supported: .* keep such values on the operator",
@@ -308,7 +339,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"pod_template_file": "a", "pod_template_dict": {}},
         "pod_template_file and pod_template_dict exclude each other; keep one",
     ),
-    "a result that nobody collects": ({"xcom_required": True}, "add do_xcom_push=True"),
+    "a result that is not collected": ({"xcom_required": True}, "needs do_xcom_push=True"),
     "an end that no trigger sees": ({"end_from_trigger": True}, "needs deferrable=True"),
     "an old and a new name that differ": (
         {"is_delete_operator_pod": True, "on_finish_action": "keep_pod"},
@@ -329,14 +360,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an action": ({"on_finish_action": "delete"}, "on_finish_action must be one of delete_pod, "),
     "a command in one string": ({"cmds": "echo hello"}, "cmds must be a list of strings, not 'echo hello'"),
     "a list for a dict": ({"affinity": ["a"]}, r"affinity must be an object \(.*\), not list"),
-    "broken YAML": ({"affinity": "{a: ["}, "affinity is no valid YAML"),
+    "broken YAML": ({"affinity": "{a: ["}, "affinity is not valid YAML"),
     "a label that is none": ({"labels": {"a": "b c"}}, "labels has a='b c': .* put longer text into annotations"),
     "a label that is too long": ({"labels": {"a": "b" * 64}}, "labels has a="),
     "a name with a blank": ({"name": "my task"}, "name may hold up to 220 letters, .*'my task'"),
     "a name that leaves nothing": ({"name": "äö__"}, "name needs at least one letter a-z"),
     "a name that is too long": ({"name": "a" * 221}, "name may hold up to 220"),
     "a namespace": ({"namespace": "My_Space"}, "namespace must be at most 63 lower case"),
-    "success as a reason to skip": ({"skip_on_exit_code": [0, 1]}, "skip_on_exit_code holds 0, which is success"),
+    "success as a reason to skip": ({"skip_on_exit_code": [0, 1]}, "skip_on_exit_code contains 0, which means success"),
     "no seconds": ({"startup_timeout_seconds": 0}, "startup_timeout_seconds must be at least 1 second"),
     "negative seconds": ({"termination_grace_period": -1}, "must not be negative, but is -1"),
     "half a second": ({"active_deadline_seconds": 0.5}, "must be a whole number, not 0.5"),
@@ -375,9 +406,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case", UNSUPPORTED)
 def test_refused_while_the_dag_is_parsed(case: str) -> None:
-    given, message = REFUSED[case]
+    given, message = UNSUPPORTED[case]
     with pytest.raises(ArgumentError, match=message):
         arguments.prepare(given)
     with pytest.raises(ArgumentError, match=message):
@@ -416,7 +447,7 @@ def test_what_is_not_known_yet_is_left_alone() -> None:
 
 def test_rules_between_arguments_wait_for_what_they_read() -> None:
     arguments.prepare({"xcom_required": True, "do_xcom_push": "{{ x }}"})
-    with pytest.raises(ArgumentError, match="add do_xcom_push"):
+    with pytest.raises(ArgumentError, match="needs do_xcom_push"):
         arguments.parse({"xcom_required": True, "do_xcom_push": "False"})
 
 
@@ -455,23 +486,23 @@ LABELS = {
 
 @pytest.mark.parametrize("text", LABELS)
 def test_labels_are_the_originals(text: str) -> None:
-    assert names.safe_label(text) == LABELS[text]
-    assert names.is_label_value(names.safe_label(text))
+    assert constants.safe_label(text) == LABELS[text]
+    assert constants.is_label_value(constants.safe_label(text))
 
 
 @pytest.mark.parametrize("text", ["é", "___", "x" * 53 + ".y" * 9])
 def test_any_id_makes_a_label(text: str) -> None:
-    assert names.is_label_value(names.safe_label(text))
+    assert constants.is_label_value(constants.safe_label(text))
 
 
 def test_labels_are_the_originals_where_it_is_installed() -> None:
     original = pytest.importorskip("airflow.providers.cncf.kubernetes.pod_generator").make_safe_label_value
     texts = [*LABELS, "a b", "é-a", "a_é", "-.a.-", "ä" * 70 + "b", "x" * 53 + ".y" * 9, "run__1+2:3"]
-    assert {text: names.safe_label(text) for text in texts} == {text: original(text) for text in texts}
+    assert {text: constants.safe_label(text) for text in texts} == {text: original(text) for text in texts}
 
 
 @pytest.mark.parametrize(
     ("text", "want"), [("Hello_World.1", "hello-world-1"), ("--a--", "a"), ("ä", ""), ("A  B", "a-b")]
 )
 def test_slug(text: str, want: str) -> None:
-    assert names.slug(text) == want
+    assert constants.slug(text) == want

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from legs import FakeCluster, context, ends, operator_for
+from fakes import FakeCluster, context, ends, operator_for
 from podtask_airflow import PodTaskCallback, version_compat
-from podtask_airflow.arguments import ArgumentError
+from podtask_airflow.utils.arguments import ArgumentError
 from podtask_airflow.version_compat import TaskDeferred
 
 CALLS: list[tuple[str, dict[str, Any]]] = []
@@ -20,7 +20,7 @@ class CoreApi:
 
 
 class Ours(PodTaskCallback):
-    """Notes what it is told."""
+    """Records its calls."""
 
     @staticmethod
     def on_sync_client_creation(**given: Any) -> None:
@@ -73,11 +73,11 @@ class KubernetesPodOperatorCallback:
 
     @staticmethod
     def on_pod_starting(**_: Any) -> None:
-        raise AssertionError("nobody calls the base's methods")
+        raise AssertionError("the base's methods are not called")
 
     @staticmethod
     def on_pod_completion(**_: Any) -> None:
-        raise AssertionError("nobody calls the base's methods")
+        raise AssertionError("the base's methods are not called")
 
 
 class Theirs(KubernetesPodOperatorCallback):
@@ -134,7 +134,7 @@ def test_deferred_tells_at_resume() -> None:
     ends()(cluster, cluster.only)
     metadata = {key: cluster.only["metadata"][key] for key in ("name", "namespace", "uid")}
     event = {"phase": "Succeeded", "pod_name": "pod-1", **metadata}
-    operator(cluster, Ours, deferrable=True).resume(context(), event)
+    operator(cluster, Ours, deferrable=True).execute_complete(context(), event)
     assert [name for name, _ in CALLS] == ["client", "resuming", "completion", "teardown", "creation", "cleanup"]
     assert dict(CALLS)["resuming"]["event"] == event
 
@@ -147,7 +147,7 @@ def test_callbacks_of_the_original_provider_work_as_they_are() -> None:
 
 def test_without_callbacks_no_client_is_made() -> None:
     task = operator_for(FakeCluster(ends()))
-    task.make_core_api = lambda _: pytest.fail("nobody asked for a client")
+    task.make_core_api = lambda _: pytest.fail("no client is needed")
     task.execute(context())
 
 
@@ -189,15 +189,15 @@ def test_an_error_over_a_line_changes_nothing() -> None:
     assert CALLS == [("line", {"line": "y", "container_name": "base"})]
 
 
-REFUSED: dict[str, tuple[type, dict[str, Any]]] = {
-    "a start that nobody sees": (Starting, {"deferrable": True}),
-    "lines that nobody reads": (Lines, {"deferrable": True}),
+UNSUPPORTED: dict[str, tuple[type, dict[str, Any]]] = {
+    "a start without a worker": (Starting, {"deferrable": True}),
+    "lines that are not read": (Lines, {"deferrable": True}),
     "lines without logs": (Lines, {"get_logs": False}),
     "no worker at the end": (Ours, {"deferrable": True, "end_from_trigger": True}),
 }
 
 
-@pytest.mark.parametrize(("kind", "more"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("kind", "more"), UNSUPPORTED.values(), ids=UNSUPPORTED)
 def test_what_could_never_be_called_is_refused(kind: type, more: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=kind.__name__):
         operator_for(FakeCluster(), **{"get_logs": True, "callbacks": kind, **more})

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import wire
-from podtask_airflow import client, errors
+from podtask_airflow.hooks import api_errors
+from podtask_airflow.hooks import podtask as hook
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "LONGEST_DELAY", 0.01)
+    monkeypatch.setattr(hook, "MAX_DELAY", 0.01)
 
 
 def test_requests_go_to_the_right_place(tmp_path: Path) -> None:
@@ -20,30 +21,25 @@ def test_requests_go_to_the_right_place(tmp_path: Path) -> None:
         one.create("ns", wire.task("a"))
         one.get("ns", "a")
         one.patch("ns", "a", [{"op": "test", "path": "/x", "value": 1}])
-        one.merge("ns", "a", {"spec": {"cancel": True}})
         assert list(one.list("ns", "k=v")) == []
-        one.pod("ns", "p")
         one.events("ns", "uid-1")
     base = "/apis/podtask.dev/v1alpha1/namespaces/ns/podtasks"
     assert [(r.method, r.path) for r in api.requests] == [
         ("POST", base),
         ("GET", f"{base}/a"),
         ("PATCH", f"{base}/a"),
-        ("PATCH", f"{base}/a"),
         ("GET", base),
-        ("GET", "/api/v1/namespaces/ns/pods/p"),
         ("GET", "/api/v1/namespaces/ns/events"),
     ]
     assert api.requests[0].query == {"fieldValidation": "Strict"}
     assert json.loads(api.requests[0].body) == wire.task("a")
-    assert [r.headers.get("content-type") for r in api.requests[:4]] == [
+    assert [r.headers.get("content-type") for r in api.requests[:3]] == [
         "application/json",
         None,
         "application/json-patch+json",
-        "application/merge-patch+json",
     ]
-    assert api.requests[4].query == {"labelSelector": "k=v", "limit": "500"}
-    assert api.requests[6].query["fieldSelector"] == "involvedObject.uid=uid-1"
+    assert api.requests[3].query == {"labelSelector": "k=v", "limit": "500"}
+    assert api.requests[4].query["fieldSelector"] == "involvedObject.uid=uid-1"
     assert api.connections == 1, "one connection is kept alive"
 
 
@@ -109,14 +105,14 @@ def test_the_server_says_how_long_to_wait(tmp_path: Path) -> None:
 
 def test_the_budget_ends_it(tmp_path: Path) -> None:
     answer = lambda r: r.reply(503, wire.status(503, "R", "no"))  # noqa: E731
-    with wire.fake(answer, tmp_path, budget=1.0) as (api, one), pytest.raises(errors.Unreachable):
+    with wire.fake(answer, tmp_path, budget=1.0) as (api, one), pytest.raises(api_errors.Unreachable):
         one.get("ns", "a")
     assert len(api.requests) > 1
 
 
 def test_a_wait_longer_than_the_budget_is_not_begun(tmp_path: Path) -> None:
     answer = lambda r: r.reply(429, wire.status(429, "R", "no"), Retry_After="3600")  # noqa: E731
-    with wire.fake(answer, tmp_path) as (api, one), pytest.raises(errors.TooManyRequests):
+    with wire.fake(answer, tmp_path) as (api, one), pytest.raises(api_errors.TooManyRequests):
         one.get("ns", "a")
     assert len(api.requests) == 1
 
@@ -126,7 +122,7 @@ def test_closing_ends_a_wait(tmp_path: Path) -> None:
     with wire.fake(answer, tmp_path) as (_, one):
         threading.Timer(0.2, one.close).start()
         began = time.monotonic()
-        with pytest.raises(errors.TooManyRequests):
+        with pytest.raises(api_errors.TooManyRequests):
             one.get("ns", "a")
         assert time.monotonic() - began < 30, "the wait was not sat out"
 
@@ -134,7 +130,7 @@ def test_closing_ends_a_wait(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [400, 403, 404, 409, 410, 422])
 def test_a_refusal_is_not_tried_again(tmp_path: Path, code: int) -> None:
     answer = lambda r: r.reply(code, wire.status(code, "R", "no"))  # noqa: E731
-    with wire.fake(answer, tmp_path) as (api, one), pytest.raises(errors.ApiError) as caught:
+    with wire.fake(answer, tmp_path) as (api, one), pytest.raises(api_errors.ApiError) as caught:
         one.create("ns", wire.task("a"))
     assert caught.value.status == code
     assert len(api.requests) == 1
@@ -143,21 +139,21 @@ def test_a_refusal_is_not_tried_again(tmp_path: Path, code: int) -> None:
 def test_nobody_listens(tmp_path: Path) -> None:
     with wire.FakeApi(lambda r: r.json({})) as api:
         path = wire.kubeconfig_of(api.url, tmp_path / "k")
-    with pytest.raises(errors.Unreachable, match="check that it is up"):
+    with pytest.raises(api_errors.Unreachable, match="check that it is up"):
         wire.client_of(path, budget=0.1).get("ns", "a")
 
 
 def test_a_patch_whose_test_failed_is_told_from_a_refused_object(tmp_path: Path) -> None:
     messages = ["the server rejected our request due to an error in our request", "spec.image: Forbidden"]
     with wire.fake(lambda r: r.reply(422, wire.status(422, "Invalid", messages[r.number - 1])), tmp_path) as (_, one):
-        with pytest.raises(errors.PatchTestFailed):
+        with pytest.raises(api_errors.PatchTestFailed):
             one.patch("ns", "a", [])
-        with pytest.raises(errors.Invalid) as caught:
+        with pytest.raises(api_errors.Invalid) as caught:
             one.patch("ns", "a", [])
-    assert type(caught.value) is errors.Invalid
+    assert type(caught.value) is api_errors.Invalid
 
 
-def make_counting(api: wire.FakeApi) -> tuple[client.Client, list[int]]:
+def make_counting(api: wire.FakeApi) -> tuple[hook.PodTaskClient, list[int]]:
     from kubernetes.client import ApiClient, Configuration
 
     made: list[int] = []
@@ -171,7 +167,7 @@ def make_counting(api: wire.FakeApi) -> tuple[client.Client, list[int]]:
         }
         return ApiClient(configuration)
 
-    return client.Client(connect), made
+    return hook.PodTaskClient(connect), made
 
 
 def test_a_401_renews_the_credentials_once_for_all_threads() -> None:
@@ -198,7 +194,7 @@ def test_a_401_renews_the_credentials_once_for_all_threads() -> None:
 def test_a_401_again_is_the_end() -> None:
     with wire.FakeApi(lambda r: r.reply(401, wire.status(401, "Unauthorized", "Unauthorized"))) as api:
         one, made = make_counting(api)
-        with pytest.raises(errors.Unauthorized):
+        with pytest.raises(api_errors.Unauthorized):
             one.get("ns", "a")
     assert len(made) == 2
     assert len(api.requests) == 2
@@ -237,7 +233,7 @@ def test_an_old_version_is_expired(tmp_path: Path, whole: bool) -> None:
         request.chunk(b'{"type":"ERROR","object":' + wire.status(410, "Expired", "too old") + b"}\n")
         request.chunk(b"")
 
-    with wire.fake(answer, tmp_path) as (_, one), pytest.raises(errors.Expired):
+    with wire.fake(answer, tmp_path) as (_, one), pytest.raises(api_errors.Expired):
         list(one.watch("ns", resource_version="1"))
 
 
@@ -253,7 +249,7 @@ def test_a_cut_stream_is_an_error_and_a_closed_one_an_end(tmp_path: Path) -> Non
     with wire.fake(answer, tmp_path) as (_, one):
         lines = iter(one.pod_log("ns", "p", "cut", follow=True))
         assert next(lines) == b"one"
-        with pytest.raises(errors.Unreachable):
+        with pytest.raises(api_errors.Unreachable):
             next(lines)
         stream = one.pod_log("ns", "p", "open", follow=True)
         found: list[bytes] = []
@@ -304,7 +300,7 @@ def cpu_seconds_of_a_line(tmp_path: Path, mib: int) -> float:
         stream = one.pod_log("ns", "p", "c")
         began = time.process_time()
         assert list(stream) == [line, b"rest"]
-        assert stream.cut
+        assert stream.is_cut
         return time.process_time() - began
 
 

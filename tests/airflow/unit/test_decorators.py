@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from legs import FakeCluster, context, dag_of, ends
-from podtask_airflow import decorators, exceptions, shipping, version_compat
-from podtask_airflow.arguments import ArgumentError
+from fakes import FakeCluster, context, dag_of, ends
+from podtask_airflow import exceptions, version_compat
+from podtask_airflow.decorators import podtask as decorators
+from podtask_airflow.utils import python_payload
+from podtask_airflow.utils.arguments import ArgumentError
 
 
 def operator_of(called: Any) -> Any:
@@ -21,7 +23,7 @@ def operator_of(called: Any) -> Any:
 
 def run(body: dict[str, Any], tmp_path: Path) -> tuple[Any, subprocess.CompletedProcess[str]]:
     """Do what the kubelet does: lay the annotations down as files, and start the command."""
-    files = next(volume for volume in body["spec"]["volumes"] if volume["name"] == shipping.VOLUME)
+    files = next(volume for volume in body["spec"]["volumes"] if volume["name"] == python_payload.VOLUME)
     annotations = body["spec"]["template"]["metadata"]["annotations"]
     for item in files["downwardAPI"]["items"]:
         key = item["fieldRef"]["fieldPath"].removeprefix("metadata.annotations['").removesuffix("']")
@@ -88,7 +90,7 @@ def test_too_much_is_refused() -> None:
 
     noise = base64.b64encode(random.Random(1).randbytes(200_000)).decode()
     with pytest.raises(exceptions.PodTaskConfigurationError, match="reference"):
-        shipping.pack("def f(x): pass", "f", [noise], {})
+        python_payload.pack("def f(x): pass", "f", [noise], {})
 
 
 def test_a_traceback_shows_the_function_s_lines(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_the_user_s_annotations_and_volumes_stay() -> None:
         task = operator_of(gives())
     spec = built(task)["spec"]
     assert spec["template"]["metadata"]["annotations"]["a"] == "b"
-    assert [volume["name"] for volume in spec["volumes"]] == ["v", shipping.VOLUME]
+    assert [volume["name"] for volume in spec["volumes"]] == ["v", python_payload.VOLUME]
 
 
 @pytest.mark.parametrize("decorator", [decorators.podtask_task, decorators.podtask_cmd_task])

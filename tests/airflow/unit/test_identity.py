@@ -1,12 +1,12 @@
-"""Names and labels by which a try finds what earlier tries left, and nobody else's."""
+"""Names and labels by which a try finds the PodTasks of earlier tries, and no others."""
 
 import re
 from datetime import timedelta
 
 import pytest
-from legs import RUN_START, identity
-from podtask_airflow import identity as identities
-from podtask_airflow import names
+from fakes import RUN_START, identity
+from podtask_airflow import constants
+from podtask_airflow.utils import identity as identities
 
 DIFFERENT = {
     "another deployment in the same namespace": {"deployment": "staging"},
@@ -38,14 +38,14 @@ def test_fields_cannot_run_into_each_other() -> None:
 
 
 @pytest.mark.parametrize("stem", ["task", "x" * 300, "Ünïcode.Task_1", "...", "9", "a-" * 40, "ß"])
-@pytest.mark.parametrize("extension", [0, 1, 19])
-def test_names_are_dns_labels(stem: str, extension: int) -> None:
-    name = identities.name(identity(try_number=12345), stem, extension)
+@pytest.mark.parametrize("suffix", [0, 1, 19])
+def test_names_are_dns_labels(stem: str, suffix: int) -> None:
+    name = identities.name(identity(try_number=12345), stem, suffix)
     assert len(name) <= 63
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
 
 
-def test_an_extension_gives_another_name() -> None:
+def test_an_suffix_gives_another_name() -> None:
     assert len({identities.name(identity(), "x" * 80, n) for n in range(20)}) == 20
 
 
@@ -56,22 +56,22 @@ def test_the_readable_stem_stands_in_front() -> None:
 def test_metadata_has_exact_ids_and_the_waiter() -> None:
     found = identities.metadata(identity(dag_id="dag with spaces", map_index=3, max_tries=2))
     assert found["annotations"] == {
-        names.ANNOTATION_DAG: "dag with spaces",
-        names.ANNOTATION_TASK: "task",
-        names.ANNOTATION_RUN: "run",
-        names.ANNOTATION_MAP_INDEX: "3",
-        names.ANNOTATION_TRY: "1",
-        names.ANNOTATION_MAX_TRIES: "2",
-        names.ANNOTATION_TI: "ti-1",
-        names.ANNOTATION_WAITER: "ti-1",
+        constants.ANNOTATION_DAG: "dag with spaces",
+        constants.ANNOTATION_TASK: "task",
+        constants.ANNOTATION_RUN: "run",
+        constants.ANNOTATION_MAP_INDEX: "3",
+        constants.ANNOTATION_TRY: "1",
+        constants.ANNOTATION_MAX_TRIES: "2",
+        constants.ANNOTATION_TI: "ti-1",
+        constants.ANNOTATION_OWNER: "ti-1",
     }
-    assert all(names.is_label_value(value) for value in found["labels"].values())
+    assert all(constants.is_label_value(value) for value in found["labels"].values())
 
 
 @pytest.mark.parametrize(("deployment", "label"), [("", "airflow"), ("prod", "prod"), ("üü", "airflow")])
 def test_the_deployment_label_is_never_empty(deployment: str, label: str) -> None:
     assert identities.deployment_label(deployment) == label or deployment == "üü"
-    assert names.is_label_value(identities.deployment_label(deployment))
+    assert constants.is_label_value(identities.deployment_label(deployment))
     assert identities.deployment_label(deployment)
 
 

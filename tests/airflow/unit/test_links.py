@@ -1,7 +1,8 @@
 """The button on a task's page."""
 
 import pytest
-from podtask_airflow import PodTaskOperator, links
+from podtask_airflow import PodTaskOperator
+from podtask_airflow.links import podtask as links
 
 
 def test_without_a_dashboard_the_command_is_shown() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from kubernetes.client import models as k8s
-from podtask_airflow import arguments, manifest
-from podtask_airflow.arguments import ArgumentError
-from podtask_airflow.identity import Identity
+from podtask_airflow.utils import arguments, manifest
+from podtask_airflow.utils.arguments import ArgumentError
+from podtask_airflow.utils.identity import Identity
 
 IDENTITY = Identity(
     deployment="prod",
@@ -238,17 +238,19 @@ def test_the_connections_sidecar() -> None:
     got = _build(**BASE, do_xcom_push=True, xcom_sidecar_container_security_context=over, build={"sidecar": extras})
     assert got["spec"]["xcom"]["sidecar"]["securityContext"] == over
     assert "xcom" not in _build(**BASE, build={"sidecar": extras})["spec"]
-    with pytest.raises(ArgumentError, match="the connection's extra xcom_sidecar_container_resources is no valid YAML"):
+    with pytest.raises(
+        ArgumentError, match="the connection's extra xcom_sidecar_container_resources is not valid YAML"
+    ):
         _build(**BASE, do_xcom_push=True, build={"sidecar": {"xcom_sidecar_container_resources": "{"}})
 
 
 def test_identity() -> None:
-    got = _build(IDENTITY, **BASE, name="Load_it", build={"extension": 1})
+    got = _build(IDENTITY, **BASE, name="Load_it", build={"suffix": 1})
     assert got["metadata"]["name"].startswith("load-it-")
     assert got["metadata"]["name"].endswith("-2-x1")
     assert got["metadata"]["annotations"]["podtask.dev/run-id"] == IDENTITY.run_id
     assert got["metadata"]["labels"]["podtask.dev/deployment"] == "prod"
-    assert got == _build(IDENTITY, **BASE, name="Load_it", build={"extension": 1}), "the same each time"
+    assert got == _build(IDENTITY, **BASE, name="Load_it", build={"suffix": 1}), "the same each time"
 
 
 def test_the_originals_labels_are_on_the_pod_and_win() -> None:
@@ -345,7 +347,7 @@ def test_lists_without_names_are_added_once() -> None:
 
 
 def test_an_image_is_needed_somewhere() -> None:
-    with pytest.raises(ArgumentError, match="image is missing: set it, or give one"):
+    with pytest.raises(ArgumentError, match="image is missing: set it, or set it in the template"):
         _build(cmds=["sh"])
     assert _build(spec={"image": "x"})["spec"]["image"] == "x"
     assert "image" not in _build(full_pod_spec=_pod("app"))["spec"]

@@ -6,9 +6,11 @@ from typing import Any
 
 import podtask_airflow
 import pytest
-from legs import FakeCluster, context, dag_of, ends, operator_for
-from podtask_airflow import KubernetesPodOperator, PodTaskOperator, arguments, operator, version_compat
-from podtask_airflow.arguments import ArgumentError
+from fakes import FakeCluster, context, dag_of, ends, operator_for
+from podtask_airflow import KubernetesPodOperator, PodTaskOperator, version_compat
+from podtask_airflow.operators import podtask as operator
+from podtask_airflow.utils import arguments
+from podtask_airflow.utils.arguments import ArgumentError
 
 
 def test_the_signature_is_the_table() -> None:
@@ -78,7 +80,7 @@ def test_a_subclass_may_add_to_the_object() -> None:
             return body
 
     task = Ours(task_id="t", image="i")
-    assert task.request({}, task.read_arguments(), None, 0, [])["spec"]["queueName"] == "batch"
+    assert task._build({}, task.read_arguments(), None, 0, [])["spec"]["queueName"] == "batch"
 
 
 NAMESPACES = {
@@ -95,8 +97,8 @@ NAMESPACES = {
 def test_where_the_namespace_comes_from(
     monkeypatch: pytest.MonkeyPatch, given: Any, conn: Any, account: Any, executor: Any, want: str
 ) -> None:
-    monkeypatch.setattr(operator.access, "resolve", lambda *_: operator.access.Resolved(lambda: None, conn))
-    monkeypatch.setattr(operator.access, "service_account_namespace", lambda: account)
+    monkeypatch.setattr(operator.cluster_configs, "resolve", lambda *_: operator.ClusterConfig(lambda: None, conn))
+    monkeypatch.setattr(operator.cluster_configs, "service_account_namespace", lambda: account)
     monkeypatch.setattr(
         version_compat,
         "conf_get",

@@ -10,7 +10,8 @@ from typing import Any
 
 import podtask_airflow
 import pytest
-from podtask_airflow import logs, names, reading, redact, showing, template
+from podtask_airflow import constants
+from podtask_airflow.utils import log_formatting, pod_logs, pod_template, redact, validators
 
 SMALL, LARGE = 2_000, 16_000
 WORTH_A_LOOK = 0.002
@@ -25,8 +26,8 @@ ENDS = ("", "x", "!")
 
 def patterns() -> set[str]:
     """The names of all patterns of the package."""
-    found = pkgutil.iter_modules(podtask_airflow.__path__)
-    modules = [importlib.import_module(f"podtask_airflow.{module.name}") for module in found]
+    found = pkgutil.walk_packages(podtask_airflow.__path__, "podtask_airflow.")
+    modules = [importlib.import_module(module.name) for module in found]
     return {
         f"{module.__name__.rpartition('.')[2]}.{name}"
         for module in modules
@@ -36,21 +37,23 @@ def patterns() -> set[str]:
 
 
 USES: dict[str, Callable[[str], Any]] = {
-    "showing._LEVEL": showing.level,
+    "log_formatting._LEVEL": log_formatting.level,
     "redact._OPTION": lambda text: redact.hidden([text]),
     "redact._ALONE": lambda text: redact.hidden([text, text]),
     "redact._IN_URL": lambda text: redact.redact({"name": text, "value": text}),
-    "logs._TIMESTAMP": lambda text: logs._TIMESTAMP.fullmatch(text.encode()),
-    "logs._BEGUN": lambda text: logs._BEGUN.fullmatch(text.encode()),
-    "logs._NOT_YET": logs._NOT_YET.search,
-    "names._LABEL": names.is_label_value,
-    "template._REFERENCE": lambda text: template.lay_variables([{"name": "a"}], [{"name": "a", "value": text}]),
+    "pod_logs._TIMESTAMP": lambda text: pod_logs._TIMESTAMP.fullmatch(text.encode()),
+    "pod_logs._CUT_TIMESTAMP": lambda text: pod_logs._CUT_TIMESTAMP.fullmatch(text.encode()),
+    "pod_logs._NOT_STARTED": pod_logs._NOT_STARTED.search,
+    "constants._LABEL": constants.is_label_value,
+    "pod_template._REFERENCE": lambda text: pod_template.merge_variables(
+        [{"name": "a"}], [{"name": "a", "value": text}]
+    ),
 }
 """Each pattern, as the package uses it."""
 FUNCTIONS: dict[str, Callable[[str], Any]] = {
-    "names.slug": names.slug,
+    "constants.slug": constants.slug,
     "redact.looks_secret": redact.looks_secret,
-    "reading.number": lambda text: _quietly(reading.number, text.replace("1", "")),
+    "validators.number": lambda text: _quietly(validators.number, text.replace("1", "")),
 }
 
 

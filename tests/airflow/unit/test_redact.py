@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from kubernetes.client import models as k8s
-from podtask_airflow.redact import hidden, looks_secret, redact
+from podtask_airflow.utils.redact import hidden, looks_secret, redact
 
 CASES: dict[str, tuple[Any, Any]] = {
     "a variable": ([{"name": "DB_PASSWORD", "value": "x"}], [{"name": "DB_PASSWORD", "value": "***"}]),

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from legs import dag_of
+from fakes import dag_of
 from podtask_airflow import PodTaskOperator, version_compat
 
 
@@ -64,7 +64,7 @@ def test_nothing_is_rendered_twice() -> None:
 
 @pytest.fixture
 def masked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the masker was told."""
+    """What was registered at the masker."""
     told: list[str] = []
     monkeypatch.setattr(version_compat, "mask_secret", told.append)
     return told

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from podtask_airflow import arguments, manifest, secret
-from podtask_airflow.arguments import ArgumentError
+from podtask_airflow import secret
+from podtask_airflow.utils import arguments, manifest
+from podtask_airflow.utils.arguments import ArgumentError
 
 
 class AirflowSecret:

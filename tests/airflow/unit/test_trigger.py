@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import wire
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent
-from podtask_airflow import access, errors, hub, trigger
-from podtask_airflow.trigger import PodTaskTrigger
+from podtask_airflow.hooks import api_errors, cluster_config
+from podtask_airflow.triggers import podtask as trigger
+from podtask_airflow.triggers.podtask import PodTaskTrigger
+from podtask_airflow.utils import informer
 
 POINTER = {"namespace": "ns", "name": "a", "uid": "u", "deployment": "airflow"}
 SECRET = "very-secret-token"
@@ -70,21 +72,23 @@ class Server:
 async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     # On 3.x a trigger's log is structlog's.
     monkeypatch.setattr(PodTaskTrigger, "log", logging.getLogger("of a trigger"), raising=False)
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0.0)
-    monkeypatch.setattr(hub, "REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(informer, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(informer, "REQUEST_SECONDS", 0.1)
     made = Server()
     with wire.FakeApi(made) as api:
         path = wire.kubeconfig_of(api.url, tmp_path / "k", {"token": SECRET})
 
-        async def resolve(of: access.Access) -> access.Resolved:
-            return access.resolve(access.Access(conn_id=None, config_file=str(path)), wire.no_connection)
+        async def resolve(of: cluster_config.ClusterRef) -> cluster_config.ClusterConfig:
+            return cluster_config.resolve(
+                cluster_config.ClusterRef(conn_id=None, config_file=str(path)), wire.no_connection
+            )
 
-        monkeypatch.setattr(hub, "resolve_in_triggerer", resolve)
-        monkeypatch.setattr(hub.wait, "__kwdefaults__", {**hub.wait.__kwdefaults__, "resolve": resolve})
-        monkeypatch.setattr(hub.joined.__wrapped__, "__kwdefaults__", {"resolve": resolve})
+        monkeypatch.setattr(informer, "resolve_in_triggerer", resolve)
+        monkeypatch.setattr(informer.wait, "__kwdefaults__", {**informer.wait.__kwdefaults__, "resolve": resolve})
+        monkeypatch.setattr(informer.subscribe.__wrapped__, "__kwdefaults__", {"resolve": resolve})
         yield made
         async with asyncio.timeout(wire.HANG_SECONDS):
-            while hub._hubs:  # noqa: ASYNC110 (no event tells)
+            while informer._informers:  # noqa: ASYNC110 (no event tells)
                 await asyncio.sleep(0.01)
 
 
@@ -99,9 +103,9 @@ def ended(server: Server, phase: str = "Succeeded", **more: Any) -> None:
 
 def test_a_row_holds_what_differs_and_no_secret() -> None:
     path, kwargs = PodTaskTrigger(**POINTER).serialize()
-    assert path == "podtask_airflow.trigger.PodTaskTrigger"
+    assert path == "podtask_airflow.triggers.podtask.PodTaskTrigger"
     assert kwargs == POINTER
-    more = {**POINTER, "conn_id": "mine", "config_file": "/k", "waiter": "ti", "containers": ["base"], "tolerance": 5.0}
+    more = {**POINTER, "conn_id": "mine", "config_file": "/k", "owner": "ti", "containers": ["base"], "tolerance": 5.0}
     path, kwargs = PodTaskTrigger(**more).serialize()
     assert kwargs == more
     assert PodTaskTrigger(**kwargs).serialize() == (path, kwargs)
@@ -126,7 +130,7 @@ async def test_the_event_is_the_phase_and_where(server: Server, phase: str) -> N
 
 
 async def test_the_first_leg_has_time_to_end(server: Server) -> None:
-    """Or Airflow 3 takes its end for the second leg's, and fails a task that runs."""
+    """Otherwise Airflow 3 takes the end of execute for that of execute_complete, and fails a running task."""
     ended(server)
     not_before = time.time() + 0.5
     await events(PodTaskTrigger(**POINTER, not_before=not_before))
@@ -134,39 +138,39 @@ async def test_the_first_leg_has_time_to_end(server: Server) -> None:
 
 
 async def test_a_clock_that_is_far_off_keeps_nobody_waiting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trigger, "HANDOVER_SECONDS", 0.1)
+    monkeypatch.setattr(trigger, "DEFERRAL_GUARD_SECONDS", 0.1)
     ended(server)
     assert await events(PodTaskTrigger(**POINTER, not_before=time.time() + 3600))
 
 
 async def test_the_event_after_a_deletion(server: Server) -> None:
     (event,) = await events(PodTaskTrigger(**{**POINTER, "uid": "older"}))
-    assert event.payload["phase"] == "Gone"
+    assert event.payload["phase"] == "Deleted"
 
 
 async def test_trouble_is_an_event_and_not_a_failure(server: Server) -> None:
     server.refusal = (403, wire.status(403, "Forbidden", 'User "u" cannot list'))
     (event,) = await events(PodTaskTrigger(**POINTER))
-    assert event.payload["phase"] == "Trouble"
-    assert "give it PodTask's role" in event.payload["message"]
+    assert event.payload["phase"] == "WatchError"
+    assert "bind PodTask's role" in event.payload["message"]
 
 
 async def test_a_broken_connection_is_trouble_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(of: access.Access) -> access.Resolved:
-        raise errors.AccessError("There is no Airflow connection 'x'")
+    async def broken(of: cluster_config.ClusterRef) -> cluster_config.ClusterConfig:
+        raise api_errors.ClusterConfigError("There is no Airflow connection 'x'")
 
-    monkeypatch.setattr(hub.joined.__wrapped__, "__kwdefaults__", {"resolve": broken})
+    monkeypatch.setattr(informer.subscribe.__wrapped__, "__kwdefaults__", {"resolve": broken})
     (event,) = await events(PodTaskTrigger(**POINTER))
     assert event.payload["message"] == "There is no Airflow connection 'x'"
 
 
 async def test_untouched(server: Server) -> None:
-    (event,) = await events(PodTaskTrigger(**POINTER, untouched_seconds=0.1))
-    assert event.payload["phase"] == "Untouched"
-    assert event.payload["untouched_seconds"] == 0.1
+    (event,) = await events(PodTaskTrigger(**POINTER, not_reconciled_seconds=0.1))
+    assert event.payload["phase"] == "NotReconciled"
+    assert event.payload["not_reconciled_seconds"] == 0.1
 
 
-KEPT = {**POINTER, "waiter": "ti", "keep_after": 0.05}
+KEPT = {**POINTER, "owner": "ti", "remove_cancel_after_seconds": 0.05}
 
 
 async def until_patched(server: Server, count: int) -> None:
@@ -183,7 +187,7 @@ async def test_a_longer_task_is_not_left_to_its_bound(server: Server) -> None:
     (patch,) = server.patches
     assert patch == [
         {"op": "test", "path": "/metadata/uid", "value": "u"},
-        {"op": "test", "path": "/metadata/annotations/podtask.dev~1waiter", "value": "ti"},
+        {"op": "test", "path": "/metadata/annotations/podtask.dev~1owner", "value": "ti"},
         {"op": "remove", "path": "/spec/cancelAfter"},
     ]
 
@@ -201,12 +205,12 @@ async def test_the_bound_is_lifted_again_and_again_where_that_can_help(server: S
 
 async def test_a_short_task_needs_no_request_for_that(server: Server) -> None:
     ended(server)
-    await events(PodTaskTrigger(**{**KEPT, "keep_after": 0.5}))
+    await events(PodTaskTrigger(**{**KEPT, "remove_cancel_after_seconds": 0.5}))
     await asyncio.sleep(0.6)
     assert server.patches == []
 
 
-ENDING = {**POINTER, "waiter": "ti", "end_from_trigger": True, "do_xcom_push": True}
+ENDING = {**POINTER, "owner": "ti", "end_from_trigger": True, "do_xcom_push": True}
 
 
 async def test_success_may_end_here(server: Server) -> None:
@@ -303,7 +307,7 @@ async def test_a_failure_ends_on_a_worker(server: Server, phase: str) -> None:
     assert server.patches == []
 
 
-@pytest.mark.parametrize("case", ["lost result", "another waiter"])
+@pytest.mark.parametrize("case", ["lost result", "another owner"])
 async def test_what_needs_words_ends_on_a_worker(server: Server, case: str) -> None:
     ended(server, xcom={"state": "Failed", "reason": "XComTooLarge"} if case == "lost result" else {})
     server.patch_code = 200 if case == "lost result" else 422
@@ -332,10 +336,10 @@ class Asked:
 
 async def test_a_kill_cancels(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     Asked(monkeypatch, answer=False)
-    await PodTaskTrigger(**POINTER, waiter="ti").on_kill()
+    await PodTaskTrigger(**POINTER, owner="ti").on_kill()
     (patch,) = server.patches
     assert {"op": "add", "path": "/spec/cancel", "value": True} in patch
-    assert {"op": "test", "path": "/metadata/annotations/podtask.dev~1waiter", "value": "ti"} in patch
+    assert {"op": "test", "path": "/metadata/annotations/podtask.dev~1owner", "value": "ti"} in patch
     assert {"op": "test", "path": "/metadata/uid", "value": "u"} in patch
 
 
@@ -344,7 +348,7 @@ async def test_a_move_to_another_triggerer_does_not(
     server: Server, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
     asked = Asked(monkeypatch, answer=answer)
-    await PodTaskTrigger(**POINTER, waiter="ti").on_kill()
+    await PodTaskTrigger(**POINTER, owner="ti").on_kill()
     assert asked.count == 1
     assert server.patches == []
 
@@ -360,7 +364,7 @@ async def test_a_kill_that_airflow_cancels_while_it_asks_still_cancels(
         return False
 
     monkeypatch.setattr(trigger, "is_deferred", is_deferred)
-    killing = asyncio.create_task(PodTaskTrigger(**POINTER, waiter="ti").on_kill())
+    killing = asyncio.create_task(PodTaskTrigger(**POINTER, owner="ti").on_kill())
     await asyncio.sleep(0.05)
     killing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -380,7 +384,7 @@ async def test_a_trigger_that_is_nobodys_waiter_cancels_nothing(
 async def test_nor_one_that_has_told_its_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(monkeypatch, answer=False, has_on_kill=False)
     ended(server)
-    one = PodTaskTrigger(**POINTER, waiter="ti")
+    one = PodTaskTrigger(**POINTER, owner="ti")
     await events(one)
     await one.cleanup()
     assert asked.count == 0
@@ -392,7 +396,7 @@ async def test_cleanup_kills_only_where_there_is_no_on_kill(
     server: Server, monkeypatch: pytest.MonkeyPatch, has_on_kill: bool
 ) -> None:
     Asked(monkeypatch, answer=False, has_on_kill=has_on_kill)
-    await PodTaskTrigger(**POINTER, waiter="ti").cleanup()
+    await PodTaskTrigger(**POINTER, owner="ti").cleanup()
     assert len(server.patches) == (0 if has_on_kill else 1)
 
 
@@ -402,7 +406,7 @@ async def test_a_cancel_that_is_refused_raises_nothing(
 ) -> None:
     Asked(monkeypatch, answer=False)
     server.patch_code = code
-    await PodTaskTrigger(**POINTER, waiter="ti").on_kill()
+    await PodTaskTrigger(**POINTER, owner="ti").on_kill()
     assert len(server.patches) == 1
 
 
@@ -412,7 +416,7 @@ async def test_a_live_log_goes_into_the_triggers_own(server: Server, caplog: pyt
     ended(server)
     (event,) = await events(PodTaskTrigger(**POINTER, logging_interval=1, containers=["base"]))
     assert [r.getMessage() for r in caplog.records if "hello" in r.getMessage()] == ["[base] hello"]
-    assert event.payload["log_places"] == {"a-1/base": ("2026-01-02T03:04:05.000000001Z", 1)}
+    assert event.payload["log_positions"] == {"a-1/base": ("2026-01-02T03:04:05.000000001Z", 1)}
 
 
 async def test_live_logs_have_a_cap(
@@ -426,8 +430,8 @@ async def test_live_logs_have_a_cap(
     ended(server)
     more = {**POINTER, "logging_interval": 1}
     (event,) = await events(PodTaskTrigger(**more, containers=["base", "side"]))
-    assert "this one is shown when the task ends" in caplog.text
-    assert "log_places" not in event.payload
+    assert "is shown when it ends" in caplog.text
+    assert "log_positions" not in event.payload
     assert server.logs_open == 0
     (event,) = await events(PodTaskTrigger(**more, containers=["base"]))
     assert server.logs_open > 0

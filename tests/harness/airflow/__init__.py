@@ -1,4 +1,4 @@
-"""Real Airflow as tests see it: all its components as processes of their own, and its REST API.
+"""Airflow for tests: all components as separate processes, and the REST API.
 
 What a provider promises about kills, restarts and results is a promise about these processes; `dag.test()` has none.
 """

@@ -1,4 +1,4 @@
-"""One component of Airflow: a process group of its own, which can be killed and started again by itself.
+"""One component of Airflow: a process group, which can be killed and restarted separately.
 
 Its process id stands in a file, so that every process of a test run can do that, whichever started it.
 """
@@ -16,7 +16,7 @@ STOP_SECONDS = 5.0
 
 
 class Component:
-    """A component's process. What it says goes to `NAME.log` in `home`, across its restarts."""
+    """A component's process. Its output is appended to `NAME.log` in `home`."""
 
     def __init__(self, name: str, command: list[str], environment: Mapping[str, str], home: Path) -> None:
         self.name = name
@@ -33,18 +33,18 @@ class Component:
 
     @property
     def is_running(self) -> bool:
-        """Whether its first process lives."""
+        """Return whether its first process lives."""
         return self._note.exists() and processes.is_alive(self.pid)
 
     def start(self) -> None:
-        """Start it; whether it is healthy is another question."""
+        """Start it; does not wait until it is healthy."""
         append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         output = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(self.log), append, 0o644),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
-        # Not a Popen: it complains when whoever started the component ends earlier than that.
+        # Not a Popen: it complains when the process that started the component ends earlier.
         pid = os.posix_spawn(self._command[0], self._command, self._environment, file_actions=output, setsid=True)
         self._note.write_text(str(pid))
 
@@ -71,7 +71,7 @@ class Component:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def stop(self) -> None:
-        """Ask it to stop, then leave it no choice."""
+        """Send SIGTERM, and SIGKILL after a timeout."""
         if not self._note.exists():
             return
         pid = self.pid  # read once: pytest may tidy its directories away meanwhile
@@ -80,5 +80,5 @@ class Component:
         self._kill(pid, signal.SIGKILL)
 
     def tail(self, lines: int = 40) -> str:
-        """The end of what it said."""
+        """Return the end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

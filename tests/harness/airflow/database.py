@@ -21,7 +21,7 @@ USER = "nobody"
 
 
 class PostgreSQL:
-    """One server with one database. What `home` notes of it suffices to end it, for any process."""
+    """One server with one database. Any process can stop it by the files in `home`."""
 
     def __init__(self, home: Path) -> None:
         packages.ensure({str(BINARIES / "postgres"): f"postgresql-{VERSION}"}, print)
@@ -31,11 +31,11 @@ class PostgreSQL:
 
     @property
     def url(self) -> str:
-        """The database, as SQLAlchemy wants it."""
+        """Return the database's URL for SQLAlchemy."""
         return f"postgresql+psycopg2://airflow@127.0.0.1:{self._port}/postgres"
 
     def start(self, template: Path, migrate: Callable[[], None]) -> None:
-        """Start with what Airflow wants to find in it, which is made once: migrating takes ten seconds."""
+        """Start with a migrated database, which is created once: a migration takes ten seconds."""
         with lock.held(template.parent / f".{template.name}.lock", f"database {template}", print):
             if not template.exists():
                 self._start(self._make())
@@ -51,7 +51,7 @@ class PostgreSQL:
         self._start(data)
 
     def stop(self) -> None:
-        """End it at once: nobody reads what it would still write."""
+        """Stop it at once; its data is not needed."""
         if self._note.exists():
             shutil.rmtree(self._stop("immediate").parent)
 

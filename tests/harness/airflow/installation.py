@@ -31,7 +31,7 @@ HEALTHY = {3: {"scheduler", "dag_processor", "triggerer"}, 2: {"scheduler", "tri
 
 @dataclass(frozen=True)
 class Facts:
-    """What a process must know of an installation that another one started."""
+    """The data by which a process uses an installation that another one has started."""
 
     version: str
     home: str
@@ -79,7 +79,7 @@ class Airflow:
 
     @classmethod
     def found(cls, note: Path) -> "Airflow":
-        """The installation that another process has started, and of which it left a note."""
+        """Return the installation that another process has started and recorded."""
         one = cls.__new__(cls)
         one._dags = {}
         facts = Facts(**json.loads(note.read_text()))
@@ -124,7 +124,7 @@ class Airflow:
     # ---- the whole ----
 
     def start(self) -> None:
-        """Start everything, and return when it is healthy and has read its DAGs."""
+        """Start all components and wait until they are healthy and the DAGs are parsed."""
         self.home.mkdir(parents=True, exist_ok=True)
         self._lay_files()
         for component in self.components.values():
@@ -137,7 +137,7 @@ class Airflow:
         note.write_text(json.dumps(asdict(self._facts)))
 
     def stop(self) -> None:
-        """End everything, task processes included, and leave nothing running."""
+        """End all processes, task processes included."""
         for component in self.components.values():
             component.send(signal.SIGTERM)
         for component in self.components.values():
@@ -146,7 +146,7 @@ class Airflow:
         self._postgresql.stop()
 
     def wait_healthy(self, seconds: float = HANG_SECONDS) -> None:
-        """Return when every component says that it is well."""
+        """Wait until every component is healthy."""
         deadline = time.monotonic() + seconds
         while not self._is_healthy():
             for component in self.components.values():
@@ -155,7 +155,7 @@ class Airflow:
             time.sleep(POLL_SECONDS)
 
     def wait_dags(self, seconds: float = HANG_SECONDS) -> None:
-        """Return when every DAG file was read, and not only some of them."""
+        """Wait until every DAG file was read, and not only some of them."""
         wanted = {dag_id for dag_ids in self._dags.values() for dag_id in dag_ids}
         deadline = time.monotonic() + seconds
         while wanted - self.api.dag_ids():
@@ -179,7 +179,7 @@ class Airflow:
         return component
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Kill a component with its process group; task processes are no part of that."""
+        """Kill a component with its process group; task processes are not in it."""
         self.components[name].kill(number)
 
     def restart(self, name: str) -> None:
@@ -193,7 +193,7 @@ class Airflow:
         self.api.until(lambda: {"heartbeat": self._heartbeat(name)}, lambda h: h["heartbeat"] != before)
 
     def wait_trigger_moved(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """Return once a deferred task's trigger is another triggerer's, for which the first must be lost."""
+        """Wait until a deferred task's trigger is another triggerer's, for which the first must be lost."""
 
         def triggerer() -> Object:
             return {"job": self.api.task(dag_id, run_id, task_id)["triggerer_job"]["id"]}
@@ -244,7 +244,7 @@ class Airflow:
         return all(health.get(name) == "healthy" for name in HEALTHY[self.major])
 
     def _heartbeat(self, name: str) -> str:
-        """When a component was last heard of; for a while after its death it still counts as healthy."""
+        """Return the time of a component's last heartbeat; for a while after its end it still counts as healthy."""
         key = name.replace("-", "_")
         return str(self.api.health_details()[key][f"latest_{key}_heartbeat"])
 

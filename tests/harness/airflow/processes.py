@@ -25,7 +25,7 @@ def marked(value: str) -> Iterator[int]:
 
 
 def end(value: str) -> list[int]:
-    """Kill whatever still carries the mark; gives what it was."""
+    """Kill all processes with the mark; return what it was."""
     found = []
     while left := [pid for pid in marked(value) if not _is_zombie(pid)]:
         for pid in left:
@@ -36,12 +36,12 @@ def end(value: str) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process that still runs."""
+    """Return whether there is such a process that still runs."""
     return Path(f"/proc/{pid}").exists() and not _is_zombie(pid)
 
 
 def ends_within(pid: int, seconds: float) -> bool:
-    """Wait for the end of a process that need not be a child: nobody is told of such an end."""
+    """Wait for the end of a process that need not be a child."""
     deadline = time.monotonic() + seconds
     while is_alive(pid) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)

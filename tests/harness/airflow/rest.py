@@ -1,6 +1,6 @@
 """Airflow's own REST API, v2 of Airflow 3 and v1 of Airflow 2, in the words that tests need.
 
-Airflow has no way to be told of a change, so waiting for one is polling here, and nowhere else.
+Airflow cannot report changes, so waits for them poll, and only here.
 """
 
 import ast
@@ -16,12 +16,12 @@ from typing import Any
 Object = dict[str, Any]
 POLL_SECONDS = 0.25
 HANG_SECONDS = 600.0
-"""Ends a wait for what never comes. On no machine, however busy, does it decide a test."""
+"""Timeout of a wait. It only ends a hang."""
 FINISHED_RUN = frozenset({"success", "failed"})
 
 
 class RestError(Exception):
-    """An answer that is not a success."""
+    """A response that is not a success."""
 
     def __init__(self, status: int, said: str) -> None:
         super().__init__(f"{status}: {said}")
@@ -56,7 +56,7 @@ class Rest:
         return self._get("monitor/health" if self._version == 2 else "health")
 
     def import_errors(self) -> list[str]:
-        """What is wrong with DAG files."""
+        """Return the import errors of DAG files."""
         return [error["stack_trace"] for error in self._get("importErrors")["import_errors"]]
 
     def dag_ids(self) -> set[str]:
@@ -66,7 +66,7 @@ class Rest:
     # ---- runs ----
 
     def trigger(self, dag_id: str, run_id: str | None = None, **conf: Any) -> str:
-        """Start a run; gives its id."""
+        """Start a run; return its id."""
         body: Object = {"conf": conf} | ({"dag_run_id": run_id} if run_id else {})
         if self._version == 2:
             body["logical_date"] = None
@@ -133,7 +133,7 @@ class Rest:
         return value if self._version == 2 else _literal(value)
 
     def wait_xcom(self, dag_id: str, run_id: str, task_id: str, key: str) -> None:
-        """Return once a task has pushed a value under this key."""
+        """Wait until a task has pushed a value under this key."""
         path = f"{_task_path(dag_id, run_id, task_id, -1)}/xcomEntries"
         self.until(lambda: self._get(path), lambda found: any(one["key"] == key for one in found["xcom_entries"]))
 

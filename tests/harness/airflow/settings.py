@@ -24,7 +24,7 @@ NEVER_SECONDS = 86_400
 
 
 def common(home: Path, executor: str, database: str, ports: dict[str, int]) -> dict[str, str]:
-    """What every version understands."""
+    """Return the settings of every version."""
     return {
         "CORE__EXECUTOR": executor,
         "DATABASE__SQL_ALCHEMY_CONN": database,
@@ -48,7 +48,7 @@ def common(home: Path, executor: str, database: str, ports: dict[str, int]) -> d
 
 
 def airflow_3(ports: dict[str, int], host: str) -> dict[str, str]:
-    """What Airflow 3 adds."""
+    """Return the settings of Airflow 3."""
     address = f"http://{host}:{ports['api']}"
     return {
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
@@ -58,7 +58,7 @@ def airflow_3(ports: dict[str, int], host: str) -> dict[str, str]:
         "API__BASE_URL": address,
         "API__WORKERS": "1",
         "API__SECRET_KEY": "a secret of the tests",
-        "API_AUTH__JWT_SECRET": "a secret of the tests, long enough that nobody warns of it " * 2,
+        "API_AUTH__JWT_SECRET": "a secret of the tests, long enough for every library " * 2,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": str(NEVER_SECONDS),
         # Airflow notices the end of most task processes this much later, each time.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
@@ -68,7 +68,7 @@ def airflow_3(ports: dict[str, int], host: str) -> dict[str, str]:
 
 
 def airflow_2(ports: dict[str, int], host: str) -> dict[str, str]:
-    """What Airflow 2 wants to hear in its own words."""
+    """Return the settings of Airflow 2."""
     return {
         "WEBSERVER__WEB_SERVER_HOST": host,
         "WEBSERVER__WEB_SERVER_PORT": str(ports["api"]),

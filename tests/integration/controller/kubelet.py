@@ -1,7 +1,7 @@
-"""A stand-in for scheduler and kubelet where only an API server runs: it moves Pods along by writing their status.
+"""A fake scheduler and kubelet for a cluster with only an API server: it writes the status of Pods.
 
 What it writes is what a real kubelet was seen to write (tests/node runs the same stories on one); it exists so that
-a story can be told in milliseconds and interrupted at any point.
+a task runs in milliseconds and can be interrupted at any point.
 """
 
 import threading

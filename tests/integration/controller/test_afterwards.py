@@ -1,4 +1,4 @@
-"""What the controller writes about a task that is over, of which it holds neither the result nor any text."""
+"""Writes to a finished task, of which the cache has neither the result nor the texts."""
 
 from pathlib import Path
 
@@ -18,9 +18,7 @@ def _is_seen(task: Object) -> bool:
 
 
 @pytest.mark.parametrize("is_restarted", [False, True], ids=["from its own write", "from a list"])
-def test_an_edit_of_the_time_to_live_takes_nothing_off(
-    namespace: Namespace, kubeconfig: Path, is_restarted: bool
-) -> None:
+def test_an_edit_of_the_ttl_keeps_result_and_texts(namespace: Namespace, kubeconfig: Path, is_restarted: bool) -> None:
     with (
         Kubelet(kubeconfig, namespace.name, by_attempt(7, 0), RESULT),
         Controller(kubeconfig, f"--namespace={namespace.name}") as controller,

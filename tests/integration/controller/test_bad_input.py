@@ -1,4 +1,4 @@
-"""What a user gets wrong ends in a clear reason: never in a loop, never in a crash."""
+"""Invalid input ends with a clear reason, not in a loop or a crash."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +54,7 @@ def proxy(namespace: Namespace, kubeconfig: Path, tmp_path: Path) -> Iterator[Fa
         yield proxy
 
 
-def test_bad_input_fails_once_and_says_why(namespace: Namespace, proxy: FaultProxy) -> None:
+def test_bad_input_fails_once_with_a_reason(namespace: Namespace, proxy: FaultProxy) -> None:
     for index, (spec, _, _) in enumerate(CASES.values()):
         namespace.create(f"bad-{index}", backoffLimit=3, **spec)
     for index, (sentence, (_, reason, word)) in enumerate(CASES.items()):

@@ -1,4 +1,4 @@
-"""Two replicas on a real API server: who works when one stops, dies, or stands still and comes back."""
+"""Two replicas on a real API server: one is stopped, killed, or suspended and resumed."""
 
 import contextlib
 import signal
@@ -19,19 +19,19 @@ from tests.integration.controller.kubelet import Kubelet, always
 pytestmark = pytest.mark.apiserver
 
 STREAM_SECONDS = 0.1
-"""A new task this often, before, while and after the work changes hands."""
+"""Interval of new tasks, before, during and after the takeover."""
 MOST_WAITING = 20
-"""No new one while so many have no Pod yet: a slow machine is not buried in tasks."""
+"""No new task while so many have no Pod, so that a slow machine is not overloaded."""
 
 
 def flags(namespace: Namespace, *more: str) -> tuple[str, ...]:
-    """Give the flags of a replica that works on one namespace, and shares the work there."""
+    """Return the flags of a replica that works on one namespace, and shares the work there."""
     where = (f"--namespace={namespace.name}", f"--leader-election-namespace={namespace.name}")
     return (*where, "--leader-election=on", *more)
 
 
 class Stream:
-    """Creates a task every now and then until its end; `begun` has the time of each."""
+    """Creates tasks until it is stopped; `begun` has the time of each."""
 
     def __init__(self, namespace: Namespace, kubelet: Kubelet) -> None:
         self._namespace = namespace
@@ -42,7 +42,7 @@ class Stream:
         self.begun: dict[str, float] = {}
 
     def __enter__(self) -> "Stream":
-        """Return once its first task is there: a quick handover would otherwise be over before that."""
+        """Wait until the first task exists: a quick takeover would otherwise happen before."""
         self._thread.start()
         assert self._flows.wait(HANG_SECONDS)
         return self
@@ -62,7 +62,7 @@ class Stream:
 
 
 class Holders:
-    """Who held the Lease of a namespace, in order; "" is a Lease that its holder released."""
+    """The holders of a namespace's Lease, in order; "" is a released Lease."""
 
     def __init__(self, namespace: Namespace) -> None:
         self._leases = client.CoordinationV1Api(namespace.api_client)
@@ -91,10 +91,10 @@ class Holders:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_standby_takes_over_and_no_task_is_left_or_runs_twice(
+def test_the_standby_takes_over_and_each_task_runs_once(
     number: signal.Signals, namespace: Namespace, kubeconfig: Path
 ) -> None:
-    """Who is stopped releases the Lease, so that the standby need not wait for its end; who is killed cannot.
+    """A stopped leader releases the Lease, so that the standby need not wait until it expires; a killed one cannot.
 
     How soon follows from the Lease's times, which tests/unit/runtime/test_election.py shows in virtual time.
     """
@@ -103,14 +103,14 @@ def test_the_standby_takes_over_and_no_task_is_left_or_runs_twice(
         Kubelet(kubeconfig, namespace.name, always(0)) as kubelet,
         Controller(kubeconfig, *flags(namespace)) as first,
     ):
-        first.wait_said("leading")
+        first.wait_logged("Lease acquired, leading")
         with Controller(kubeconfig, *flags(namespace)) as second, Stream(namespace, kubelet) as stream:
             namespace.create("before", image="i")
             namespace.wait_finished("before")
-            assert not second.has_said("leading")
+            assert not second.has_logged("Lease acquired, leading")
             begun = time.monotonic()
             first.send(number)
-            takeover = second.wait_said("leading") - begun
+            takeover = second.wait_logged("Lease acquired, leading") - begun
             namespace.create("after", image="i")
             namespace.wait_finished("after")
             stream.__exit__()
@@ -130,7 +130,7 @@ def test_the_standby_takes_over_and_no_task_is_left_or_runs_twice(
 
 
 def _longest_wait(namespace: Namespace) -> float:
-    """Give the longest time from a task's creation to its Pod's, by the API server's clock."""
+    """Return the longest time from a task's creation to its Pod's, by the API server's clock."""
     tasks = namespace.custom.list_namespaced_custom_object("podtask.dev", "v1alpha1", namespace.name, "podtasks")
     begun = {task["metadata"]["uid"]: task["metadata"]["creationTimestamp"] for task in tasks["items"]}
     waits = [
@@ -142,7 +142,7 @@ def _longest_wait(namespace: Namespace) -> float:
 
 
 class Holding:
-    """Holds one request of the leader at the worst moment, and says when it has it."""
+    """Holds one request of the leader at the worst moment, and reports when it has it."""
 
     def __init__(self, fault: Fault, method: str, end: str) -> None:
         self._fault, self._method, self._end = fault, method, end
@@ -159,7 +159,7 @@ class Holding:
 def _run_with_a_deposed_leader(
     fault: Holding, namespace: Namespace, kubeconfig: Path, directory: Path, hold_seconds: int, guard: str = ""
 ) -> int:
-    """Stop the leader in its tracks, let the standby finish its task, wake the leader; gives the number of Pods."""
+    """Suspend the leader, let the standby finish its task, resume the leader; return the number of Pods."""
     guards = ",".join(filter(None, ("hold", guard)))
     common = flags(namespace, f"--pod-hold-seconds={hold_seconds}")
     with (
@@ -167,12 +167,12 @@ def _run_with_a_deposed_leader(
         FaultProxy(kubeconfig, rule=fault.judge) as proxy,
         Controller(proxy.kubeconfig(directory / "kubeconfig"), *common, without=guards) as first,
     ):
-        first.wait_said("leading")
+        first.wait_logged("Lease acquired, leading")
         with Controller(kubeconfig, *common, without="hold") as second:
             namespace.create("task", image="i")
             assert fault.held.wait(HANG_SECONDS)
             first.send(signal.SIGSTOP)
-            second.wait_said("leading")
+            second.wait_logged("Lease acquired, leading")
             assert namespace.wait_finished("task")["phase"] == "Succeeded"
             (uid, name) = next(iter(kubelet.created.items()))
             if not hold_seconds:
@@ -192,20 +192,20 @@ def _run_with_a_deposed_leader(
 
 
 def _asks_for_the_task() -> Holding:
-    """The leader has looked whether the attempt is still due. It is, and the answer is the last it hears."""
+    """The leader's live read before the create: its reply is the last that the leader receives."""
     return Holding(Fault.HOLD_REPLY, "GET", "/podtasks/task")
 
 
 def _creates_the_pod() -> Holding:
-    """The create has left the leader, and is on its way."""
+    """The leader has sent the create."""
     return Holding(Fault.HOLD, "POST", "/pods")
 
 
 @pytest.mark.parametrize(("guard", "pods"), [("", 1), ("gate", 2)])
-def test_a_leader_that_comes_to_itself_sends_nothing(
+def test_a_leader_that_resumes_sends_no_write(
     guard: str, pods: int, make_namespace: Callable[[], Namespace], kubeconfig: Path, tmp_path: Path
 ) -> None:
-    """The first Pod is gone by then, so that nothing else stands in the way of a second one.
+    """The first Pod is deleted by then, so that nothing else prevents a second one.
 
     Without its gate the leader races with its own end: it is enough that it gets through once.
     """
@@ -220,9 +220,9 @@ def test_a_leader_that_comes_to_itself_sends_nothing(
 
 
 @pytest.mark.parametrize(("hold_seconds", "pods"), [(60, 1), (0, 2)])
-def test_a_create_that_arrives_late_finds_its_pod_still_there(
+def test_a_late_create_conflicts_with_its_finished_pod(
     hold_seconds: int, pods: int, namespace: Namespace, kubeconfig: Path, tmp_path: Path
 ) -> None:
-    """No gate can hold back what is on its way. Without the hold there is a second Pod."""
+    """No check can stop a request that is sent. Without the hold there would be a second Pod."""
     made = _run_with_a_deposed_leader(_creates_the_pod(), namespace, kubeconfig, tmp_path, hold_seconds=hold_seconds)
     assert made == pods

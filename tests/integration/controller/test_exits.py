@@ -1,4 +1,4 @@
-"""What is done to a Pod by hand, and a kubelet that does not obey: the task goes on, or ends with a reason."""
+"""Manual changes of a Pod, and a kubelet that ignores a stop: the task continues, or ends with a reason."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from tests.integration.controller.kubelet import Kubelet, always
 pytestmark = pytest.mark.apiserver
 
 UID, ATTEMPT = "podtask.dev/task-uid", "podtask.dev/attempt"
-PUT_BACK = "a Pod has lost our labels; put back"
+RESTORED = "Pod has lost our labels, restoring them"
 STOP_REASON, STOP_TIME = "podtask.dev/stop-reason", "podtask.dev/stop-time"
 OFF: dict[str, Object] = {
     "the task's uid": {"labels": {UID: None}},
@@ -61,7 +61,7 @@ def held(namespace: Namespace, kubeconfig: Path) -> Iterator[Held]:
 
 
 def edit(namespace: Namespace, pod: Object, metadata: Object) -> Object:
-    """Change a Pod's metadata as `kubectl label`, `annotate` and `edit` do; gives the Pod as it is then."""
+    """Change a Pod's metadata as `kubectl label`, `annotate` and `edit` do; return the Pod as it is then."""
     name = pod["metadata"]["name"]
     api = client.ApiClient(namespace.api_client.configuration)
     api.set_default_header("Content-Type", "application/merge-patch+json")
@@ -87,7 +87,7 @@ def warnings(controller: Controller, words: str) -> list[Object]:
 
 
 @pytest.mark.parametrize("off", OFF.values(), ids=OFF)
-def test_labels_taken_off_before_the_first_status_are_put_back(
+def test_labels_removed_before_the_first_status_are_restored(
     namespace: Namespace, controller: Controller, kubeconfig: Path, off: Object
 ) -> None:
     namespace.create("etl", image="i")
@@ -100,11 +100,11 @@ def test_labels_taken_off_before_the_first_status_are_put_back(
     assert (status["phase"], status["attemptCount"]) == ("Succeeded", 1)
     assert set(kubelet.created) >= {pod["metadata"]["uid"]}
     assert status["attempts"][0]["podUID"] == pod["metadata"]["uid"]
-    assert len(warnings(controller, PUT_BACK)) == 1
+    assert len(warnings(controller, RESTORED)) == 1
 
 
 @pytest.mark.parametrize("off", OFF.values(), ids=OFF)
-def test_labels_taken_off_after_the_first_status_are_put_back(
+def test_labels_removed_after_the_first_status_are_restored(
     namespace: Namespace, controller: Controller, held: Held, off: Object
 ) -> None:
     namespace.create("etl", image="i")
@@ -116,8 +116,8 @@ def test_labels_taken_off_after_the_first_status_are_put_back(
     assert (status["phase"], status["attemptCount"]) == ("Succeeded", 1)
 
 
-def test_labels_taken_off_while_no_controller_works(namespace: Namespace, kubeconfig: Path) -> None:
-    """The next one creates the Pod, finds that it is there, and is its own."""
+def test_labels_removed_while_no_controller_runs_are_restored(namespace: Namespace, kubeconfig: Path) -> None:
+    """The next controller creates the Pod, gets AlreadyExists, and adopts it."""
     namespace.create("etl", image="i")
     with Controller(kubeconfig, f"--namespace={namespace.name}"):
         pod = own_pod(namespace)
@@ -133,7 +133,7 @@ def test_labels_taken_off_while_no_controller_works(namespace: Namespace, kubeco
 def test_a_cancelled_task_whose_pod_has_no_labels_is_cancelled(
     namespace: Namespace, controller: Controller, held: Held
 ) -> None:
-    """With the Pod's end, as any other: its labels are back by then."""
+    """With the Pod's end, as any other task: its labels are restored by then."""
     namespace.create("etl", image="i")
     namespace.wait("etl", lambda t: t.get("status", {}).get("phase") == "Running")
     edit(namespace, own_pod(namespace), OFF["all labels"])
@@ -146,7 +146,7 @@ def test_a_cancelled_task_whose_pod_has_no_labels_is_cancelled(
 
 @contextlib.contextmanager
 def stripping(namespace: Namespace, kubeconfig: Path) -> Iterator[None]:
-    """Take all labels off every Pod, as soon as it has some."""
+    """Remove all labels from every Pod, as soon as it has some."""
     stopped = threading.Event()
     other = Namespace(kubeconfig, name=namespace.name)
 
@@ -171,7 +171,7 @@ def stripping(namespace: Namespace, kubeconfig: Path) -> Iterator[None]:
 
 def cancel_while_stripped(namespace: Namespace, controller: Controller, kubeconfig: Path) -> None:
     with stripping(namespace, kubeconfig):
-        controller.wait_said(PUT_BACK)
+        controller.wait_logged(RESTORED)
         namespace.patch("etl", cancel=True)
         status = namespace.wait_finished("etl")
     assert (status["phase"], status["attemptCount"]) == ("Cancelled", 1)
@@ -179,7 +179,7 @@ def cancel_while_stripped(namespace: Namespace, controller: Controller, kubeconf
     for pod in namespace.pods():
         assert "deletionTimestamp" in pod["metadata"], "its containers would run on"
         assert "finalizers" not in pod["metadata"]
-    assert len(warnings(controller, PUT_BACK)) <= 6
+    assert len(warnings(controller, RESTORED)) <= 6
 
 
 def test_cancel_ends_a_started_task_whose_pod_does_not_keep_its_labels(
@@ -190,13 +190,15 @@ def test_cancel_ends_a_started_task_whose_pod_does_not_keep_its_labels(
     cancel_while_stripped(namespace, controller, kubeconfig)
 
 
-def test_cancel_ends_one_that_has_no_status_yet(namespace: Namespace, controller: Controller, kubeconfig: Path) -> None:
+def test_cancel_ends_a_task_without_a_status_whose_pod_does_not_keep_its_labels(
+    namespace: Namespace, controller: Controller, kubeconfig: Path
+) -> None:
     namespace.create("etl", image="i")
     own_pod(namespace)
     cancel_while_stripped(namespace, controller, kubeconfig)
 
 
-def test_a_pod_that_was_taken_from_its_task_ends_the_task_and_lives_on(
+def test_a_pod_without_its_owner_reference_ends_the_task_and_keeps_running(
     namespace: Namespace, controller: Controller, held: Held
 ) -> None:
     namespace.create("etl", image="i")
@@ -213,10 +215,10 @@ def noted(ago: timedelta) -> str:
 
 
 @pytest.mark.parametrize("has_time", [True, False], ids=["noted", "not noted by an older controller"])
-def test_a_stop_that_the_kubelet_does_not_obey_is_followed_by_a_delete(
+def test_a_stop_that_the_kubelet_ignores_is_followed_by_a_delete(
     namespace: Namespace, controller: Controller, held: Held, has_time: bool
 ) -> None:
-    """The minute passes by the time on the Pod; the kubelet obeys the DELETE, and the verdict is still the stop's."""
+    """The minute is measured by the Pod's annotation; the kubelet obeys the DELETE, and the reason is the stop's."""
     namespace.create("etl", image="i")
     namespace.wait("etl", lambda t: t.get("status", {}).get("phase") == "Running")
     namespace.patch("etl", cancel=True)
@@ -228,7 +230,7 @@ def test_a_stop_that_the_kubelet_does_not_obey_is_followed_by_a_delete(
     # As if it had been asked so long ago: its grace of 30 s and a minute more.
     edit(namespace, pod, {"annotations": {STOP_TIME: noted(timedelta(seconds=91))}})
     task = namespace.wait("etl", lambda t: t["status"]["reason"] == "NodeUnreachable")
-    assert "was asked to stop at" in task["status"]["message"]
+    assert "was requested to stop at" in task["status"]["message"]
     pod = own_pod(namespace, lambda p: "deletionTimestamp" in p["metadata"])
     assert pod["metadata"]["annotations"][STOP_REASON] == "Cancelled"
     held.end(143)

@@ -1,4 +1,4 @@
-"""A Pod that asks the controller for metrics without pause, and one that never finishes asking: the leader leads on."""
+"""A Pod that requests metrics without a pause, and one that sends half requests: the leader stays the leader."""
 
 import asyncio
 import itertools
@@ -19,7 +19,7 @@ from tests.integration.controller.kubelet import Kubelet, always
 pytestmark = pytest.mark.apiserver
 
 SECONDS = 10.0
-"""Longer than a Lease lasts that is not renewed."""
+"""Longer than the duration of a Lease."""
 MEMORY_MIB = 8
 
 
@@ -63,7 +63,7 @@ class Renewals:
     [("/metrics", 400, 0), ("/metrics", 0, 2000), ("/healthz", 400, 0)],
     ids=["metrics", "half-sent", "probes"],
 )
-def test_a_flood_takes_neither_the_lease_nor_the_memory(
+def test_a_flood_of_requests_costs_neither_the_lease_nor_memory(
     path: str, asking: int, half: int, namespace: Namespace, kubeconfig: Path
 ) -> None:
     ports = {"/healthz": sockets.free_port(), "/metrics": sockets.free_port()}
@@ -76,13 +76,13 @@ def test_a_flood_takes_neither_the_lease_nor_the_memory(
         f"--metrics-port={ports['/metrics']}",
     )
     with Kubelet(kubeconfig, namespace.name, always(0)), Controller(kubeconfig, *flags) as controller:
-        controller.wait_said("leading")
+        controller.wait_logged("Lease acquired, leading")
         asyncio.run(flood.flood(ports[path], path, 10, 10, 1.0))  # what is loaded once is no growth
         before = resident_mib(controller.pid)
         with Renewals(namespace) as renewals:
             answers = asyncio.run(flood.flood(ports[path], path, asking, half, SECONDS))
         after = resident_mib(controller.pid)
-        assert not controller.has_said("a part of the controller failed")
+        assert not controller.has_logged("component of the controller failed")
         assert namespace.run("task", image="i")["phase"] == "Succeeded", "it leads, and works"
     print(f"\n{answers} answers; renewed every {min(renewals.gaps):.1f} to {max(renewals.gaps):.1f} s; ", end="")
     print(f"{before:.1f} MiB before, {after:.1f} after")

@@ -1,4 +1,4 @@
-"""What somebody means harm with: it ends in a clear reason, takes nothing from anybody, and stops nobody else."""
+"""Hostile input ends with a clear reason and does not affect other tasks."""
 
 import json
 import urllib.parse
@@ -18,13 +18,13 @@ from tests.integration.controller.kubelet import Kubelet, always
 pytestmark = pytest.mark.apiserver
 
 LONGEST_NAME = ".".join(["a" * 63] * 3) + "." + "b" * 61
-OWN_LABELS = {"podtask.dev/task-uid": "somebody-else", "podtask.dev/attempt": "7", "podtask.dev/task-name": "other"}
+OWN_LABELS = {"podtask.dev/task-uid": "another-task", "podtask.dev/attempt": "7", "podtask.dev/task-name": "other"}
 MEGABYTE = "x" * 1_000_000
 
 
 @pytest.fixture
 def controller(namespace: Namespace, kubeconfig: Path) -> Iterator[Controller]:
-    """A controller of this namespace alone, and a kubelet that ends every Pod well."""
+    """A controller of this namespace alone, and a kubelet with which every Pod succeeds."""
     with (
         Kubelet(kubeconfig, namespace.name, always(0)),
         Controller(kubeconfig, f"--namespace={namespace.name}", "--policy-max-spec-bytes=") as running,
@@ -33,13 +33,13 @@ def controller(namespace: Namespace, kubeconfig: Path) -> Iterator[Controller]:
 
 
 def check_others_run(namespace: Namespace, controller: Controller) -> None:
-    """The next task runs, and the controller met nothing that it did not expect."""
+    """The next task runs, and the controller has logged no unexpected error."""
     assert namespace.run("bystander", image="i")["phase"] == "Succeeded"
     assert not [line for line in controller.lines if "reconcile failed" in line or "Traceback" in line]
 
 
 def submit(namespace: Namespace, name: str, spec: str) -> bool:
-    """Create a PodTask from JSON that no library would write; False where the API server says that it is no good."""
+    """Create a PodTask from unusual JSON; return False if the API server refuses it."""
     configuration = namespace.api_client.configuration
     url = f"{configuration.host}/apis/podtask.dev/v1alpha1/namespaces/{namespace.name}/podtasks"
     head = json.dumps({"apiVersion": "podtask.dev/v1alpha1", "kind": "PodTask", "metadata": {"name": name}})
@@ -51,16 +51,14 @@ def submit(namespace: Namespace, name: str, spec: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [LONGEST_NAME, "0", "a.b-c.0", "x" * 63, "podtask-result", "xn--bcher-kva"])
-def test_any_name_that_kubernetes_takes_is_run(namespace: Namespace, controller: Controller, name: str) -> None:
+def test_a_task_of_any_valid_name_runs(namespace: Namespace, controller: Controller, name: str) -> None:
     assert namespace.run(name, image="i")["phase"] == "Succeeded"
     (pod,) = namespace.pods()
     assert len(pod["metadata"]["name"]) <= 63
 
 
 @pytest.mark.parametrize("name", ["../pods", "a/b", "a b", "%2e%2e", "A", "", "a" * 254, "a\n", "a?b", "a#b", "ü"])
-def test_a_name_that_would_lead_elsewhere_in_a_url_is_refused_by_the_api_server(
-    namespace: Namespace, name: str
-) -> None:
+def test_a_name_with_url_characters_is_refused_by_the_api_server(namespace: Namespace, name: str) -> None:
     with pytest.raises(client.ApiException) as refused:
         namespace.create(name, image="i")
     assert refused.value.status in {400, 422}
@@ -68,8 +66,8 @@ def test_a_name_that_would_lead_elsewhere_in_a_url_is_refused_by_the_api_server(
 
 
 @pytest.mark.parametrize("kind", ["labels", "annotations"])
-def test_marks_of_ours_in_a_template_are_refused(namespace: Namespace, kind: str) -> None:
-    """Else a Pod of one task could be passed off as another's."""
+def test_our_labels_in_a_template_are_refused(namespace: Namespace, kind: str) -> None:
+    """Otherwise a Pod of one task could be taken for another's."""
     for key, value in OWN_LABELS.items():
         assert not submit(
             namespace, "thief", json.dumps({"image": "i", "template": {"metadata": {kind: {key: value}}}})
@@ -86,7 +84,7 @@ def test_labels_that_no_pod_can_have_end_the_task(
 
 
 def megabytes() -> list[Any]:
-    """Each as large as the API server lets through, or larger."""
+    """Objects of the largest size that the API server accepts, or larger."""
     container = {"name": "base", "image": "i"}
     return [
         pytest.param({"image": MEGABYTE}, id="image"),
@@ -101,7 +99,7 @@ def megabytes() -> list[Any]:
 
 
 @pytest.mark.parametrize("spec", megabytes())
-def test_a_megabyte_is_refused_or_ends_in_a_status_of_its_own_size(
+def test_a_large_object_is_refused_or_ends_with_a_small_status(
     namespace: Namespace, controller: Controller, spec: dict[str, Any]
 ) -> None:
     if submit(namespace, "large", json.dumps(spec)):
@@ -137,10 +135,10 @@ IMPOSTORS = {
 
 
 @pytest.mark.parametrize(("labels", "is_owned"), IMPOSTORS.values(), ids=IMPOSTORS)
-def test_a_pod_that_carries_our_labels_and_is_not_ours_decides_nothing(
+def test_a_pod_with_our_labels_that_the_task_does_not_own_is_ignored(
     namespace: Namespace, controller: Controller, labels: dict[str, str], is_owned: bool
 ) -> None:
-    """It ends well before the task's own Pod is made; the task's own Pod is the one that counts."""
+    """It succeeds before the task's own Pod is created; the task's own Pod is the one that counts."""
     task = namespace.create("task", image="i", suspend=True)
     uid = task["metadata"]["uid"]
     namespace.core.create_namespaced_pod(namespace.name, impostor(uid, labels, is_owned=is_owned))
@@ -152,7 +150,7 @@ def test_a_pod_that_carries_our_labels_and_is_not_ours_decides_nothing(
 
 
 def impostor(uid: str, labels: dict[str, str], *, is_owned: bool) -> Object:
-    """A Pod that says it belongs to a task. Anybody who may create Pods can make it."""
+    """A Pod with the labels of a task, which every user with the right to create Pods can make."""
     owner = {"apiVersion": "podtask.dev/v1alpha1", "kind": "PodTask", "name": "task", "uid": uid, "controller": True}
     ours = {"podtask.dev/task-uid": uid, "podtask.dev/attempt": "1", "podtask.dev/task-name": "task", **labels}
     metadata: Object = {"name": "impostor", "labels": ours, "finalizers": ["podtask.dev/outcome"]}

@@ -1,4 +1,4 @@
-"""kill -9 of the controller at every write it makes, before and after the server has seen it.
+"""kill -9 of the controller at every write, before and after the server has received it.
 
 The proxy kills the process in the very moment in which a write is under way, so nothing is left to luck. In the one
 case the write has not happened and is made again by the next process; in the other it has, and must not be.
@@ -23,7 +23,7 @@ WRITES_OF_THIS_LIFE = 8
 
 
 class Killer:
-    """Kills the running controller at each write, and says how often it did."""
+    """Kills the running controller at each write, and counts the kills."""
 
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
@@ -33,7 +33,7 @@ class Killer:
         self.killed = threading.Event()
 
     def judge(self, seen: Seen) -> Fault:
-        """Spare the repetition of a write that was killed before it was made, or nothing would ever happen."""
+        """Let a write pass that was killed before it was made, or there would be no progress."""
         if not seen.is_write or "/events" in seen.path or self.killed.is_set():
             return Fault.NONE
         if self._spare_next:
@@ -43,7 +43,7 @@ class Killer:
         return self._fault
 
     def kill(self, seen: Seen) -> None:
-        """End the process without a word."""
+        """Kill the process."""
         if seen.is_write and self.victim is not None and not self.killed.is_set():
             self.kills.append(seen)
             os.kill(self.victim.pid, signal.SIGKILL)
@@ -75,7 +75,7 @@ def test_a_controller_killed_at_every_write_runs_each_attempt_once(
 
 
 def _live_and_die(killer: Killer, through: Path, flags: tuple[str, ...], namespace: Namespace) -> None:
-    """Start controllers one after another until one of them finds nothing left to do."""
+    """Start controllers one after another until one of them has nothing to do."""
     for _ in range(40):
         killer.killed.clear()
         with Controller(through, *flags, without="hold") as controller:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.apiserver
 
 @pytest.fixture
 def by_plugin(api_server: Cluster, namespace: Namespace, tmp_path: Path) -> Path:
-    """A kubeconfig of an administrator by a plugin's tokens; `calls` beside it has a line for each."""
+    """An administrator's kubeconfig with an exec plugin; the file `calls` has a line for each call."""
     core, rbac = namespace.core, kubernetes.client.RbacAuthorizationV1Api(namespace.api_client)
     core.create_namespaced_service_account("default", {"metadata": {"name": namespace.name}})
     rbac.create_cluster_role_binding(
@@ -43,7 +43,7 @@ def by_plugin(api_server: Cluster, namespace: Namespace, tmp_path: Path) -> Path
     return file
 
 
-def test_a_controller_and_the_release_of_finalizers_by_a_plugins_token(by_plugin: Path, namespace: Namespace) -> None:
+def test_controller_and_release_finalizers_work_with_an_exec_plugin(by_plugin: Path, namespace: Namespace) -> None:
     with Controller(by_plugin, f"--namespace={namespace.name}") as controller:
         namespace.create("task", image="i")
         namespace.wait_pod(lambda _, pod: "podtask.dev/outcome" in pod["metadata"].get("finalizers", []))

@@ -1,4 +1,4 @@
-"""A tenant with rights in one namespace only, and a controller of all namespaces: no Pod there decides a task here.
+"""A tenant with rights in one namespace, and a controller of all: its Pods do not affect tasks of other namespaces.
 
 On an API server of its own, because a controller of all namespaces would take part in every other test.
 """
@@ -66,7 +66,7 @@ class Tenants:
         return {"name": made.metadata.name, "uid": made.metadata.uid}
 
     def marks(self, task: Object, *marks: str, number: int = 1) -> Object:
-        """Give the metadata that marks a Pod as an attempt of this task."""
+        """Return the metadata that marks a Pod as an attempt of this task."""
         uid, name = task["metadata"]["uid"], task["metadata"]["name"]
         labels = identity.pod_labels(name, uid, number) if "labels" in marks else {}
         owners = [identity.owner_reference(name, uid)] if "owner" in marks else []
@@ -79,7 +79,7 @@ class Tenants:
         }
 
     def mark(self, pod: Object, task: Object, *marks: str) -> None:
-        """Put the marks on a Pod that is there."""
+        """Set this metadata on an existing Pod."""
         self.attacker.core.patch_namespaced_pod(pod["name"], self.attacker.name, {"metadata": self.marks(task, *marks)})
 
     def attempts(self) -> list[Object]:
@@ -87,7 +87,7 @@ class Tenants:
         return [pod for pod in self.victim.pods() if "podtask.dev/task-uid" in pod["metadata"].get("labels", {})]
 
     def settle(self, controller: Controller) -> None:
-        """Return once the controller has handled what came before: a bystander has run from start to end."""
+        """Wait until the controller has handled all earlier changes: another task has run from start to end."""
         with Kubelet(self.kubeconfig, self.attacker.name, always(0)):
             assert self.attacker.run("bystander", image="i")["phase"] == "Succeeded"
         assert not [line for line in controller.lines if "reconcile failed" in line or "Traceback" in line]
@@ -137,9 +137,7 @@ def suspended(tenants: Tenants, **spec: Any) -> Object:
     return tenants.victim.wait("wages", lambda t: t["status"].get("reason") == "Suspended")
 
 
-def test_a_pod_that_is_marked_once_it_has_ended_does_not_deliver_a_result(
-    tenants: Tenants, controller: Controller
-) -> None:
+def test_a_pod_that_is_labelled_after_its_end_delivers_no_result(tenants: Tenants, controller: Controller) -> None:
     task = suspended(tenants)
     pod = tenants.forge(task)
     tenants.mark(pod, task, "labels", "owner", "finalizer")
@@ -148,7 +146,7 @@ def test_a_pod_that_is_marked_once_it_has_ended_does_not_deliver_a_result(
     check_wages_are_paid(tenants)
 
 
-def test_a_marked_pod_that_is_deleted_is_no_attempt(tenants: Tenants, controller: Controller) -> None:
+def test_a_labelled_pod_that_is_deleted_is_no_attempt(tenants: Tenants, controller: Controller) -> None:
     """As the garbage collector deletes it, because the owner is not in its namespace."""
     task = suspended(tenants)
     pod = tenants.forge(task, "labels", "owner", "finalizer", phase="Pending")
@@ -159,7 +157,7 @@ def test_a_marked_pod_that_is_deleted_is_no_attempt(tenants: Tenants, controller
 
 
 @pytest.mark.parametrize("phase", ["Running", "Failed"])
-def test_label_and_name_alone_are_no_name_conflict(tenants: Tenants, controller: Controller, phase: str) -> None:
+def test_label_and_name_alone_cause_no_name_conflict(tenants: Tenants, controller: Controller, phase: str) -> None:
     task = suspended(tenants)
     tenants.forge(task, "labels", phase=phase)
     tenants.settle(controller)
@@ -167,7 +165,7 @@ def test_label_and_name_alone_are_no_name_conflict(tenants: Tenants, controller:
     check_wages_are_paid(tenants)
 
 
-def test_a_pod_made_in_advance_is_not_the_second_attempt(tenants: Tenants, controller: Controller) -> None:
+def test_a_pod_created_in_advance_is_not_the_second_attempt(tenants: Tenants, controller: Controller) -> None:
     task = suspended(tenants, backoffLimit=1, backoff={"initialSeconds": 1})
     tenants.forge(task, "labels", "owner", number=2)
     with Kubelet(tenants.kubeconfig, tenants.victim.name, by_attempt(1, 0), message='{"return_value":"REAL"}'):
@@ -179,8 +177,8 @@ def test_a_pod_made_in_advance_is_not_the_second_attempt(tenants: Tenants, contr
     assert "FORGED" not in json.dumps(status)
 
 
-def test_a_finished_task_is_deleted_by_its_ttl_whatever_names_it(tenants: Tenants, controller: Controller) -> None:
-    """And the Pod that names it is left alone: neither stopped nor released."""
+def test_a_finished_task_is_deleted_by_its_ttl_despite_a_foreign_pod(tenants: Tenants, controller: Controller) -> None:
+    """The foreign Pod is neither stopped nor released."""
     task = suspended(tenants, ttlSecondsAfterFinished=0)
     pod = tenants.forge(task, "labels", "owner", "finalizer", phase="Running")
     with Kubelet(tenants.kubeconfig, tenants.victim.name, always(0), message='{"return_value":1}'):
@@ -190,7 +188,7 @@ def test_a_finished_task_is_deleted_by_its_ttl_whatever_names_it(tenants: Tenant
     assert left.spec.active_deadline_seconds is None
 
 
-def test_pods_elsewhere_take_none_of_the_namespaces_slots(tenants: Tenants, controller: Controller) -> None:
+def test_pods_of_other_namespaces_use_no_slots(tenants: Tenants, controller: Controller) -> None:
     task = suspended(tenants)
     for number in range(1, LIMIT + 2):
         tenants.forge(task, "labels", "owner", number=number, phase="Running")

@@ -1,4 +1,4 @@
-"""Poison: each field of the spec as large as the CRD lets it be, in tasks that fail again and again.
+"""Each field of the spec at the maximum size that the CRD allows, in tasks that fail again and again.
 
 The values follow the CRD's own limits, so that a new field is in here by itself. Others go on, the controller meets
 nothing that it did not expect, and once the tasks are gone it holds no more than before.
@@ -24,14 +24,14 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
 
 Json = Any
 MOST_BYTES = 900_000
-"""What the API server stores of one object is 1.5 MB, and the Pod that is made of it has to fit too."""
+"""The API server stores objects of up to 1.5 MB, and the Pod that is built from the task has to fit too."""
 ATTEMPTS = 4
 MEMORY_MIB = 64
-"""What may be left of some forty objects of a megabyte, of which the controller has decoded several at once."""
+"""How much memory may grow by some forty objects of a megabyte, several of which are decoded at once."""
 
 
 def largest(node: Json, budget: int, name: str = "a") -> Json:
-    """Give the largest value that a schema accepts within so many bytes; `name` keeps the entries of a list apart."""
+    """Return the largest value that a schema accepts within so many bytes; `name` keeps the entries of a list apart."""
     if "type" not in node:
         return "1Gi"
     if "enum" in node:
@@ -66,7 +66,7 @@ def _fields(node: Json, budget: int, name: str) -> Json:
 
 
 def poisons() -> dict[str, Json]:
-    """Give a spec for each field, with that field at its largest, and the least of everything else."""
+    """Return a spec for each field, with that field at its largest, and the least of everything else."""
     crd = yaml.safe_load((ROOT / "crds/podtask.dev_podtasks.yaml").read_text())
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     least = {"image": "i", "backoffLimit": ATTEMPTS - 1, "backoff": {"initialSeconds": 1, "maxSeconds": 1}}
@@ -86,7 +86,9 @@ def _tasks(namespace: Namespace) -> dict[str, Json]:
     return {item["metadata"]["name"]: item for item in json.loads(listed.data)["items"]}
 
 
-def test_fields_at_their_largest_end_in_a_reason_and_stop_nobody(namespace: Namespace, kubeconfig: Path) -> None:
+def test_fields_of_maximum_size_end_with_a_reason_and_stop_no_other_task(
+    namespace: Namespace, kubeconfig: Path
+) -> None:
     with (
         Kubelet(kubeconfig, namespace.name, _fails),
         Controller(
@@ -133,13 +135,13 @@ def _run_beside(namespace: Namespace) -> None:
 
 
 def _wait_ends(namespace: Namespace) -> dict[str, Json]:
-    """Cancel what waits for something that never comes (a suspension, a node's label), and wait for every end."""
+    """Cancel the tasks that would wait without end (suspended, node selector), and wait until all have finished."""
     deadline = time.monotonic() + 3 * HANG_SECONDS
     cancelled: set[str] = set()
     while True:
         found = {name: task for name, task in _tasks(namespace).items() if "bystander" not in name}
         left = {name: task for name, task in found.items() if task["status"].get("phase") not in TERMINAL}
-        # Another controller's tasks are nobody's here.
+        # Another controller's tasks are ignored here.
         left = {name: task for name, task in left.items() if task["spec"].get("managedBy") is None}
         if not left:
             return {name: task for name, task in found.items() if task["spec"].get("managedBy") is None}
@@ -152,11 +154,11 @@ def _wait_ends(namespace: Namespace) -> dict[str, Json]:
 
 
 _FOR_EVER = {"backoff", "backofflimit", "containername"}
-"""They may fail for days; and the stand-in for the kubelet knows one name of a container only."""
+"""These may fail for days, and the fake kubelet knows only one container name."""
 
 
 def _would_never_end(name: str, status: Json) -> bool:
-    """Whether it is suspended, waits for a class that nobody makes, or is tried again and again."""
+    """Return whether it is suspended, waits for a class that does not exist, or is tried again and again."""
     if status.get("phase") == "Suspended" or status.get("reason") == "ConfigError":
         return True
     return name in _FOR_EVER and status.get("attemptCount", 0) > 0

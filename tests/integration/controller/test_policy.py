@@ -1,4 +1,4 @@
-"""The platform's policy on a real API server: every rule refuses in clear words, and the limit of Pods holds."""
+"""The platform's policy on a real API server: every rule refuses with a clear message, and the limit of Pods holds."""
 
 import json
 import threading
@@ -94,7 +94,7 @@ def ruled(namespace: Namespace, kubeconfig: Path) -> Iterator[Controller]:
         yield controller
 
 
-def test_every_rule_refuses_once_and_says_what_to_change(namespace: Namespace, ruled: Controller) -> None:
+def test_every_rule_refuses_once_and_names_the_change(namespace: Namespace, ruled: Controller) -> None:
     for index, (spec, _) in enumerate(CASES.values()):
         namespace.create(f"bad-{index}", backoffLimit=3, **spec)
     for index, (sentence, (_, words)) in enumerate(CASES.items()):
@@ -108,7 +108,7 @@ def test_every_rule_refuses_once_and_says_what_to_change(namespace: Namespace, r
     assert not [line for line in ruled.lines if "reconcile failed" in line]
 
 
-def test_what_the_rules_allow_runs_with_the_platforms_values(namespace: Namespace, ruled: Controller) -> None:
+def test_an_allowed_task_runs_with_the_platforms_defaults(namespace: Namespace, ruled: Controller) -> None:
     namespace.create("good", image=IMAGE, xcom={})
     pod = namespace.wait_pod(lambda _, p: p["metadata"]["name"].startswith("good"))
     sidecar = pod["spec"]["initContainers"][-1]
@@ -173,7 +173,7 @@ class Census(threading.Thread):
                 return
 
 
-def test_no_more_pods_live_at_once_than_allowed_and_every_task_ends(namespace: Namespace, kubeconfig: Path) -> None:
+def test_the_limit_of_live_pods_holds_and_every_task_finishes(namespace: Namespace, kubeconfig: Path) -> None:
     names = [f"task-{index:02d}" for index in range(TASKS)]
     flags = (f"--namespace={namespace.name}", f"--policy-max-running-pods={LIMIT}")
     census = Census(namespace, TASKS)
@@ -181,7 +181,7 @@ def test_no_more_pods_live_at_once_than_allowed_and_every_task_ends(namespace: N
     with Controller(kubeconfig, *flags) as controller:
         for name in names:
             namespace.create(name, image="i")
-        # Pods live as nobody runs them yet: the limit is full, and the others say what they wait for.
+        # Pods live, as no node runs them yet: the limit is full, and the others say what they wait for.
         waiting = namespace.wait(names[-1], lambda t: t["status"].get("reason") == "ConcurrencyLimit")
         assert waiting["status"]["phase"] == "Pending"
         assert f"{LIMIT} running Pods" in waiting["status"]["message"]
@@ -205,9 +205,9 @@ def _denials(namespace: Namespace, enough: int) -> dict[str, int]:
     found: dict[str, int] = {}
     events = client.EventsV1Api(namespace.api_client)
     for event in watch.Watch().stream(events.list_namespaced_event, namespace.name, timeout_seconds=HANG_SECONDS):
-        told = event["raw_object"]
-        if told["reason"] == "PolicyDenied":
-            name = told["regarding"]["name"]
+        obj = event["raw_object"]
+        if obj["reason"] == "PolicyDenied":
+            name = obj["regarding"]["name"]
             found[name] = found.get(name, 0) + 1
         if sum(found.values()) == enough:
             break

@@ -1,4 +1,4 @@
-"""What a running controller tells: probes, metrics, and logs that keep every secret of a task."""
+"""Probes, metrics and logs of a running controller; the logs contain no secrets of tasks."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def _get(port: int, path: str) -> str:
         return text
 
 
-def test_probes_and_metrics_of_a_controller_at_work(namespace: Namespace, kubeconfig: Path) -> None:
+def test_probes_and_metrics_of_a_working_controller(namespace: Namespace, kubeconfig: Path) -> None:
     port, metrics_port = sockets.free_port(), sockets.free_port()
     ports = (f"--http-port={port}", f"--metrics-port={metrics_port}")
     flags = (f"--namespace={namespace.name}", "--http-address=127.0.0.1", *ports)
@@ -46,7 +46,7 @@ def test_probes_and_metrics_of_a_controller_at_work(namespace: Namespace, kubeco
 
 
 def test_no_value_of_environment_or_result_is_ever_logged(namespace: Namespace, kubeconfig: Path) -> None:
-    """A task that works and gives a result, and two that are refused because of what stands in their environment."""
+    """A task with a result, and two that are refused because of their environment variables."""
     env = [{"name": "TOKEN", "value": CANARY}]
     with (
         Kubelet(kubeconfig, namespace.name, always(0), message=f'"{CANARY}"'),
@@ -61,6 +61,6 @@ def test_no_value_of_environment_or_result_is_ever_logged(namespace: Namespace, 
     lines = [json.loads(line) for line in controller.lines]
     assert any(line["level"] == "debug" for line in lines)
     assert not [line for line in controller.lines if CANARY in line]
-    told = [line for line in lines if line["logger"].startswith("podtask.runtime.reconciler")]
-    assert {line["task"] for line in told} == {f"{namespace.name}/{name}" for name in ("good", "bad", "worse")}
-    assert all(line["uid"] for line in told)
+    logged = [line for line in lines if line["logger"].startswith("podtask.runtime.reconciler")]
+    assert {line["task"] for line in logged} == {f"{namespace.name}/{name}" for name in ("good", "bad", "worse")}
+    assert all(line["uid"] for line in logged)

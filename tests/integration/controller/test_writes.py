@@ -20,7 +20,7 @@ _LINE = re.compile(r"apiserver_request_total\{([^}]*)\} (\d+)")
 
 @pytest.fixture
 def own_server() -> Iterator[Cluster]:
-    """An API server on which nobody else writes."""
+    """An API server without other clients."""
     cluster = up("writes", Form.LIGHT)
     crd.install(cluster)
     yield cluster

@@ -145,12 +145,12 @@ async def test_an_unusable_page_token(api: HttpClient, namespace: str) -> None:
 
 
 async def test_nobody_is_let_in_with_a_wrong_token(connection: ClusterConfig) -> None:
-    nobody = HttpClient(replace(connection, client_cert_data=b"", client_key_data=b"", token="wrong"))
+    unknown = HttpClient(replace(connection, client_cert_data=b"", client_key_data=b"", token="wrong"))
     with pytest.raises(errors.Unauthorized):
-        await nobody.get(CONFIG_MAPS, "default", "a")
+        await unknown.get(CONFIG_MAPS, "default", "a")
     with pytest.raises(errors.Unauthorized):
-        await anext(nobody.watch(CONFIG_MAPS, resource_version="1"))
-    await nobody.close()
+        await anext(unknown.watch(CONFIG_MAPS, resource_version="1"))
+    await unknown.close()
 
 
 async def test_who_has_no_rights_is_forbidden(connection: ClusterConfig) -> None:

@@ -1,4 +1,4 @@
-"""What the cluster's programs are told: command lines, configuration files, launchers, kubeconfig."""
+"""The configuration of the cluster's programs: command lines, configuration files, launchers, kubeconfig."""
 
 import configparser
 import json

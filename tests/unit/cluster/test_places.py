@@ -28,7 +28,7 @@ def test_the_cache_lies_where_the_variable_says(monkeypatch) -> None:
 
 @pytest.mark.parametrize("name", ["", "A", "a/b", "..", "-a", "a-", "a" * 33, "a b"])
 def test_a_name_that_would_be_a_bad_path_or_namespace_is_refused(name) -> None:
-    with pytest.raises(ClusterError, match="no name for a cluster"):
+    with pytest.raises(ClusterError, match="not a valid name of a cluster"):
         ClusterDirectory.of(name)
 
 

@@ -1,4 +1,4 @@
-"""Time in these tests is read off the page: what is due at a whole second is due then, and not within the next."""
+"""The spread of times is off in these tests, so that a time due at a whole second is due exactly then."""
 
 import pytest
 

@@ -1,10 +1,10 @@
-"""The API server's own words, and what they mean."""
+"""Messages of the API server, and the decision that follows."""
 
 import pytest
 
 from podtask.api.reasons import Reason
 from podtask.core.create_errors import Decision, classify_create_error
-from podtask.core.snapshot import Refusal
+from podtask.core.snapshot import CreateError
 from tests.builders import at
 
 POD = 'pods "etl-1" is forbidden: '
@@ -142,5 +142,5 @@ ANSWERS = {
 
 @pytest.mark.parametrize(("code", "message", "verdict", "reason"), ANSWERS.values(), ids=ANSWERS)
 def test_judge(code: int, message: str, verdict: str, reason: str) -> None:
-    got = classify_create_error(Refusal(attempt=1, code=code, reason="", message=message, at=at(0)))
+    got = classify_create_error(CreateError(attempt=1, code=code, reason="", message=message, at=at(0)))
     assert got == (Decision(verdict), Reason(reason))

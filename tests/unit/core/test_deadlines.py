@@ -1,4 +1,4 @@
-"""The clocks of a task."""
+"""The deadlines of a task."""
 
 import pytest
 

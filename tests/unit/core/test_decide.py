@@ -1,4 +1,4 @@
-"""Whole plans: what is done, in which order, and when to look again."""
+"""Whole plans: the actions, their order, and the time of the next decision."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from podtask.core import plan, times
 from podtask.core.decide import decide, decide_orphans
 from podtask.core.pod import Written
 from podtask.core.settings import Settings
-from podtask.core.snapshot import PodEvent, PodEvents, Refusal, Relabelled, TaskSnapshot
+from podtask.core.snapshot import CreateError, PodEvent, PodEvents, Relabelled, TaskSnapshot
 from podtask.core.wire import OwnerReference
 from podtask.kube.merge_patch import json_merge_patch
 from tests.builders import (
@@ -40,8 +40,8 @@ def stop(reason: str) -> plan.StopPod:
     return plan.StopPod(name=POD, uid=UID, reason=reason)
 
 
-def refused(message: str = "exceeded quota: q", code: int = 403, seconds: float = 6, count: int = 1) -> Refusal:
-    return Refusal(attempt=1, code=code, reason="", message=message, at=at(seconds), count=count)
+def refused(message: str = "exceeded quota: q", code: int = 403, seconds: float = 6, count: int = 1) -> CreateError:
+    return CreateError(attempt=1, code=code, reason="", message=message, at=at(seconds), count=count)
 
 
 def relabelled(count: int, uid: str = "pod-1", seconds: float = 5) -> Relabelled:
@@ -74,7 +74,7 @@ def running(**fields: Any) -> MadeTask:
 
 
 def fixed() -> MadeTask:
-    """A second attempt is due, and has the first one's name."""
+    """A second attempt is due, whose Pod has the same fixed name as the first one's."""
     template = {"metadata": {"name": "fixed"}}
     return retrying(template=template).attempts(make_attempt(pod_name="fixed"))
 
@@ -93,7 +93,7 @@ FAILED = make_pod().running().exit(1).phase("Failed").released()
 LIVE = make_pod().running()
 RETRY_2 = plan.CreatePod(attempt=2, name=pod_name(2))
 BAD_PULL = make_pod().scheduled().waiting("ErrImagePull", "401")
-TOLD_PULL = {"phase": "Pending", "reason": "ImagePullFailed", "message": "container base: ErrImagePull: 401"}
+REPORTED_PULL = {"phase": "Pending", "reason": "ImagePullFailed", "message": "container base: ErrImagePull: 401"}
 
 OTHER_UID = "99999999-2222-3333-4444-555555555555"
 OTHER = make_task().metadata(uid=OTHER_UID, name="other")
@@ -105,7 +105,7 @@ OTHERS = make_pod().running().metadata(
     owner_references=(OwnerReference(kind=names.KIND, uid=OTHER_UID, controller=True),),
 ).build()  # fmt: skip
 OTHERS_ENDED = msgspec.structs.replace(OTHERS, status=make_pod().running().exit(0).phase("Succeeded").build().status)
-TAKEN = Refusal(
+TAKEN = CreateError(
     attempt=1, code=409, reason="AlreadyExists", message=f"Pod {POD} of PodTask other still has the name", at=at(6)
 )
 READY = make_pod().scheduled().condition("PodReadyToStartContainers").waiting("ContainerCreating")
@@ -126,25 +126,25 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [("Pending", "Created")],
         None,
     ),
-    "a task that goes lets its Pods go": (make_task().deleted().observe(LIVE), 6, [RELEASE], None),
-    "a task that goes has nothing held": (make_task().deleted().observe(FINISHED), 6, [], None),
+    "a deleted task releases its Pods": (make_task().deleted().observe(LIVE), 6, [RELEASE], None),
+    "a deleted task has nothing left to release": (make_task().deleted().observe(FINISHED), 6, [], None),
     # running
-    "a container that runs is told once": (make_task().observe(LIVE), 3, [("Running", "Running")], None),
-    "one that has just begun may be over before it is told": (make_task().observe(LIVE), 2, [], 3),
-    "a kubelet's clock that is ahead puts nothing off": (
+    "a running container is reported once": (make_task().observe(LIVE), 3, [("Running", "Running")], None),
+    "one that has just started is reported later, because it may end before": (make_task().observe(LIVE), 2, [], 3),
+    "a kubelet's clock that is ahead delays no report": (
         make_task().observe(LIVE.running(60)),
         3,
         [("Running", "Running")],
         None,
     ),
-    "nor does a kubelet that does not tell when": (
+    "nor does a kubelet that reports no start": (
         make_task().observe(LIVE.running(None)),
         3,
         [("Running", "Running")],
         None,
     ),
     "and not again": (running().observe(LIVE), 4, [], None),
-    "a start without a time is told once": (
+    "a start without a time is reported once": (
         running().attempts(make_live_attempt(start_time=None)).observe(LIVE.running(0)),
         4,
         [],
@@ -181,7 +181,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
     "a failure without a budget is the end": (running().observe(FAILED), 12, [("Failed", "NonZeroExit")], None),
     "a failure with a budget backs off": (running(backoff_limit=1).observe(FAILED), 12, [("Pending", "Backoff")], None),
     "the result is awaited": (running(xcom={}).observe(ENDED.with_result()), 12, [], 15),
-    "a result that is late is told": (
+    "a late result is reported": (
         running(xcom={}).observe(ENDED.with_result()),
         16,
         [("Running", "CollectingResult")],
@@ -193,7 +193,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [stop("MainContainerEnded")],
         None,
     ),
-    "and keep the reason by which the attempt was judged": (
+    "and keep the stop reason by which the attempt was classified": (
         running(suspend=True, xcom={"onFailure": "Keep"}).observe(
             LIVE.noted("Suspended").exit(42).with_result().with_container("side").running(name="side")
         ),
@@ -207,7 +207,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [("Running", "CollectingResult")],
         590,
     ),
-    "others on a Pod that is being deleted are given up in the end": (
+    "on a Pod that is being deleted the wait for the others ends": (
         running(xcom={}).observe(ENDED.with_result().with_container("side").running(name="side").deleted(12)),
         20,
         [("Running", "CollectingResult")],
@@ -216,13 +216,13 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
     # between attempts
     "the next attempt waits": (retrying().observe(), 20, [], 30),
     "the next attempt begins": (retrying().observe(), 30, [RETRY_2], None),
-    "and that is told once the backoff is over": (
+    "and that is reported after the backoff": (
         retrying().observe(make_pod().running().stopped("RunDeadlineExceeded").released()),
         20,
         [],
         30,
     ),
-    "and told once": (
+    "and reported once": (
         retrying()
         .status(reason="PodTerminating")
         .observe(make_pod().running().stopped("RunDeadlineExceeded").released()),
@@ -244,27 +244,27 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [delete("RunDeadlineExceeded")],
         None,
     ),
-    "an old Pod that goes already is left alone": (
+    "an old Pod that is being deleted is not deleted again": (
         done().observe(make_pod().running().stopped("RunDeadlineExceeded").deleted(50).released()),
         90,
         [],
         None,
     ),
     "a finished Pod of the last attempt is no obstacle": (retrying().observe(FAILED), 30, [RETRY_2], 70),
-    "a waiting that is not told yet is told": (
+    "the wait for the old Pod is reported": (
         retrying().status(reason="Suspended").observe(make_pod().running().deleted(11).released()),
         20,
         [("Pending", "PodTerminating")],
         None,
     ),
     "another spec is refused": (retrying().status(spec_hash="other").observe(), 30, [("Failed", "SpecChanged")], None),
-    "an exact name makes room": (
+    "with a fixed name the old Pod is deleted at once": (
         retrying(template={"metadata": {"name": "fixed"}}).observe(FAILED.metadata(name="fixed")),
         30,
         [plan.DeletePod(name="fixed", uid=UID)],
         None,
     ),
-    "an exact name waits for the name": (
+    "with a fixed name the attempt waits for the name": (
         retrying(template={"metadata": {"name": "fixed"}}).observe(FAILED.metadata(name="fixed").deleted(20, 0)),
         30,
         [],
@@ -272,14 +272,14 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
     ),
     # suspend and cancel
     "suspended before the first Pod": (make_task(suspend=True).observe(), 1, [("Suspended", "Suspended")], None),
-    "suspended and told": (make_task(suspend=True).suspended().observe(), 9, [], None),
+    "suspended, and reported already": (make_task(suspend=True).suspended().observe(), 9, [], None),
     "suspended: cancelTime still counts": (
         make_task(suspend=True, cancel_time="2026-01-01T00:00:40Z").suspended().observe(),
         9,
         [],
         40,
     ),
-    "suspended: the total clock does not": (
+    "suspended: the total deadline does not": (
         make_task(suspend=True, deadlines={"totalSeconds": 5}).suspended().observe(),
         900,
         [],
@@ -314,25 +314,25 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         None,
     ),
     "cancelled before it started": (make_task(cancel=True).observe(make_pod()), 5, [delete("Cancelled")], None),
-    "a stop under way is told and not repeated": (
+    "a stop in progress is reported and not repeated": (
         running(cancel=True, deadlines={"runSeconds": 1}).observe(LIVE.stopped("Cancelled")),
         50,
         [("Running", "Stopping")],
         90,
     ),
-    "and told once it has lasted": (
+    "and reported after it has lasted": (
         running(cancel=True).observe(LIVE.stopped("Cancelled"), diagnosed_at=at(48)),
         50,
         [],
         53,
     ),
-    "a stop for a reason that is nobody's wish is not told": (
+    "a stop whose reason is no field of the spec is not reported": (
         running().observe(LIVE.stopped("MainContainerEnded")),
         50,
         [],
         90,
     ),
-    "a stop that nothing came of is reported, and the Pod deleted": (
+    "an ignored stop is reported, and the Pod deleted": (
         running(cancel=True).observe(LIVE.stopped("Cancelled", 5)),
         95,
         [("Running", "NodeUnreachable"), delete("Cancelled")],
@@ -356,26 +356,26 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [],
         660,
     ),
-    "one that an older controller has stopped gets its time now": (
+    "one that an older controller has stopped gets the time of the stop now": (
         running(cancel=True).observe(LIVE.stopped("Cancelled", None)),
         500,
         [stop("Cancelled")],
         None,
     ),
-    "a DELETE that was noted and not sent is sent": (
+    "a DELETE whose reason was written and that was not sent is sent": (
         running(suspend=True).observe(LIVE.noted("Suspended")),
         50,
         [delete("Suspended")],
         None,
     ),
     "cancelled in the backoff": (retrying(cancel=True).observe(FAILED), 20, [("Cancelled", "Cancelled")], 70),
-    "cancel comes too late for a result on its way": (
+    "a cancel during the collection of the result has no effect": (
         running(cancel=True, xcom={}).observe(ENDED.with_result()),
         12,
         [],
         15,
     ),
-    "a stop that was noted is carried out though its reason is over": (
+    "a stop whose reason was written is carried out even if the reason no longer holds": (
         running().observe(LIVE.noted("Suspended")),
         50,
         [delete("Suspended")],
@@ -395,8 +395,8 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [("Failed", "TotalDeadlineExceeded")],
         None,
     ),
-    "the total clock wakes between attempts": (retrying(deadlines={"totalSeconds": 25}).observe(), 20, [], 25),
-    "what held it up is told before it is deleted": (
+    "the total deadline wakes between attempts": (retrying(deadlines={"totalSeconds": 25}).observe(), 20, [], 25),
+    "what held it up is reported before it is deleted": (
         make_task(deadlines={"startSeconds": 5}).observe(BAD_PULL),
         7,
         [("Pending", "ImagePullFailed"), delete("StartDeadlineExceeded")],
@@ -409,11 +409,11 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         None,
     ),
     # diagnosis
-    "a problem is told once it has lasted": (make_task().observe(BAD_PULL), 3, [], 5),
+    "a problem is reported after it has lasted": (make_task().observe(BAD_PULL), 3, [], 5),
     "and then it is": (make_task().observe(BAD_PULL), 6, [("Pending", "ImagePullFailed")], None),
     "not more often than every few seconds": (make_task().observe(BAD_PULL, diagnosed_at=at(8)), 9, [], 13),
-    "its echo is not told": (
-        make_task().status(**TOLD_PULL).observe(make_pod().scheduled().waiting("ImagePullBackOff", "later")),
+    "a backoff repeat is not reported": (
+        make_task().status(**REPORTED_PULL).observe(make_pod().scheduled().waiting("ImagePullBackOff", "later")),
         90,
         [],
         None,
@@ -426,25 +426,25 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [],
         None,
     ),
-    "a cure is told": (
-        make_task().status(**TOLD_PULL).observe(READY),
+    "the end of a problem is reported": (
+        make_task().status(**REPORTED_PULL).observe(READY),
         90,
         [("Pending", "Created")],
         None,
     ),
-    "a Pod that its node has just taken is not asked after": (
+    "Events of a Pod that was just scheduled are not read": (
         make_task().observe(make_pod().scheduled(3).waiting("ContainerCreating")),
         5,
         [],
         13,
     ),
-    "one of which its kubelet has said nothing yet is not asked after": (
+    "nor those of one that its kubelet has not reported on": (
         make_task().observe(make_pod().scheduled(3)),
         13,
         [],
         20,
     ),
-    "one that it has had for a while is asked after": (
+    "those of one that does not start are read": (
         make_task().observe(make_pod().scheduled(3).waiting("ContainerCreating")),
         13,
         [plan.ReadPodEvents(name=POD, uid=UID)],
@@ -452,13 +452,13 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
     ),
     "a slow start names the node": (make_task().observe(READY), 30, [("Pending", "Created")], None),
     "one that only pulls its image is not": (make_task().observe(READY), 19, [], 20),
-    "what its Events say is told, and asked for again later": (
+    "the message of its Events is reported, and they are read again later": (
         make_task().observe(make_pod().scheduled(3).waiting("ContainerCreating"), pod_events=NO_MAP),
         20,
         [("Pending", "ConfigError")],
         80,
     ),
-    "Events of an earlier Pod say nothing": (
+    "Events of an earlier Pod are ignored": (
         make_task().observe(
             make_pod().scheduled(3).waiting("ContainerCreating"),
             pod_events=msgspec.structs.replace(NO_MAP, pod_uid="other"),
@@ -479,97 +479,112 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [("Pending", "Created")],
         None,
     ),
-    "lifted gates are noted": (gated().observe(make_pod()), 90, [("Pending", "Created")], None),
-    "gates that still hold are not": (gated().status(message="held by g").observe(make_pod().gated("g")), 90, [], None),
+    "removed gates are recorded": (gated().observe(make_pod()), 90, [("Pending", "Created")], None),
+    "gates that still hold are not": (
+        gated().status(message="the Pod has the scheduling gates g").observe(make_pod().gated("g")),
+        90,
+        [],
+        None,
+    ),
     # refusals
-    "a refusal is told and waited out": (make_task().observe(refusal=refused()), 7, [("Pending", "QuotaExceeded")], 8),
-    "told already, it only waits": (
+    "a refusal is reported and waited out": (
+        make_task().observe(create_error=refused()),
+        7,
+        [("Pending", "QuotaExceeded")],
+        8,
+    ),
+    "reported already, it only waits": (
         make_task()
         .status(phase="Pending", reason="QuotaExceeded", message="exceeded quota: q")
-        .observe(refusal=refused()),
+        .observe(create_error=refused()),
         7,
         [],
         8,
     ),
-    "and then it is tried again": (make_task().observe(refusal=refused()), 8, [CREATE], None),
-    "a wait is never longer than a minute": (make_task().observe(refusal=refused(count=10**9)), 66, [CREATE], None),
+    "and then the create is repeated": (make_task().observe(create_error=refused()), 8, [CREATE], None),
+    "a wait is never longer than a minute": (
+        make_task().observe(create_error=refused(count=10**9)),
+        66,
+        [CREATE],
+        None,
+    ),
     "until the schedule deadline": (
-        make_task(deadlines={"scheduleSeconds": 7}).observe(refusal=refused()),
+        make_task(deadlines={"scheduleSeconds": 7}).observe(create_error=refused()),
         7,
         [("Failed", "ScheduleDeadlineExceeded")],
         None,
     ),
     "which wakes": (
-        make_task(deadlines={"scheduleSeconds": 8}).observe(refusal=refused(count=9), diagnosed_at=at(6)),
+        make_task(deadlines={"scheduleSeconds": 8}).observe(create_error=refused(count=9), diagnosed_at=at(6)),
         7,
         [],
         8,
     ),
-    "a final refusal ends the task": (
-        make_task().observe(refusal=refused("no", 422)),
+    "a permanent create error fails the task": (
+        make_task().observe(create_error=refused("no", 422)),
         7,
         [("Failed", "InvalidPodTemplate")],
         None,
     ),
-    "a namespace that goes takes the task with it": (
-        make_task().observe(refusal=refused('namespaces "x" not found', 404)),
+    "in a namespace that is being deleted nothing is created": (
+        make_task().observe(create_error=refused('namespaces "x" not found', 404)),
         7,
         [],
         None,
     ),
-    "a refusal of another attempt is old": (retrying().observe(refusal=refused()), 30, [RETRY_2], None),
-    "cancelled while refused": (
-        make_task(cancel=True).observe(refusal=refused()),
+    "a create error of another attempt is ignored": (retrying().observe(create_error=refused()), 30, [RETRY_2], None),
+    "cancelled while creates fail": (
+        make_task(cancel=True).observe(create_error=refused()),
         7,
         [("Cancelled", "Cancelled")],
         None,
     ),
-    "suspended while refused": (
-        make_task(suspend=True).observe(refusal=refused()),
+    "suspended while creates fail": (
+        make_task(suspend=True).observe(create_error=refused()),
         7,
         [("Suspended", "Suspended")],
         None,
     ),
     # Pods that are not as they should be
-    "a stranger has the name": (
-        make_task().observe(conflicting_pod=STRANGER, refusal=TAKEN),
+    "a foreign Pod has the name": (
+        make_task().observe(conflicting_pod=STRANGER, create_error=TAKEN),
         7,
         [("Failed", "NameConflict")],
         None,
     ),
     "another task's Pod has the name and runs": (
-        make_task().observe(conflicting_pod=OTHERS, conflicting_task=OTHER.build(), refusal=TAKEN),
+        make_task().observe(conflicting_pod=OTHERS, conflicting_task=OTHER.build(), create_error=TAKEN),
         7,
         [("Pending", "NameTaken")],
         8,
     ),
-    "its task is over, and it goes": (
-        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=OVER.build(), refusal=TAKEN),
+    "its task has finished, and it will be deleted": (
+        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=OVER.build(), create_error=TAKEN),
         7,
         [("Pending", "NameTaken")],
         8,
     ),
-    "its task is gone, and it goes": (
-        make_task().observe(conflicting_pod=OTHERS_ENDED, refusal=TAKEN),
+    "its task is gone, and it will be deleted": (
+        make_task().observe(conflicting_pod=OTHERS_ENDED, create_error=TAKEN),
         7,
         [("Pending", "NameTaken")],
         8,
     ),
-    "another try for the name": (
-        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=OVER.build(), refusal=TAKEN),
+    "the create is repeated for the name": (
+        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=OVER.build(), create_error=TAKEN),
         8,
         [CREATE],
         None,
     ),
-    "it is kept for ever": (
-        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=KEEPING.build(), refusal=TAKEN),
+    "its retention keeps it": (
+        make_task().observe(conflicting_pod=OTHERS_ENDED, conflicting_task=KEEPING.build(), create_error=TAKEN),
         7,
         [("Failed", "NameConflict")],
         None,
     ),
     "the name does not come free in time": (
         make_task(deadlines={"scheduleSeconds": 5}).observe(
-            conflicting_pod=OTHERS, conflicting_task=OTHER.build(), refusal=TAKEN
+            conflicting_pod=OTHERS, conflicting_task=OTHER.build(), create_error=TAKEN
         ),
         7,
         [("Failed", "ScheduleDeadlineExceeded")],
@@ -613,7 +628,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [],
         9,
     ),
-    "no later than a clock that ends the task": (
+    "no later than a deadline that finishes the task": (
         running(cancel_time="2026-01-01T00:00:08Z", deadlines={"totalSeconds": 7}).observe(
             unlabelled_pod=UNLABELLED, relabelled=relabelled(2)
         ),
@@ -628,7 +643,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [RESTORE],
         None,
     ),
-    "labels that do not stay on end the task": (
+    "labels that are removed again and again fail the task": (
         running().observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(6)),
         8,
         [delete(), ("Failed", "NameConflict"), RELEASE],
@@ -640,19 +655,19 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [delete(), ("Failed", "NameConflict"), RELEASE],
         None,
     ),
-    "a cancellation waits for no labels": (
+    "a cancellation does not wait for the labels": (
         running(cancel=True).observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(1)),
         6,
         [delete(), ("Cancelled", "Cancelled"), RELEASE],
         None,
     ),
-    "it looks for the Pod that lost them once more": (
+    "a Pod that lost them again is verified": (
         make_task(cancel=True).observe(relabelled=relabelled(1)),
         6,
         [plan.VerifyDeleted(name=POD, uid=UID)],
         None,
     ),
-    "which is looked for once": (
+    "which is verified once": (
         make_task(cancel=True).observe(relabelled=relabelled(1), gone_pods=frozenset({UID})),
         6,
         [("Cancelled", "Cancelled")],
@@ -676,7 +691,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [delete(), ("Failed", "TotalDeadlineExceeded"), RELEASE],
         None,
     ),
-    "a recorded Pod was taken from the task": (
+    "a recorded Pod lost its owner reference": (
         running().observe(LIVE.metadata(owner_references=())),
         5,
         [("Failed", "NameConflict"), RELEASE],
@@ -688,7 +703,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [("Failed", "NameConflict")],
         None,
     ),
-    "taken from a task that was cancelled": (
+    "lost by a task that was cancelled": (
         running(cancel=True).observe(LIVE.metadata(owner_references=())),
         5,
         [("Cancelled", "Cancelled"), RELEASE],
@@ -700,7 +715,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [RESTORE_FIXED],
         None,
     ),
-    "which is put back with pauses": (
+    "whose labels are restored with delays": (
         fixed().observe(
             unlabelled_pod=make_pod(name="fixed").metadata(labels={}).build(), relabelled=relabelled(9, seconds=39)
         ),
@@ -714,7 +729,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [plan.RestoreLabels(attempt=2, name="fixed", uid="pod-7")],
         None,
     ),
-    "or that of a late create, which its number tells": (
+    "or that of a late create, as its number shows": (
         fixed().observe(make_pod(name="fixed").metadata(uid="late")),
         40,
         [
@@ -725,7 +740,12 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         None,
     ),
     "a recorded Pod is not in the cache": (running().observe(), 5, [plan.VerifyDeleted(name=POD, uid=UID)], None),
-    "and is gone indeed": (running().observe(gone_pods=frozenset({UID})), 5, [("Pending", "Backoff")], None),
+    "and a live read did not find it": (
+        running().observe(gone_pods=frozenset({UID})),
+        5,
+        [("Pending", "Backoff")],
+        None,
+    ),
     "gone, and out of time": (
         running(deadlines={"totalSeconds": 5}).observe(gone_pods=frozenset({UID})),
         5,
@@ -738,18 +758,18 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [("Cancelled", "Cancelled")],
         None,
     ),
-    "a spec that cannot be understood": (running().problem("what").observe(LIVE), 5, [("Failed", "InvalidSpec")], None),
+    "a spec that cannot be decoded": (running().problem("what").observe(LIVE), 5, [("Failed", "InvalidSpec")], None),
     # nodes that do not answer
     "a Pod that stops has its grace": (running().observe(LIVE.deleted(5)), 6, [], 65),
     "overdue, its node is named": (running().observe(LIVE.deleted(5)), 66, [("Running", "NodeUnreachable")], None),
-    "given up only where that is allowed": (
+    "deleted by force only if the spec allows it": (
         running(force_delete_pod_after_seconds=100).observe(LIVE.deleted(5)),
         135,
         [delete("NodeLost", 0)],
         None,
     ),
     "which wakes, too": (running(force_delete_pod_after_seconds=10).observe(LIVE.deleted(5)), 6, [], 45),
-    "an old Pod is given up as well": (
+    "an old Pod is deleted by force as well": (
         retrying(force_delete_pod_after_seconds=10).observe(LIVE.deleted(5).released()),
         50,
         [delete("NodeLost", 0)],
@@ -757,7 +777,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
     ),
     # after the end
     "a finished Pod has its hold": (done().observe(FINISHED), 20, [], 72),
-    "and goes after it": (done().observe(FINISHED), 72, [delete()], None),
+    "and is deleted after it": (done().observe(FINISHED), 72, [delete()], None),
     "a Pod that was not released is": (
         done().observe(FINISHED.metadata(finalizers=(names.FINALIZER,))),
         20,
@@ -773,7 +793,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [delete()],
         None,
     ),
-    "Keep keeps": (done(pod_retention="Keep").observe(FINISHED), 100, [], None),
+    "podRetention Keep keeps it": (done(pod_retention="Keep").observe(FINISHED), 100, [], None),
     "DeleteSucceeded deletes a success": (
         done(pod_retention="DeleteSucceeded").observe(FINISHED),
         100,
@@ -781,7 +801,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         None,
     ),
     "and keeps a failure": (done("Failed", pod_retention="DeleteSucceeded").observe(FAILED), 100, [], None),
-    "a Pod that goes already is left alone": (done().observe(FINISHED.deleted(20, 0)), 100, [], None),
+    "a Pod that is being deleted is not deleted again": (done().observe(FINISHED.deleted(20, 0)), 100, [], None),
     "a late create is stopped": (
         done().observe(make_pod(2)),
         100,
@@ -791,8 +811,8 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         ],
         None,
     ),
-    "what runs on is stopped": (done().observe(LIVE.released()), 100, [stop("MainContainerEnded")], None),
-    "what ends by itself is not": (done().observe(ENDED.released()), 100, [], None),
+    "containers that still run are stopped": (done().observe(LIVE.released()), 100, [stop("MainContainerEnded")], None),
+    "containers that have ended are not": (done().observe(ENDED.released()), 100, [], None),
     "TTL": (done(ttl_seconds_after_finished=50).observe(), 20, [], 62),
     "TTL is over": (done(ttl_seconds_after_finished=50).observe(), 62, [plan.DeleteTask()], None),
     "TTL of success": (done(ttl_seconds_after_finished=5, ttl_seconds_after_succeeded=50).observe(), 20, [], 62),
@@ -890,13 +910,13 @@ RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str
         {},
         ("Failed", "XComLost", "Failed", "XComLost"),
     ),
-    "lost, never mind": (
+    "lost, and onLost is Drop": (
         {"onLost": "Drop"},
         ENDED.with_result().phase("Failed"),
         {},
         ("Succeeded", "Completed", "Failed", "XComLost"),
     ),
-    "an early sidecar's word does not count": (
+    "the envelope of a sidecar that ended early does not count": (
         {},
         delivered('{"v":1,"state":"missing"}', finished=5).phase("Failed"),
         {},
@@ -922,7 +942,7 @@ RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str
         ("Failed", "TotalDeadlineExceeded", "Collected", ""),
     ),
     "direct": ({"mode": "Direct"}, direct("[1]"), {}, ("Succeeded", "Completed", "Collected", "")),
-    "direct, perhaps cut": (
+    "direct, perhaps truncated": (
         {"mode": "Direct"},
         direct("[" + "1" * 4095),
         {},
@@ -934,7 +954,7 @@ RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str
         {},
         ("Succeeded", "Completed", "Collected", ""),
     ),
-    "a sidecar's end without a time is believed": (
+    "a sidecar's end without a time counts": (
         {},
         ENDED.with_result().exit(0, None, name="podtask-result", message=inline("{}")),
         {},
@@ -946,13 +966,13 @@ RESULTS: dict[str, tuple[dict[str, Any], MadePod, dict[str, Any], tuple[str, str
         {},
         ("Failed", "XComInvalid", "Failed", "XComInvalid"),
     ),
-    "direct, the Pod vanished": (
+    "direct, and the Pod disappeared": (
         {"mode": "Direct", "onFailure": "Keep"},
         make_pod().running().deleted(5, 0),
         {},
         ("Pending", "Backoff", "", ""),
     ),
-    "the log cannot be had": ({}, delivered(LOG), {"log_failures": 5}, ("Failed", "XComLost", "Failed", "XComLost")),
+    "the log cannot be read": ({}, delivered(LOG), {"log_failures": 5}, ("Failed", "XComLost", "Failed", "XComLost")),
     "the log is forbidden": ({}, delivered(LOG), {"error": "forbidden"}, ("Failed", "XComLost", "Failed", "XComLost")),
     "the log is damaged": ({}, delivered(LOG), {"content": b"x"}, ("Failed", "XComLost", "Failed", "XComLost")),
     "the object would be too large": (
@@ -982,7 +1002,7 @@ def test_results(xcom: dict[str, Any], made: MadePod, facts: dict[str, Any], wan
 
 
 def test_a_result_is_given_up_only_by_what_the_server_has() -> None:
-    """The cache may be minutes behind: the sidecar may have delivered long ago."""
+    """The cache may be minutes behind, and the sidecar may have delivered the result since."""
     silent = ENDED.with_result().running(name="podtask-result")
     snapshot = running(xcom={}).observe(silent)
     read = decide(snapshot, at(500), SETTINGS)
@@ -993,14 +1013,14 @@ def test_a_result_is_given_up_only_by_what_the_server_has() -> None:
     assert status_of(seen, 500).xcom.reason == "XComSidecarFailed"
 
 
-def test_a_task_does_not_expire_while_a_create_is_in_doubt() -> None:
+def test_a_task_does_not_expire_while_a_create_is_unknown() -> None:
     over = done(ttl_seconds_after_finished=0).observe(FINISHED, unknown_create_deadline=at(40))
     assert decide(over, at(20), SETTINGS) == plan.Plan(wake_at=at(40))
     assert decide(over, at(40), SETTINGS).actions == (plan.DeleteTask(),)
 
 
-def test_the_pods_of_a_task_that_goes_stay_while_a_create_is_in_doubt() -> None:
-    """The name that they take keeps a late create from making a second Pod."""
+def test_the_pods_of_a_deleted_task_stay_while_a_create_is_unknown() -> None:
+    """While they exist, a late create conflicts with their name and makes no second Pod."""
     going = make_task().deleted().observe(LIVE, unknown_create_deadline=at(60))
     assert decide(going, at(6), SETTINGS) == plan.Plan(wake_at=at(60))
     assert decide(going, at(60), SETTINGS).actions == (RELEASE,)
@@ -1027,7 +1047,7 @@ def test_a_kubelet_behind_leaves_the_sidecar_its_time() -> None:
 
 
 def test_a_kubelet_behind_that_took_its_pod_late_leaves_the_sidecar_its_time_too() -> None:
-    """Nothing shows then that its clock is slow. The server's note of when the end was told does."""
+    """The Pod does not show the skew of its clock then. The API server's time of the kubelet's last write counts."""
     made = make_pod().scheduled(0, taken=10).running(15).exit(0, 20).with_result().running(name="podtask-result")
     told = made.metadata(managed_fields=(Written("status", at(820), KUBELETS),))
     got = decide(running(xcom={}).observe(told), at(821), SETTINGS)
@@ -1127,7 +1147,9 @@ def test_what_an_end_means(
     got = status_of(make_task(**spec).status(**status).observe(made), 20)
     assert (str(got.phase), str(got.reason), got.failure_count, got.disruption_count) == want
     if status.get("reason") == "Unschedulable":
-        assert got.message == ("no node took the Pod within deadlines.scheduleSeconds (3 s); Unschedulable: 0/3 nodes")
+        assert got.message == (
+            "the Pod was not scheduled within deadlines.scheduleSeconds (3 s); Unschedulable: 0/3 nodes"
+        )
 
 
 def code_rule(action: str, operator: str, value: int, **more: Any) -> dict[str, Any]:
@@ -1166,45 +1188,49 @@ LIMITS = {
 }  # fmt: skip
 STOPPED = make_pod().running().exit(143).phase("Failed", "DeadlineExceeded")
 MESSAGES = {
-    "ImagePullDeadlineExceeded": "the images were not there within deadlines.imagePullSeconds (2 s)",
+    "ImagePullDeadlineExceeded": "the images were not pulled within deadlines.imagePullSeconds (2 s)",
     "StartDeadlineExceeded": "container base did not start within deadlines.startSeconds (3 s)",
     "RunDeadlineExceeded": "container base ran longer than deadlines.runSeconds (4 s)",
     "TotalDeadlineExceeded": "the task took longer than deadlines.totalSeconds (5 s) over all attempts",
     "Cancelled": "spec.cancel was set",
-    "CancelTimeReached": "spec.cancelTime (2026-01-01 00:00:09+00:00) was reached: nobody waits for the task any more",
+    "CancelTimeReached": "spec.cancelTime (2026-01-01 00:00:09+00:00) was reached",
 }
 
 
 @pytest.mark.parametrize(("reason", "message"), MESSAGES.items(), ids=MESSAGES)
-def test_a_stop_is_told_with_its_limit(reason: str, message: str) -> None:
+def test_a_stop_is_reported_with_its_limit(reason: str, message: str) -> None:
     got = status_of(running(**LIMITS).observe(STOPPED.stopped(reason)), 20)
     assert (str(got.phase in {"Failed", "Cancelled"}), got.reason, got.message) == ("True", reason, message)
     assert got.attempts[0].message == message
 
 
-def test_a_stop_is_told_while_it_lasts() -> None:
+def test_a_stop_is_reported_while_it_lasts() -> None:
     got = status_of(running(**LIMITS).observe(LIVE.stopped("RunDeadlineExceeded")), 20)
-    assert got.message == f"{MESSAGES['RunDeadlineExceeded']}; Pod {POD} is being stopped and has 30 s for it"
+    assert got.message == f"{MESSAGES['RunDeadlineExceeded']}; Pod {POD} is being stopped (grace period 30 s)"
 
 
-def test_an_end_by_a_limit_without_a_pod_is_told_with_it() -> None:
+def test_an_end_by_a_limit_without_a_pod_is_reported_with_it() -> None:
     got = status_of(make_task(deadlines={"totalSeconds": 5}).observe(), 6)
     assert (got.reason, got.message) == ("TotalDeadlineExceeded", MESSAGES["TotalDeadlineExceeded"])
-    got = status_of(make_task(deadlines={"scheduleSeconds": 5}).observe(refusal=refused()), 7)
+    got = status_of(make_task(deadlines={"scheduleSeconds": 5}).observe(create_error=refused()), 7)
     assert (
-        got.message == "no node took the Pod within deadlines.scheduleSeconds (5 s); QuotaExceeded: exceeded quota: q"
+        got.message
+        == "the Pod was not scheduled within deadlines.scheduleSeconds (5 s); QuotaExceeded: exceeded quota: q"
     )
 
 
-def test_a_pod_given_up_by_force_is_told_with_its_time() -> None:
+def test_a_pod_deleted_by_force_is_reported_with_its_time() -> None:
     lost = LIVE.noted("NodeLost").deleted(5, 0)
     got = status_of(running(disruption_limit=0, force_delete_pod_after_seconds=6).observe(lost), 20)
-    assert got.message == "the Pod's node did not stop it, and forceDeletePodAfterSeconds (6 s) gave it up"
+    assert (
+        got.message
+        == "the node did not stop the Pod within forceDeletePodAfterSeconds (6 s), so it was deleted without grace"
+    )
 
 
-def test_a_budget_that_is_used_up_is_told_with_its_figures() -> None:
+def test_a_budget_that_is_used_up_is_reported_with_its_figures() -> None:
     made = make_task(backoff_limit=1).status(failure_count=1, attempt_count=1).observe(make_pod(2).running().exit(1))
-    want = "2 failures, and backoffLimit is 1; the last: NonZeroExit: container base ended with exit code 1"
+    want = "2 failures exceed backoffLimit 1; the last one: NonZeroExit: container base ended with exit code 1"
     assert status_of(made, 20).message == want
 
 
@@ -1276,7 +1302,7 @@ def test_an_entry_of_another_pod_is_not_carried_over() -> None:
     assert (got.attempts[0].pod_uid, got.attempts[0].start_time) == (UID, at(2))
 
 
-def test_a_pod_tells_its_task_and_takes_no_number_that_is_none() -> None:
+def test_a_pod_names_its_task_and_ignores_an_invalid_number() -> None:
     assert LIVE.build().task_name == "etl"
     for label in ("", "x", "-1", "²", "9" * 60):
         assert make_pod().metadata(labels={names.LABEL_ATTEMPT: label}).build().attempt == 0
@@ -1286,7 +1312,7 @@ def test_a_pod_tells_its_task_and_takes_no_number_that_is_none() -> None:
 
 
 def forged(number: int = 1) -> MadePod:
-    """A Pod with the task's labels, owner and the attempt's name, in a namespace of another tenant."""
+    """A Pod with the task's labels, owner reference and the attempt's name, in another tenant's namespace."""
     return make_pod(number).running().exit(0, message='{"return_value":"FORGED"}').phase("Succeeded").metadata(
         namespace="attacker"
     )  # fmt: skip
@@ -1313,7 +1339,7 @@ def test_the_tasks_own_pod_counts_beside_one_of_another_namespace() -> None:
 
 
 def test_a_pod_that_the_watch_lost_is_looked_for_before_the_task_goes_on_without_it() -> None:
-    """No status names it yet: without this a cancelled task would end while its Pod runs on."""
+    """No status names it. Without the read a cancelled task would finish while its Pod runs."""
     look = plan.VerifyDeleted(name=POD, uid=UID)
     for spec in ({}, {"cancel": True}):
         assert decide(make_task(**spec).observe(lost_pod=UID), at(5), SETTINGS).actions == (look,)
@@ -1324,7 +1350,7 @@ def test_a_pod_that_the_watch_lost_is_looked_for_before_the_task_goes_on_without
 
 
 def test_a_pod_that_the_status_does_not_name_is_read_before_it_counts() -> None:
-    """Two leaders, of which one has an old Pod in its cache, would write over each other without end."""
+    """Otherwise two leaders, one with an old Pod in its cache, would overwrite each other's status again and again."""
     task = make_task().status(phase="Running", reason="Running", observed_generation=1).attempts(make_live_attempt())
     other = make_pod().running().metadata(uid="pod-new", resource_version="9")
     assert decide(task.observe(other), at(20), SETTINGS).actions == (plan.ReadPod(name=POD, uid="pod-new"),)
@@ -1335,7 +1361,7 @@ def test_a_pod_that_the_status_does_not_name_is_read_before_it_counts() -> None:
 
 
 def test_the_last_attempts_pod_gets_its_labels_back_before_the_next_one_begins() -> None:
-    """Who recorded the attempt died before it stopped the others in the Pod, and its labels are off since."""
+    """The controller crashed after it recorded the attempt and before it stopped the Pod's other containers."""
     bare = make_pod().running().metadata(labels={})
     back = plan.RestoreLabels(attempt=1, name=POD, uid=UID)
     assert decide(retrying().observe(unlabelled_pod=bare.build()), at(40), SETTINGS).actions == (back,)

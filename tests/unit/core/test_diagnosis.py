@@ -1,4 +1,4 @@
-"""What holds a Pod up."""
+"""Why a Pod does not start."""
 
 import pytest
 
@@ -31,7 +31,7 @@ CASES: dict[str, tuple[MadePod, str | None, bool]] = {
         "InitContainerFailed",
         False,
     ),
-    "the fatal one is told first": (
+    "the fatal one is reported first": (
         PLACED.with_container("b").waiting("CreateContainerError").waiting("InvalidImageName", name="b"),
         "ImagePullFailed",
         True,

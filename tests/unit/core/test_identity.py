@@ -1,4 +1,4 @@
-"""Names and marks: stable, valid, and different where they must be."""
+"""Names, labels and hashes: stable, valid, and different where they must be."""
 
 import re
 

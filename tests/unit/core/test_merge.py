@@ -68,7 +68,7 @@ def test_a_source_refers_to_nothing() -> None:
 
 
 def _dead(entries: list[dict[str, str]]) -> set[tuple[int, str]]:
-    """The references, by their entry's number, before which nothing of that name stands."""
+    """Return the references to names that no earlier entry has, with the index of the entry."""
     seen: set[str] = set()
     found = set()
     for entry in entries:
@@ -86,7 +86,7 @@ drawn = st.lists(st.tuples(names, st.lists(names, max_size=2)), max_size=5)
 @settings(max_examples=300, deadline=None, database=None)
 @given(base=drawn, over=drawn)
 def test_no_reference_goes_dead_by_being_merged(base: Any, over: Any) -> None:
-    """Both lists one after the other are what a plain Pod would have."""
+    """The result expands like the two lists one after the other."""
     plain = [
         {"name": name, "value": "x" + "".join(f"$({other})" for other in others), "number": str(number)}
         for number, (name, others) in enumerate([*base, *over])

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podtask.api import names
-from podtask.core import identity, podspec, running_pod
+from podtask.core import identity, podspec, snapshot
 from podtask.core.settings import Settings
 from tests.builders import MadeTask, make_task
 
@@ -26,7 +26,7 @@ def build(made: MadeTask) -> dict[str, Any]:
     ids=["the field", "the template"],
 )
 def test_a_pod_always_has_a_grace(fields: dict[str, Any]) -> None:
-    """Without one a DELETE drops the object while its containers run, and the next attempt would run beside them."""
+    """With a grace period of 0 a DELETE removes the object while its containers run, beside the next attempt."""
     assert build(make_task(**fields))["spec"]["terminationGracePeriodSeconds"] == 1
 
 
@@ -126,9 +126,7 @@ def test_nulls_in_the_template_mean_absent_and_do_not_change_the_hash() -> None:
     got = build(made)
     assert "volumes" not in got["spec"]
     noted = got["metadata"]["annotations"][names.ANNOTATION_SPEC_HASH]
-    assert (
-        noted == running_pod.spec_hash(made.build()) == identity.spec_hash(msgspec.json.decode(made.build().raw_spec))
-    )
+    assert noted == snapshot.spec_hash(made.build()) == identity.spec_hash(msgspec.json.decode(made.build().raw_spec))
 
 
 def nested(levels: int) -> Any:
@@ -163,7 +161,7 @@ def _in_containers(**fields: Any) -> dict[str, Any]:
 TWICE: dict[str, tuple[dict[str, Any], str]] = {
     "two mounts on one path": (
         {"volumeMounts": [{"name": "a", "mountPath": "/etc/s"}, {"name": "b", "mountPath": "/etc/s"}]},
-        r"spec.volumeMounts\[1\].mountPath must be unique in its list: /etc/s stands there twice",
+        r"spec.volumeMounts\[1\].mountPath must be unique in its list: /etc/s occurs twice",
     ),
     "two volumes of one name": (
         {"volumes": [{"name": "a", "secret": {"secretName": "one"}}, {"name": "a", "secret": {"secretName": "two"}}]},
@@ -179,7 +177,7 @@ TWICE: dict[str, tuple[dict[str, Any], str]] = {
         r"containers\[1\].name must be uniq",
     ),
     "init containers": ({"initContainers": [{"name": "a"}] * 2}, r"spec.initContainers\[1\].name must be unique"),
-    "a long name": ({"volumes": [{"name": "a" * 5000}] * 2}, "unique in its list: a{256} stands"),
+    "a long name": ({"volumes": [{"name": "a" * 5000}] * 2}, "unique in its list: a{256} occurs"),
 }
 
 
@@ -228,7 +226,7 @@ def test_no_container_ends_more_than_once(fields: dict[str, Any], words: str | N
         build_raw({"image": "a", **fields})
 
 
-def test_what_kubectl_prints_is_a_template() -> None:
+def test_a_pod_printed_by_kubectl_is_a_valid_template() -> None:
     """`kubectl run x --image a --dry-run=client -o yaml`, pasted."""
     printed = {
         "metadata": {"creationTimestamp": None, "labels": {"run": "x"}},
@@ -288,7 +286,7 @@ templates = (
     template=templates, over=st.fixed_dictionaries({}, optional={"volumes": st.lists(st.dictionaries(keys, anything))})
 )
 def test_any_template_gives_a_pod_or_a_template_error(template: Any, over: dict[str, Any]) -> None:
-    """Nothing that the CRD lets through can throw the controller into a loop of crashes."""
+    """No spec that the CRD accepts raises an unexpected exception."""
     try:
         got = build_raw({"image": "a", "template": template, **over})
     except podspec.TemplateError:

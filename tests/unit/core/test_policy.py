@@ -1,4 +1,4 @@
-"""The platform's rules: what is refused and in which words, and what is let through."""
+"""The platform's policy: what is refused, with which message, and what is allowed."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from podtask.core import plan, podspec, policy
 from podtask.core.decide import decide
 from podtask.core.policy import Policy, PolicyError
 from podtask.core.settings import Settings
-from podtask.core.snapshot import DeadlinesSpec, Refusal, TaskSpec, XComSpec
+from podtask.core.snapshot import CreateError, DeadlinesSpec, TaskSpec, XComSpec
 from tests.builders import MadeTask, at, make_live_attempt, make_pod, make_task
 
 HOSTLESS = Policy(host_access=False)
@@ -19,7 +19,7 @@ HUB = Policy(image_prefixes=("registry.example.com/team", "busybox"))
 
 
 def refusal(made: MadeTask, rules: Policy) -> str:
-    """The words of a refusal; empty where the task may run."""
+    """Return the message of the policy error, or an empty string if the task is allowed."""
     settings = Settings(sidecar_image="elsewhere.example.org/sidecar:1", policy=rules)
     try:
         podspec.build(made.build(), 1, "etl-1", settings)
@@ -351,7 +351,7 @@ FIELDS = st.fixed_dictionaries(
 
 @given(FIELDS, FIELDS, st.lists(FIELDS | JUNK, max_size=2) | JUNK)
 def test_a_shape_that_no_pod_has_is_left_to_the_api_server(pod: Any, container: Any, inits: Any) -> None:
-    """The check is total: it refuses or lets through, and never falls over what the CRD does not type."""
+    """The check raises nothing but `PolicyError`, whatever is in fields that the CRD does not type."""
     rules = Policy(("d",), ("a",), ("i",), ("p",), host_access=False)
     made = {"metadata": {"namespace": "d"}, "spec": {**pod, "containers": [container], "initContainers": inits}}
     with pytest.raises(PolicyError, match=r"serviceAccountName|image"):
@@ -394,7 +394,7 @@ def test_without_rules_nothing_is_copied() -> None:
 def test_what_the_task_says_wins_and_what_it_leaves_open_is_never_refused(
     run: int | None, total: int | None, size: int | None, default: int | None, most: int | None, most_bytes: int | None
 ) -> None:
-    """A default may not be the reason for a refusal, and a ceiling never changes a value in silence."""
+    """A default is never above the ceiling, and the ceiling never changes a value that the task sets."""
     if default is not None and most is not None:
         default = min(default, most)  # settings refuse anything else at the start
     rules = Policy(
@@ -417,7 +417,7 @@ def test_the_sidecar_is_told_the_platforms_size() -> None:
     pod = podspec.build(make_task(xcom={}).build(), 1, "etl-1", settings)
     assert "--max-bytes=5000" in pod["spec"]["initContainers"][-1]["args"]
     small = podspec.build(make_task(xcom={}).build(), 1, "etl-1", Settings(policy=Policy(max_result_bytes=500)))
-    assert "initContainers" not in small["spec"], "a small promise needs no sidecar, whoever makes it"
+    assert "initContainers" not in small["spec"], "a small promise needs no sidecar, in every case"
 
 
 # ---- what becomes of it ----
@@ -436,10 +436,10 @@ def written(found: plan.Plan) -> tuple[str, str, str]:
 
 
 def test_a_refusal_is_the_end_whatever_words_of_the_task_it_quotes() -> None:
-    """An image may be called what only an API server says; a namespace that ends would stop the task in silence."""
+    """The name of an image may look like a message of the API server, which must not stop the task."""
     words = "image 'x because it is being terminated' of container base is not allowed"
-    made = Refusal(attempt=1, code=403, reason="PolicyDenied", message=words, at=at(1))
-    found = decide(make_task().observe(refusal=made), at(1), Settings())
+    made = CreateError(attempt=1, code=403, reason="PolicyDenied", message=words, at=at(1))
+    found = decide(make_task().observe(create_error=made), at(1), Settings())
     assert written(found) == ("Failed", "PolicyDenied", words)
     assert found.events == (plan.Event(kind="Warning", reason="PolicyDenied", message=words),)
 
@@ -456,7 +456,7 @@ def test_without_a_place_a_task_waits_and_says_so_once_it_has_lasted() -> None:
     second = limited(make_task(), 5)
     phase, reason, message = written(second)
     assert (phase, reason, second.waits_for_slot) == ("Pending", "ConcurrencyLimit", True)
-    assert message == "the platform allows namespace default 3 running Pods of PodTasks at once"
+    assert message == "the platform allows 3 running Pods of PodTasks at once in namespace default"
     told = make_task().status(phase=phase, reason=reason, message=message, observed_generation=1)
     assert limited(told, 900) == plan.Plan(waits_for_slot=True), "no clock brings it back"
 
@@ -464,44 +464,46 @@ def test_without_a_place_a_task_waits_and_says_so_once_it_has_lasted() -> None:
 def test_only_the_total_clock_runs_while_it_waits_for_a_place() -> None:
     deadlines = {"totalSeconds": 60, "scheduleSeconds": 10}
     told = make_task(deadlines=deadlines).status(
-        reason="ConcurrencyLimit", message="the platform allows namespace default 3 running Pods of PodTasks at once"
+        reason="ConcurrencyLimit", message="the platform allows 3 running Pods of PodTasks at once in namespace default"
     )
     assert limited(told, 30) == plan.Plan(wake_at=at(60), waits_for_slot=True)
     assert written(limited(told, 60))[:2] == ("Failed", "TotalDeadlineExceeded")
 
 
-QUOTA = Refusal(attempt=1, code=403, reason="Forbidden", message="exceeded quota: q", at=at(600))
+QUOTA = CreateError(attempt=1, code=403, reason="Forbidden", message="exceeded quota: q", at=at(600))
 
 
 def test_the_schedule_clock_begins_when_the_turn_has_come() -> None:
-    """A quota may refuse who has waited in line for ten minutes, and that is no reason to give up at once."""
+    """A quota may refuse a task that has waited for a slot for ten minutes; its schedule deadline starts then."""
     in_line = make_task(deadlines={"scheduleSeconds": 60}).status(reason="ConcurrencyLimit", observed_generation=1)
-    (action,) = limited(in_line, 600, slots_used=2, refusal=QUOTA).actions
+    (action,) = limited(in_line, 600, slots_used=2, create_error=QUOTA).actions
     assert isinstance(action, plan.WriteStatus)
     assert (action.status.reason, action.status.next_attempt_time) == ("QuotaExceeded", at(600))
     told = MadeTask(msgspec.structs.replace(in_line.build(), status=action.status))
-    assert limited(told, 601, slots_used=2, refusal=QUOTA) == plan.Plan(wake_at=at(602))
-    assert written(limited(told, 660, slots_used=2, refusal=QUOTA))[:2] == ("Failed", "ScheduleDeadlineExceeded")
+    assert limited(told, 601, slots_used=2, create_error=QUOTA) == plan.Plan(wake_at=at(602))
+    assert written(limited(told, 660, slots_used=2, create_error=QUOTA))[:2] == ("Failed", "ScheduleDeadlineExceeded")
 
 
 def test_an_old_refusal_neither_ends_nor_hurries_a_task_in_line() -> None:
     in_line = make_task(deadlines={"scheduleSeconds": 60}).status(
-        reason="ConcurrencyLimit", message="the platform allows namespace default 3 running Pods of PodTasks at once"
+        reason="ConcurrencyLimit", message="the platform allows 3 running Pods of PodTasks at once in namespace default"
     )
-    assert limited(in_line, 900, refusal=QUOTA) == plan.Plan(waits_for_slot=True)
-    assert [type(action) for action in limited(in_line, 900, slots_used=2, refusal=QUOTA).actions] == [plan.CreatePod]
+    assert limited(in_line, 900, create_error=QUOTA) == plan.Plan(waits_for_slot=True)
+    assert [type(action) for action in limited(in_line, 900, slots_used=2, create_error=QUOTA).actions] == [
+        plan.CreatePod
+    ]
 
 
 def test_the_place_of_a_create_in_doubt_is_kept_until_the_doubt_is_over() -> None:
-    """Refused, cancelled, whatever came since: the create whose reply was lost may still make its Pod."""
-    doubt = {"unknown_create_deadline": at(70), "slots_used": 0, "refusal": QUOTA}
+    """The create whose reply was lost may still be carried out, whatever happened since."""
+    doubt = {"unknown_create_deadline": at(70), "slots_used": 0, "create_error": QUOTA}
     refused = limited(make_task(), 12, **doubt)
     assert (refused.reserves_slot, refused.waits_for_slot) == (True, False)
     assert limited(make_task().status(phase="Cancelled", observed_generation=1), 12, **doubt) == plan.Plan(
         wake_at=at(70), reserves_slot=True
     )
     assert not limited(make_task(), 70, **doubt).reserves_slot
-    without = decide(make_task().observe(unknown_create_deadline=at(70), refusal=QUOTA), at(12), Settings())
+    without = decide(make_task().observe(unknown_create_deadline=at(70), create_error=QUOTA), at(12), Settings())
     assert not without.reserves_slot
 
 
@@ -516,7 +518,7 @@ SMALL = Settings(policy=Policy(max_spec_bytes=1_000))
 
 
 def sized(made: MadeTask, spec_bytes: int) -> MadeTask:
-    """Give a task as it is held: without the bytes of a spec that is too large."""
+    """Return a task as the cache keeps it: without the bytes of an oversized spec."""
     return MadeTask(msgspec.structs.replace(made.build(), spec_bytes=spec_bytes, raw_spec=b""))
 
 

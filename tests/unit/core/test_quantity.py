@@ -1,4 +1,4 @@
-"""Amounts, compared by what they are worth."""
+"""Quantities, compared by value."""
 
 from typing import Any
 

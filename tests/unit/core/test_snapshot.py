@@ -1,4 +1,4 @@
-"""The views on the wire."""
+"""The structs and the API server's JSON."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from tests.builders import at, make_pod, make_task
 
 
 def test_the_phase_is_always_written() -> None:
-    """A default would be left out, and a merge patch back to Pending would then remove the phase."""
+    """A default is omitted, and the merge patch for a return to Pending would remove the phase."""
     read = msgspec.json.decode(b'{"phase":"Pending"}', type=TaskStatus)
     assert msgspec.to_builtins(read) == {"phase": "Pending"}
     assert msgspec.to_builtins(TaskStatus()) == {"phase": "Pending"}
@@ -38,7 +38,7 @@ def test_a_finished_tasks_spec_is_empty() -> None:
     ],
 )
 def test_when_a_pod_was_asked_to_stop(text: str, want: datetime | None) -> None:
-    """Anyone who may edit the Pod may write there; what is no time counts as none."""
+    """Any editor of the Pod can write the annotation. An invalid time counts as none."""
     made = make_pod().stopped("Cancelled", None)
     assert made.build().stop_time is None
     annotations = {**made.build().metadata.annotations, names.ANNOTATION_STOP_TIME: text}

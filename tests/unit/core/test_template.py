@@ -1,4 +1,4 @@
-"""Shapes of the template: see also the fuzz of test_podspec."""
+"""Invalid templates. test_podspec has a fuzz test of them."""
 
 import pytest
 
@@ -15,5 +15,5 @@ def test_read_gives_fresh_maps() -> None:
 
 def test_the_message_names_the_place() -> None:
     task = make_task(init_containers=[{"name": "a"}, {"name": "b", "env": [{}]}]).build()
-    with pytest.raises(template.TemplateError, match=r"spec.initContainers\[1\].env\[0\].name must be a text"):
+    with pytest.raises(template.TemplateError, match=r"spec.initContainers\[1\].env\[0\].name must be a string"):
         template.read(task)

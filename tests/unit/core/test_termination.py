@@ -1,4 +1,4 @@
-"""Every way an attempt ends: whose fault it was."""
+"""Every way an attempt ends, with its outcome and reason."""
 
 from datetime import UTC, datetime
 
@@ -64,7 +64,7 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
         "Disrupted",
         "NodeShutdown",
     ),
-    "a disruption that nobody knows": (ran().exit(1).condition("DisruptionTarget", "New"), "Disrupted", "Evicted"),
+    "an unknown disruption": (ran().exit(1).condition("DisruptionTarget", "New"), "Disrupted", "Evicted"),
     "a condition that is not true": (
         ran().exit(1).condition("DisruptionTarget", "New", status="False"),
         "Failed",
@@ -232,7 +232,7 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
     ),
     # our own stops
     "cancelled": (ran().exit(143).stopped("Cancelled").phase("Failed", "DeadlineExceeded"), "Stopped", "Cancelled"),
-    "cancelled, and then somebody deleted it": (
+    "cancelled, and then deleted by a user": (
         ran().exit(143, 12).stopped("Cancelled").deleted(15),
         "Stopped",
         "Cancelled",
@@ -262,7 +262,7 @@ ENDS: dict[str, tuple[MadePod, str | None, str]] = {
         "Suspended",
     ),
     "given up with its node": (ran().noted("NodeLost").deleted(15, grace=0), "Disrupted", "NodeLost"),
-    "stopped for a reason nobody knows": (ran().noted("Whim").deleted(15, grace=0), "Disrupted", "PodDeleted"),
+    "stopped for an unknown reason": (ran().noted("Whim").deleted(15, grace=0), "Disrupted", "PodDeleted"),
     "never scheduled": (
         make_pod().noted("ScheduleDeadlineExceeded").deleted(15, grace=0),
         "Stopped",
@@ -318,7 +318,7 @@ def test_a_success_without_a_known_end_has_no_exit_code() -> None:
     got = classify_termination(make_pod().scheduled().phase("Succeeded").build(), "base")
     assert got is not None
     assert (got.exit_code, got.started_at, got.finished_at) == (None, None, None)
-    assert got.message == "the Pod succeeded, and how container base ended was not reported"
+    assert got.message == "the Pod succeeded, and the end of container base was not reported"
 
 
 def test_an_init_containers_exit_code_is_not_the_tasks() -> None:
@@ -358,7 +358,7 @@ def test_blame_goes_to_the_init_container_and_not_to_the_sidecar_before_it() -> 
     made = made.exit(137, name="mesh").exit(4, name="prep", reason="OOMKilled").phase("Failed")
     got = classify_termination(made.build(), "base")
     assert got is not None
-    assert got.message == "init container prep was killed for want of memory (exit code 4)"
+    assert got.message == "init container prep was killed because it ran out of memory (exit code 4)"
     assert got.started_at is None
 
 

@@ -1,4 +1,4 @@
-"""Other machines' clocks, and sums that cannot fail."""
+"""Times from other machines, and arithmetic that cannot overflow."""
 
 from datetime import UTC, datetime, timedelta
 

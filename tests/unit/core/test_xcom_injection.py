@@ -1,4 +1,4 @@
-"""How the result leaves the Pod (design, section 5)."""
+"""How the Pod delivers the result (design, section 5)."""
 
 from typing import Any
 
@@ -100,7 +100,7 @@ def test_own_settings_of_the_sidecar_win() -> None:
 
 @pytest.mark.parametrize("field", ["resources", "securityContext"])
 def test_an_explicit_nothing_is_kept(field: str) -> None:
-    """On a platform that assigns users a container with a user of its own is refused."""
+    """Platforms that assign users refuse a container that sets its own."""
     assert sidecar(attached({"sidecar": {field: {}}}))[field] == {}
     assert sidecar(attached({"sidecar": {field: None}}))[field] == sidecar(attached())[field]
     assert sidecar(attached({"sidecar": None})) == sidecar(attached())

@@ -65,7 +65,7 @@ async def world() -> AsyncIterator[World]:
         made = World(server, JumpingClock())
         yield made
         for each in made.clients:
-            assert each._in_flight.used == 0, "a slot was kept"
+            assert each._limiter.used == 0, "a slot was kept"
             await each.close()
     assert asyncio.all_tasks() == {asyncio.current_task()}, "a task was left behind"
 

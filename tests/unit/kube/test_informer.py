@@ -239,7 +239,7 @@ async def test_a_reply_that_comes_after_the_deletion_raises_no_ghost(world: Worl
 
 
 async def test_a_bookmark_alone_keeps_a_ghost_out(world: World) -> None:
-    """What we wrote has left the selector, so no event tells of it; the position still does."""
+    """What we wrote has left the selector, so no event reports it; the resourceVersion still does."""
     async with world.running():
         reply = decode(world.api.create("a"))
         world.api.history.clear()
@@ -351,7 +351,7 @@ async def test_after_a_restore_of_etcd_the_list_wins(world: World) -> None:
 
 
 async def test_a_position_that_is_refused_without_a_410_is_given_up(world: World) -> None:
-    """As after a restore: "Too large resource version" is a 504, and would stay one for ever."""
+    """As after a restore: "Too large resource version" is a 504, and would be one permanently."""
     async with world.running():
         for _ in range(5):
             world.api.faults.append(errors.ServerError("too large resource version", code=504))

@@ -1,4 +1,4 @@
-"""One Lease on a server of its own, in virtual time: reads, writes by version, watches, and what may go wrong."""
+"""A fake API server with one Lease, in virtual time: reads, writes by resourceVersion, watches, and faults."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
@@ -17,7 +17,7 @@ Object = dict[str, Any]
 
 @dataclass
 class LeaseServer:
-    """The server's side, and the ways to it: `away` cuts them, `lose_replies` cuts the way back."""
+    """The server and its connections: with `away` requests fail, with `lose_replies` replies are lost."""
 
     latency: float = 0.01
     lease: Object | None = None
@@ -32,7 +32,7 @@ class LeaseServer:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def write(self, lease: Object | None) -> bytes:
-        """Put, or remove, what is there."""
+        """Set or remove the Lease."""
         self.version += 1
         kind = "DELETED" if lease is None else "MODIFIED"
         found = dict(self.lease or {} if lease is None else lease)
@@ -45,7 +45,7 @@ class LeaseServer:
         return raw
 
     def steal(self, holder: str) -> None:
-        """Somebody writes their own name into it, as `kubectl edit` would."""
+        """Change the holder, as `kubectl edit` does."""
         assert self.lease is not None
         self.write({**self.lease, "spec": {**self.lease["spec"], "holderIdentity": holder}})
 
@@ -95,7 +95,7 @@ class LeaseServer:
             yield client.WatchEvent(client.EventType(kind), raw)
 
     def cut(self) -> None:
-        """From now on nobody reaches the server, and no watch tells anything."""
+        """Make the server unreachable and its watches silent."""
         self.away = True
         self._news.set()
 
@@ -121,11 +121,11 @@ def _version(raw: bytes) -> int:
 
 
 class Replica:
-    """One process that wants the Lease. `terms` are the times between which it worked."""
+    """One replica. `terms` are the start and end times of its work."""
 
     def __init__(self, server: LeaseServer, name: str, *, has_work: bool = False) -> None:
         self.skew = 0.0
-        """How far its clock has moved on while the process did not, as after SIGSTOP."""
+        """Let its clock advance while the process does not run, as after SIGSTOP."""
         loop = asyncio.get_running_loop()
         lease = LeaseClient(server, namespace="ns", name="l", identity=name, duration_seconds=DURATION_SECONDS)  # type: ignore[arg-type]
         self.election = Election(lease, has_work=lambda: has_work, now=lambda: loop.time() + self.skew)
@@ -134,18 +134,18 @@ class Replica:
         self.task = loop.create_task(self.election.run(self._lead), name=name)
 
     async def is_leader(self) -> float:
-        """Wait until it works; gives the time."""
+        """Wait until it works; return the time."""
         while not self.terms:
             await self.news.wait()
         return self.terms[0][0]
 
     async def ended(self) -> BaseException | None:
-        """Wait until it has given up; gives what ended it."""
+        """Wait until it has given up; return what ended it."""
         await asyncio.wait([self.task])
         return None if self.task.cancelled() else self.task.exception()
 
     async def stop(self) -> float:
-        """End it as a clean stop does; gives the time at which that began."""
+        """End it as a clean stop does; return the time at which that began."""
         at = asyncio.get_running_loop().time()
         self.task.cancel()
         await asyncio.wait([self.task])
@@ -163,15 +163,15 @@ class Replica:
 
 
 def live(story: Coroutine[Any, Any, None]) -> None:
-    """Tell a story in virtual time."""
+    """Run a test in virtual time."""
     loop = VirtualLoop(3600.0)
     asyncio.set_event_loop(loop)
     try:
-        told = loop.create_task(story)
-        told.add_done_callback(lambda _: loop.stop())
+        task = loop.create_task(story)
+        task.add_done_callback(lambda _: loop.stop())
         loop.run_forever()
-        assert told.done(), "the story waits for what never comes"
-        told.result()
+        assert task.done(), "the test waits without an end"
+        task.result()
     finally:
         loop.finish()
         asyncio.set_event_loop(None)

@@ -1,4 +1,4 @@
-"""What the answers to single requests leave in the memory of a task."""
+"""The facts that the replies to requests leave about a task."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,7 +33,7 @@ class _Objects:
 
 
 class _Api:
-    """Answers every request with one thing; Pods are never there."""
+    """Replies to every request with the same; Pods do not exist."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -69,7 +69,7 @@ async def _nothing() -> None: ...
 
 
 class _Clock:
-    """Stands until somebody moves it."""
+    """A clock that the test moves."""
 
     seconds = 0.0
 
@@ -103,7 +103,7 @@ async def test_the_events_of_one_pod_are_read() -> None:
 @pytest.mark.parametrize(
     "error", [errors.Forbidden("no", code=403), errors.ServerError("later", code=500)], ids=["no right", "no answer"]
 )
-async def test_events_that_cannot_be_read_cost_the_diagnosis_only(error: errors.ApiError) -> None:
+async def test_only_the_diagnosis_is_missing_if_events_cannot_be_read(error: errors.ApiError) -> None:
     task_facts = TaskFacts()
     await applier(_Api(error), task_facts).apply(make_task().observe(), READ)
     read = task_facts.get_or_create(UID).pod_events
@@ -112,7 +112,7 @@ async def test_events_that_cannot_be_read_cost_the_diagnosis_only(error: errors.
 
 
 async def test_events_are_read_one_pod_at_a_time_and_with_pauses() -> None:
-    """A thousand Pods that wait must not ask for all Events of their namespace a thousand times."""
+    """A thousand waiting Pods must not cause a thousand lists of all Events of their namespace."""
     api, task_facts, time_source = _Api(Page([orjson.dumps(EVENT)], "1", "")), TaskFacts(), _Clock()
     one = applier(api, task_facts, time_source)
     during = msgspec.structs.replace(READ, uid="pod-2")
@@ -145,48 +145,50 @@ async def test_events_are_read_one_pod_at_a_time_and_with_pauses() -> None:
         pytest.param(errors.TooManyRequests("later", code=429), False, id="one that was turned away"),
     ],
 )
-async def test_a_create_without_an_answer_is_in_doubt(error: errors.ApiError, is_in_doubt: bool) -> None:
+async def test_a_create_without_a_reply_has_an_unknown_outcome(error: errors.ApiError, is_in_doubt: bool) -> None:
     task_facts = TaskFacts()
     with pytest.raises(errors.ApiError):
         await applier(_Api(error), task_facts).apply(make_task().observe(), CREATE)
     want = at(30) + timedelta(seconds=Settings().pod_hold_seconds) if is_in_doubt else None
-    assert task_facts.get_or_create(UID).in_doubt_until == want
+    assert task_facts.get_or_create(UID).unknown_create_deadline == want
 
 
 @pytest.mark.parametrize(
     ("reason", "left"),
     [
-        pytest.param("Running", Facts(in_doubt_until=at(60)), id="told to run: only what may still arrive"),
+        pytest.param(
+            "Running", Facts(unknown_create_deadline=at(60)), id="running: only the create of unknown outcome"
+        ),
         pytest.param(
             "Unschedulable",
-            Facts(in_doubt_until=at(60), gone_pods=frozenset({"pod-0"}), diagnosed_at=at(30)),
-            id="told to wait: all of it, and when that was",
+            Facts(unknown_create_deadline=at(60), gone_pods=frozenset({"pod-0"}), diagnosed_at=at(30)),
+            id="waiting: all facts, and the time",
         ),
     ],
 )
-async def test_what_is_known_of_a_task_once_its_status_is_written(reason: str, left: Facts) -> None:
-    """Tens of thousands may run for days; what was learnt before they did is of no use any more."""
+async def test_facts_after_a_status_write(reason: str, left: Facts) -> None:
+    """Tens of thousands of tasks may run for days; facts from before are no longer used."""
     task_facts = TaskFacts()
     task_facts.get_or_create(UID).gone_pods = frozenset({"pod-0"})
-    task_facts.get_or_create(UID).in_doubt_until = at(60)
+    task_facts.get_or_create(UID).unknown_create_deadline = at(60)
     task = make_task()
     phase = "Running" if reason == "Running" else "Pending"
-    told = plan.WriteStatus(status=TaskStatus(phase=phase, reason=reason))
-    await applier(_Api(orjson.dumps(WRITTEN)), task_facts).apply(task.observe(), told)
+    action = plan.WriteStatus(status=TaskStatus(phase=phase, reason=reason))
+    await applier(_Api(orjson.dumps(WRITTEN)), task_facts).apply(task.observe(), action)
     assert task_facts.get_or_create(UID) == left
 
 
-async def test_a_task_that_runs_is_not_remembered_at_all() -> None:
-    """Without anything in doubt the entry itself goes."""
+async def test_facts_about_a_running_task_are_dropped() -> None:
+    """Without a create of unknown outcome the entry is removed."""
     task_facts = TaskFacts()
     task_facts.get_or_create(UID).diagnosed_at = at(3)
-    told = plan.WriteStatus(status=TaskStatus(phase="Running", reason="Running"))
-    await applier(_Api(orjson.dumps(WRITTEN)), task_facts).apply(make_task().observe(), told)
+    action = plan.WriteStatus(status=TaskStatus(phase="Running", reason="Running"))
+    await applier(_Api(orjson.dumps(WRITTEN)), task_facts).apply(make_task().observe(), action)
     assert task_facts._by_uid == {}
 
 
 class _Overtaken:
-    """A write against a version that is not the newest any more, and the Pod as it is by now."""
+    """A conflict, and the current Pod."""
 
     def __init__(self, pod: MadePod) -> None:
         self.pod = pod.build()
@@ -203,10 +205,8 @@ class _Overtaken:
     [(make_pod(), Requeue), (make_pod().metadata(labels={}), StaleCache)],
     ids=["newer", "without our label"],
 )
-async def test_a_pod_that_was_overtaken_is_judged_again_where_the_cache_can_have_it(
-    pod: MadePod, problem: type[Exception]
-) -> None:
-    """The cache keeps its old state of a Pod without the label until the watch says that it is out of its sight."""
+async def test_a_patch_conflict_raises_requeue_or_stale_cache(pod: MadePod, problem: type[Exception]) -> None:
+    """The cache keeps the old version of a Pod without the label until the watch reports it as deleted."""
     api: Any = _Overtaken(pod)
     action = plan.StopPod(name=pod_name(), uid="pod-1", reason="Cancelled")
     with pytest.raises(problem):

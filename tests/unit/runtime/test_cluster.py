@@ -1,4 +1,4 @@
-"""Which Pods the live copy counts to a task, and which changes wake it."""
+"""Which Pods the cache assigns to a task, and which changes queue it."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ FORGED_KEY = identity.task_key("attacker", UID)
 
 
 class Ends:
-    """Notes whose main container was reported as ended."""
+    """Records the tasks whose main container was reported as ended."""
 
     def __init__(self) -> None:
         self.uids: list[str] = []
@@ -31,7 +31,7 @@ class Ends:
 
 
 class World:
-    """A cluster that knows one task, and an empty queue."""
+    """A cache with one task, and an empty queue."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.queue: WorkQueue[str] = WorkQueue(asyncio.get_running_loop())
@@ -43,13 +43,13 @@ class World:
             namespace="",
             relist_seconds=60,
             running_pods_limit=limit,
-            observer=self.ends,
+            metrics=self.ends,
             on_lost=self.lost.append,
         )
         self.cluster.put_task(make_task().build())
 
     async def woken(self) -> list[str]:
-        """Take every key that is due."""
+        """Take all keys that are due."""
         found = []
         while len(self.queue):
             key = await self.queue.get()
@@ -58,7 +58,7 @@ class World:
         return found
 
 
-async def test_a_task_that_was_begun_and_is_not_over_is_work() -> None:
+async def test_has_work_counts_tasks_that_have_begun_and_not_finished() -> None:
     world = World()
     assert not world.cluster.has_work(), "not begun"
     for version, phase, want in (("2", "Running", True), ("3", "Failed", False)):
@@ -67,15 +67,13 @@ async def test_a_task_that_was_begun_and_is_not_over_is_work() -> None:
         assert world.cluster.has_work() is want
 
 
-async def test_a_pod_whose_label_changes_wakes_the_task_that_had_it() -> None:
+async def test_a_changed_label_queues_the_previous_task() -> None:
     world = World()
     world.cluster.put_pod(pod())
     await world.woken()
-    other = msgspec.structs.replace(
-        pod().metadata, resource_version="8", labels={names.LABEL_TASK_UID: "somebody-else"}
-    )
+    other = msgspec.structs.replace(pod().metadata, resource_version="8", labels={names.LABEL_TASK_UID: "another-task"})
     world.cluster.put_pod(msgspec.structs.replace(pod(), metadata=other))
-    assert set(await world.woken()) == {KEY, identity.task_key("default", "somebody-else")}
+    assert set(await world.woken()) == {KEY, identity.task_key("default", "another-task")}
 
 
 def pod(namespace: str = "default", uid: str = "pod-1") -> Pod:
@@ -84,7 +82,7 @@ def pod(namespace: str = "default", uid: str = "pod-1") -> Pod:
     return msgspec.structs.replace(made, metadata=meta)
 
 
-async def test_a_pod_wakes_the_task_of_its_namespace() -> None:
+async def test_a_pod_queues_the_task_of_its_namespace() -> None:
     world = World()
     assert await world.woken() == [KEY]
     world.cluster.put_pod(pod())
@@ -93,7 +91,7 @@ async def test_a_pod_wakes_the_task_of_its_namespace() -> None:
     assert [p.metadata.uid for p in world.cluster.pods_of(KEY)] == ["pod-1"]
 
 
-async def test_a_pod_that_names_a_task_of_another_namespace_wakes_and_reports_nothing() -> None:
+async def test_a_pod_with_the_uid_of_another_namespaces_task_is_ignored() -> None:
     world = World()
     await world.woken()
     world.cluster.put_pod(pod("attacker", "pod-2"))
@@ -101,11 +99,11 @@ async def test_a_pod_that_names_a_task_of_another_namespace_wakes_and_reports_no
     assert world.ends.uids == []
     assert world.cluster.pods_of(KEY) == ()
     assert world.cluster.task(FORGED_KEY) is None
-    assert world.cluster.is_elsewhere(FORGED_KEY)
-    assert not world.cluster.is_elsewhere(KEY)
+    assert world.cluster.is_in_other_namespace(FORGED_KEY)
+    assert not world.cluster.is_in_other_namespace(KEY)
 
 
-async def test_a_pod_whose_task_is_not_there_wakes_for_its_release() -> None:
+async def test_a_pod_without_its_task_is_queued_for_release() -> None:
     world = World()
     await world.woken()
     orphan = pod("elsewhere", "pod-3")
@@ -113,12 +111,14 @@ async def test_a_pod_whose_task_is_not_there_wakes_for_its_release() -> None:
     world.cluster.put_pod(msgspec.structs.replace(orphan, metadata=meta))
     key = identity.task_key("elsewhere", "gone")
     assert await world.woken() == [key]
-    assert not world.cluster.is_elsewhere(key)
+    assert not world.cluster.is_in_other_namespace(key)
 
 
 @pytest.mark.parametrize(("finalizers", "lost"), [((names.FINALIZER,), ["pod-1"]), ((), [])], ids=["held", "released"])
-async def test_the_end_of_a_pod_that_is_held_is_reported(finalizers: tuple[str, ...], lost: list[str]) -> None:
-    """A Pod cannot be gone while our finalizer is on it, so it may only be out of the watch's sight."""
+async def test_the_deletion_of_a_pod_with_our_finalizer_is_reported(
+    finalizers: tuple[str, ...], lost: list[str]
+) -> None:
+    """A Pod with our finalizer cannot be deleted, so it may only have lost the label of the watch's selector."""
     world = World()
     made = pod()
     meta = msgspec.structs.replace(made.metadata, finalizers=finalizers)

@@ -1,4 +1,4 @@
-"""From the wire inward, where the wire brings what no Pod has."""
+"""Decoding of unusual and invalid objects."""
 
 import json
 import os
@@ -28,20 +28,20 @@ def task(levels: int) -> bytes:
 
 
 @pytest.mark.parametrize("levels", [98, 200, 900, 1_000, 9_990])
-def test_a_spec_that_is_nested_too_deep_is_a_problem_and_no_error(levels: int) -> None:
+def test_a_spec_that_is_nested_too_deep_has_a_problem(levels: int) -> None:
     found = decode.decode_task(task(levels))
     assert found.metadata.uid == "u"
     assert found.problem == "spec is nested deeper than 100 levels"
     assert found.raw_spec == b""
 
 
-def test_a_spec_as_deep_as_allowed_is_whole() -> None:
-    found = decode.decode_task(task(decode.MOST_LEVELS - 3))
+def test_a_spec_of_the_maximum_depth_is_decoded() -> None:
+    found = decode.decode_task(task(decode.MAX_DEPTH - 3))
     assert found.problem == ""
     assert found.raw_spec
 
 
-def test_a_deep_task_of_another_controller_is_still_its() -> None:
+def test_managed_by_is_read_from_a_spec_that_is_nested_too_deep() -> None:
     raw = task(3_000).replace(b'"image":"i"', b'"managedBy":"kueue.x-k8s.io/multikueue"')
     assert decode.decode_task(raw).spec.managed_by == "kueue.x-k8s.io/multikueue"
 
@@ -84,12 +84,12 @@ def podtask(spec: dict[str, object], status: dict[str, object], **metadata: obje
     return json.dumps({"metadata": named | metadata, "spec": spec, "status": status}).encode()
 
 
-def test_of_a_task_that_is_over_neither_result_nor_spec_nor_any_text_is_held() -> None:
+def test_a_finished_task_is_kept_without_result_spec_and_texts() -> None:
     rules = [{"action": "Fail", "onExitCodes": {"operator": "In", "values": list(range(200))}}] * 20
     raw = podtask({"image": "i" * 5_000, "ttlSecondsAfterFinished": 5, "failurePolicy": {"rules": rules}}, OVER)
-    held = decode.TASKS_HELD.pack(decode.decode_task(raw))
+    held = decode.TASK_CODEC.pack(decode.decode_task(raw))
     assert len(held) < 1_000
-    task = decode.TASKS_HELD.unpack(memoryview(held))
+    task = decode.TASK_CODEC.unpack(memoryview(held))
     assert task.spec.ttl_seconds_after_finished == 5
     assert task.status.xcom is not None
     assert (task.status.xcom.size_bytes, task.status.xcom.sha256) == (500_000, "a" * 64)
@@ -99,8 +99,8 @@ def test_of_a_task_that_is_over_neither_result_nor_spec_nor_any_text_is_held() -
     ]
 
 
-def test_a_later_edit_of_a_task_that_is_over_writes_generations_and_no_text_is_lost() -> None:
-    """What the cache does not hold must not be taken off the object."""
+def test_an_edit_of_a_finished_task_writes_generations_and_loses_no_text() -> None:
+    """Fields that the cache does not keep must not be removed from the object."""
     task = decode.decode_task(podtask({"ttlSecondsAfterFinished": 5_000_000}, OVER))
     (action,) = decide(TaskSnapshot(task=task), at(20), Settings()).actions
     assert isinstance(action, WriteStatus)
@@ -114,7 +114,7 @@ def test_a_later_edit_of_a_task_that_is_over_writes_generations_and_no_text_is_l
     assert [c["lastTransitionTime"] for c in conditions] == ["2026-01-01T00:00:09Z"] * 2
 
 
-def test_texts_of_a_task_that_goes_on_are_held_because_they_are_written_again() -> None:
+def test_texts_of_an_unfinished_task_are_kept() -> None:
     task = decode.decode_task(podtask({"image": "i"}, {**OVER, "phase": "Pending", "reason": "Backoff"}))
     assert task.status.message == task.status.attempts[0].log_tail == TEXT
 
@@ -130,31 +130,29 @@ def test_texts_of_a_task_that_goes_on_are_held_because_they_are_written_again() 
     ],
     ids=["fits", "too large", "no ceiling", "another controller's", "not understood"],
 )
-def test_a_spec_is_held_where_a_pod_will_be_made_from_it(
-    spec: dict[str, object], most: int, has_finalizer: bool
-) -> None:
+def test_a_spec_is_kept_if_a_pod_will_be_built_from_it(spec: dict[str, object], most: int, has_finalizer: bool) -> None:
     task = decode.decode_task(podtask(spec, {}), most)
     assert bool(task.raw_spec) == has_finalizer
     assert task.spec_bytes == len(json.dumps(spec))
 
 
-def test_what_others_note_about_a_task_is_not_held() -> None:
+def test_other_labels_and_annotations_of_a_task_are_dropped() -> None:
     noted = {"podtask.dev/acknowledged": "yes", "podtask.dev/more": TEXT, "airflow/logs": TEXT}
     owner = {"kind": "Workflow", "name": TEXT, "uid": "w"}
     task = decode.decode_task(
         podtask({}, {}, annotations=noted, labels={"a": "b"}, finalizers=[TEXT], ownerReferences=[owner])
     )
     assert list(task.metadata.annotations) == [names.ANNOTATION_ACKNOWLEDGED]
-    assert len(decode.TASKS_HELD.pack(task)) < 400
+    assert len(decode.TASK_CODEC.pack(task)) < 400
 
 
-def test_labels_and_notes_of_others_are_not_held() -> None:
+def test_other_labels_and_annotations_of_a_pod_are_dropped() -> None:
     made = make_pod().metadata(
         labels={names.LABEL_ATTEMPT: "1", "dag_id": "a"},
         annotations={names.ANNOTATION_TASK: "t", "airflow/logs": "b"},
         managed_fields=(Written("status", at(3), KUBELETS), Written("status", at(2))),
     )
-    held = decode.PODS_HELD.unpack(decode.PODS_HELD.pack(made.build()))
+    held = decode.POD_CODEC.unpack(decode.POD_CODEC.pack(made.build()))
     assert held.metadata.labels == {names.LABEL_ATTEMPT: "1"}
     assert held.metadata.annotations == {names.ANNOTATION_TASK: "t"}
     assert held.metadata.managed_fields == (Written("status", at(3), KUBELETS),)
@@ -170,19 +168,19 @@ NOTES = {
 
 
 @pytest.mark.parametrize("manager", NOTES)
-def test_a_kubelet_is_known_by_what_it_owns(manager: str) -> None:
-    """The name is that of the program it is a part of: kubelet, k3s, kubelite."""
+def test_the_kubelets_managed_fields_are_found_by_what_they_own(manager: str) -> None:
+    """The manager is the program's name: kubelet, k3s, kubelite."""
     part, owned, is_kubelet = NOTES[manager]
     note = {"manager": manager, "operation": "Update", "apiVersion": "v1", "time": "2026-01-02T03:04:05Z"}
     meta = {"managedFields": [{**note, "fieldsType": "FieldsV1", "fieldsV1": owned, "subresource": part}]}
     seen = decode.decode_pod(json.dumps({"metadata": meta}).encode())
-    held = decode.PODS_HELD.unpack(decode.PODS_HELD.pack(seen))
+    held = decode.POD_CODEC.unpack(decode.POD_CODEC.pack(seen))
     assert (seen.kubelet_status_time is not None) is is_kubelet
     assert held.kubelet_status_time == seen.kubelet_status_time
-    assert len(decode.PODS_HELD.pack(seen)) < 250
+    assert len(decode.POD_CODEC.pack(seen)) < 250
 
 
-def test_the_runtime_needs_neither_pydantic_nor_the_kubernetes_package() -> None:
-    """Of the 120 MiB that 20,000 tasks may take they would be 30 (docs/design/0009)."""
+def test_runtime_imports_neither_pydantic_nor_kubernetes() -> None:
+    """They would take 30 of the 120 MiB that 20,000 tasks may take (docs/design/0009)."""
     blocked = "import sys; sys.modules.update(pydantic=None, kubernetes=None); import podtask.__main__"
     subprocess.run([sys.executable, "-c", blocked], check=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})

@@ -1,4 +1,4 @@
-"""Who works and who does not, at every edge: two replicas, one Lease, and a clock that the tests hold."""
+"""Leader election at every edge: two replicas, one Lease, and a clock that the tests control."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,8 +15,8 @@ GATE_SECONDS = DURATION_SECONDS - MARGIN_SECONDS
 Story = Callable[[LeaseServer], Awaitable[None]]
 
 
-def told(story: Story) -> Callable[[], None]:
-    """Make a test of a story that begins with an empty server."""
+def in_virtual_time(story: Story) -> Callable[[], None]:
+    """Make a test that begins with an empty server."""
 
     async def begin() -> None:
         await story(LeaseServer())
@@ -50,8 +50,8 @@ async def both(server: LeaseServer) -> tuple[Replica, Replica]:
     return first, second
 
 
-@told
-async def test_the_first_one_leads_at_once_and_the_second_never(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_the_first_replica_leads_and_the_second_does_not(server: LeaseServer) -> None:
     first, second = await both(server)
     assert first.terms[0][0] < 0.1
     await asyncio.sleep(600)
@@ -61,15 +61,15 @@ async def test_the_first_one_leads_at_once_and_the_second_never(server: LeaseSer
     assert server.selected == {"ns/metadata.name=l"}
 
 
-@told
-async def test_of_two_at_the_same_moment_one_leads(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_one_of_two_simultaneous_replicas_leads(server: LeaseServer) -> None:
     replicas = [Replica(server, name) for name in "ab"]
     await asyncio.sleep(60)
     assert sorted(len(replica.terms) for replica in replicas) == [0, 1]
 
 
-@told
-async def test_it_is_renewed_every_two_seconds_and_watched_rather_than_asked(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_the_lease_is_renewed_every_two_seconds_and_followers_watch_it(server: LeaseServer) -> None:
     await both(server)
     server.asked.clear()
     await asyncio.sleep(100)
@@ -78,7 +78,7 @@ async def test_it_is_renewed_every_two_seconds_and_watched_rather_than_asked(ser
     assert 45 <= len(verbs) <= 100 / RENEW_SECONDS
 
 
-@told
+@in_virtual_time
 async def test_a_clean_stop_hands_over_at_once(server: LeaseServer) -> None:
     first, second = await both(server)
     stopped_at = await first.stop()
@@ -86,7 +86,7 @@ async def test_a_clean_stop_hands_over_at_once(server: LeaseServer) -> None:
     assert await second.is_leader() - stopped_at < 0.2
 
 
-@told
+@in_virtual_time
 async def test_a_stop_in_the_middle_of_a_renewal_hands_over_at_once(server: LeaseServer) -> None:
     first, second = await both(server)
     renewals = len(server.history)
@@ -96,8 +96,8 @@ async def test_a_stop_in_the_middle_of_a_renewal_hands_over_at_once(server: Leas
     assert await second.is_leader() - stopped_at < 0.2
 
 
-@told
-async def test_a_leader_that_dies_is_followed_when_its_lease_has_run_out(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_a_follower_takes_over_when_the_lease_of_a_killed_leader_expires(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
     died_at = now()
@@ -105,9 +105,9 @@ async def test_a_leader_that_dies_is_followed_when_its_lease_has_run_out(server:
     assert DURATION_SECONDS - RENEW_SECONDS <= waited <= DURATION_SECONDS + 0.2
 
 
-@told
-async def test_the_way_to_the_server_is_open_when_the_lease_runs_out(server: LeaseServer) -> None:
-    """On a busy machine a first connection takes seconds, which nobody has then."""
+@in_virtual_time
+async def test_a_follower_has_an_open_connection_when_the_lease_expires(server: LeaseServer) -> None:
+    """On a busy machine opening a connection takes seconds, which would delay the takeover."""
     first, second = await both(server)
     first.task.cancel()
     server.asked.clear()
@@ -118,8 +118,8 @@ async def test_the_way_to_the_server_is_open_when_the_lease_runs_out(server: Lea
     assert took - reached < 0.1
 
 
-@told
-async def test_a_look_that_hangs_is_over_when_the_lease_is_free(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_a_hanging_read_times_out_before_the_lease_expires(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
     await asyncio.sleep(DURATION_SECONDS - RENEW_SECONDS - 1.6)
@@ -129,25 +129,25 @@ async def test_a_look_that_hangs_is_over_when_the_lease_is_free(server: LeaseSer
     assert await second.is_leader() < now() + 3.0
 
 
-@told
-async def test_a_take_that_hangs_costs_its_own_time_and_a_pause(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_a_hanging_acquire_is_retried_after_its_timeout(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
-    await asyncio.sleep(second.election._free_at - second.election._now() - 0.01)
+    await asyncio.sleep(second.election._available_at - second.election._now() - 0.01)
     free, server.hangs = now(), True
     await asyncio.sleep(1.0)
     server.hangs = False
     assert await second.is_leader() - free < 2.0 + 0.5 + 0.1
 
 
-@told
-async def test_the_server_away_until_the_deadline(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_leadership_is_lost_if_the_server_is_unreachable_until_the_deadline(server: LeaseServer) -> None:
     first, second = await both(server)
     last = server.asked[-1][0]
     server.cut()
     assert isinstance(await first.ended(), LeadershipLost)
     assert not may_write(first)
-    # The deadline is by the time before the last renewal that was answered was sent.
+    # The deadline counts from before the last renewal with a reply was sent.
     assert now() - last <= GATE_SECONDS
     assert first.terms[0][1] == pytest.approx(last + GATE_SECONDS, abs=0.05)
     assert second.terms == []
@@ -156,8 +156,8 @@ async def test_the_server_away_until_the_deadline(server: LeaseServer) -> None:
     assert await second.is_leader() - now() < 1.1
 
 
-@told
-async def test_the_server_away_for_less_than_that(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_leadership_is_kept_if_the_server_is_unreachable_for_less(server: LeaseServer) -> None:
     first, second = await both(server)
     server.cut()
     await asyncio.sleep(4)
@@ -166,8 +166,8 @@ async def test_the_server_away_for_less_than_that(server: LeaseServer) -> None:
     assert (len(first.terms[0]), second.terms) == (1, [])
 
 
-@told
-async def test_renewals_that_hang(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_leadership_is_lost_if_renewals_hang(server: LeaseServer) -> None:
     first, _ = await both(server)
     last = server.asked[-1][0]
     server.hangs = True
@@ -175,41 +175,41 @@ async def test_renewals_that_hang(server: LeaseServer) -> None:
     assert now() == pytest.approx(last + GATE_SECONDS, abs=0.05)
 
 
-@told
-async def test_the_gate_closes_before_anybody_else_leads(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_writes_are_refused_before_another_replica_leads(server: LeaseServer) -> None:
     first, second = await both(server)
-    first.task.cancel()  # nobody renews; only the gate is looked at
-    first.election._closes_at = server.asked[-1][0] + GATE_SECONDS
+    first.task.cancel()  # no renewal; only `check` is called
+    first.election._valid_until = server.asked[-1][0] + GATE_SECONDS
     while may_write(first):  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.01)
     closed_at = now()
     assert await second.is_leader() - closed_at >= MARGIN_SECONDS - 0.1
 
 
-@told
-async def test_a_renewal_with_its_reply_lost_extends_nothing_and_loses_nothing(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_a_renewal_without_a_reply_neither_extends_nor_loses_the_lease(server: LeaseServer) -> None:
     first, second = await both(server)
     server.lose_replies = 1
-    before = first.election._closes_at
+    before = first.election._valid_until
     while server.lose_replies:  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.01)
-    assert first.election._closes_at == before
+    assert first.election._valid_until == before
     await asyncio.sleep(60)
     assert (len(first.terms[0]), second.terms) == (1, [])
 
 
-@told
+@in_virtual_time
 async def test_a_slow_renewal_counts_from_when_it_was_sent(server: LeaseServer) -> None:
     first = Replica(server, "a")
     await first.is_leader()
     server.latency = 0.9
     await asyncio.sleep(20)
     sent_at = [at for at, verb in server.asked if verb == "patch" and at + 1.8 <= now()][-1]
-    assert first.election._closes_at == sent_at + GATE_SECONDS
+    assert first.election._valid_until == sent_at + GATE_SECONDS
 
 
-@told
-async def test_a_lease_stolen(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_a_lease_taken_by_another_holder_is_lost(server: LeaseServer) -> None:
     first, second = await both(server)
     server.steal("c")
     stolen_at = now()
@@ -219,19 +219,19 @@ async def test_a_lease_stolen(server: LeaseServer) -> None:
     assert await second.is_leader() - stolen_at >= DURATION_SECONDS
     assert server.lease is not None
     await first.election.release()
-    assert server.holder == "b", "what is another's is not released"
+    assert server.holder == "b", "another holder's Lease is not released"
 
 
-@told
-async def test_a_lease_deleted_is_made_anew_by_its_holder(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_a_deleted_lease_is_created_again_by_its_holder(server: LeaseServer) -> None:
     first, second = await both(server)
     server.write(None)
     await asyncio.sleep(60)
     assert (len(first.terms[0]), second.terms, server.holder) == (1, [], "a")
 
 
-@told
-async def test_a_lease_deleted_after_its_holder_died_is_waited_out(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_a_lease_deleted_after_its_holder_was_killed_is_waited_for(server: LeaseServer) -> None:
     first, second = await both(server)
     first.task.cancel()
     last = server.asked[-1][0]
@@ -240,9 +240,9 @@ async def test_a_lease_deleted_after_its_holder_died_is_waited_out(server: Lease
     assert await second.is_leader() - last >= DURATION_SECONDS
 
 
-@told
-async def test_a_lease_deleted_while_another_starts_is_made_anew_by_its_holder(server: LeaseServer) -> None:
-    """Who starts at that moment has not seen it held, but sees tasks under way."""
+@in_virtual_time
+async def test_a_lease_deleted_while_a_replica_starts_is_created_again_by_its_holder(server: LeaseServer) -> None:
+    """A replica that starts at that moment has not seen its holder, but sees tasks that have begun."""
     first = Replica(server, "a")
     await first.is_leader()
     await asyncio.sleep(1.0)
@@ -252,8 +252,8 @@ async def test_a_lease_deleted_while_another_starts_is_made_anew_by_its_holder(s
     assert (server.holder, len(first.terms[0]), second.terms) == ("a", 1, [])
 
 
-@told
-async def test_without_a_lease_and_its_holder_the_work_is_taken_up_when_it_would_have_run_out(
+@in_virtual_time
+async def test_a_replica_that_finds_no_lease_leads_after_its_duration(
     server: LeaseServer,
 ) -> None:
     begun = now()
@@ -261,8 +261,8 @@ async def test_without_a_lease_and_its_holder_the_work_is_taken_up_when_it_would
     assert DURATION_SECONDS <= await replica.is_leader() - begun < DURATION_SECONDS + 0.1
 
 
-@told
-async def test_a_lease_deleted_and_taken_by_another_is_lost(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_a_lease_deleted_and_acquired_by_another_is_lost(server: LeaseServer) -> None:
     first, _ = await both(server)
     lease = server.lease
     server.write(None)
@@ -271,36 +271,36 @@ async def test_a_lease_deleted_and_taken_by_another_is_lost(server: LeaseServer)
     assert isinstance(await first.ended(), LeadershipLost)
 
 
-@told
-async def test_a_follower_that_hears_nothing_takes_nothing(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_a_follower_with_a_silent_watch_does_not_acquire_the_lease(server: LeaseServer) -> None:
     first, second = await both(server)
     server.mute_watches = True
     server.asked.clear()
     await asyncio.sleep(300)
     tries = [at for at, verb in server.asked if verb == "get"]
-    assert 0 < len(tries) <= 300 / (DURATION_SECONDS - 2.5), "each look tells what is there"
+    assert 0 < len(tries) <= 300 / (DURATION_SECONDS - 2.5), "each read reports what is there"
     assert second.terms == []
     assert len(first.terms[0]) == 1
 
 
-@told
-async def test_a_take_with_its_reply_lost_is_ours(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_an_acquire_without_a_reply_is_recognised(server: LeaseServer) -> None:
     server.lose_replies = 1
     first = Replica(server, "a")
     assert await first.is_leader() < 2
 
 
-@told
-async def test_after_a_standstill_nothing_is_written(server: LeaseServer) -> None:
-    """SIGSTOP, or a suspended machine: the clock went on, and no callback of ours ran before the write is tried."""
+@in_virtual_time
+async def test_a_suspended_leader_writes_nothing_after_it_resumes(server: LeaseServer) -> None:
+    """SIGSTOP or a suspended machine: the clock advances, and no callback runs before the write is tried."""
     first, _ = await both(server)
     first.skew += GATE_SECONDS
     assert not may_write(first)
     assert isinstance(await first.ended(), LeadershipLost)
 
 
-@told
-async def test_what_ends_the_work_ends_the_election(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_an_error_of_the_workers_ends_the_election(server: LeaseServer) -> None:
     async def fail() -> None:
         raise ValueError("a defect")
 
@@ -312,8 +312,8 @@ async def test_what_ends_the_work_ends_the_election(server: LeaseServer) -> None
     assert not may_write(replica)
 
 
-@told
-async def test_release_where_the_server_is_away(server: LeaseServer) -> None:
+@in_virtual_time
+async def test_a_release_does_not_fail_if_the_server_is_unreachable(server: LeaseServer) -> None:
     first, _ = await both(server)
     first.task.cancel()
     server.cut()
@@ -321,7 +321,7 @@ async def test_release_where_the_server_is_away(server: LeaseServer) -> None:
     assert server.holder == "a"
 
 
-def test_a_process_is_never_taken_for_the_one_before_it() -> None:
+def test_two_processes_of_a_pod_have_different_identities() -> None:
     names = {election.identity({"POD_NAME": "podtask-0"}) for _ in range(100)}
     assert len(names) == 100
     assert all(name.startswith("podtask-0_") for name in names)
@@ -336,12 +336,12 @@ def test_controllers_of_different_namespaces_do_not_exclude_each_other() -> None
 def test_the_lease_is_in_our_own_namespace(tmp_path: Path) -> None:
     file = tmp_path / "namespace"
     file.write_text("podtask-system\n")
-    assert election.own_namespace("", file) == "podtask-system"
-    assert election.own_namespace("asked", file) == "asked"
+    assert election.lease_namespace("", file) == "podtask-system"
+    assert election.lease_namespace("asked", file) == "asked"
     with pytest.raises(OSError, match="No such file"):
-        election.own_namespace("", tmp_path / "none")
+        election.lease_namespace("", tmp_path / "none")
 
 
-def test_a_write_that_has_passed_the_gate_is_out_before_anybody_else_leads() -> None:
+def test_a_write_that_passed_the_check_is_sent_before_another_replica_leads() -> None:
     assert election.CONNECT_SECONDS < MARGIN_SECONDS
     assert 2 * election.REQUEST_SECONDS + election.RENEW_SECONDS + 0.5 < GATE_SECONDS, "time for a second try"

@@ -1,4 +1,4 @@
-"""Events: never in the way, never too long, never twice."""
+"""Events: recording never blocks, texts are cut, repeats are dropped."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -87,7 +87,7 @@ def test_the_manifest() -> None:
     }
 
 
-def test_the_time_is_told_in_utc() -> None:
+def test_the_event_time_is_in_utc() -> None:
     there = AT.astimezone(timezone(timedelta(hours=5)))
     assert manifest(EVENT, there, controller="c", instance="i")["eventTime"] == "2026-01-02T03:04:05.000006Z"
 
@@ -102,7 +102,7 @@ def test_names_differ_by_note_and_by_time() -> None:
 
 
 @given(st.text(), st.text(), st.text(min_size=1, max_size=253, alphabet="a.-"))
-def test_everything_is_within_the_limits_of_the_server(note: str, word: str, name: str) -> None:
+def test_every_field_is_within_the_servers_limits(note: str, word: str, name: str) -> None:
     event = replace(EVENT, note=note * 9, reason=word * 9, action=word * 9, regarding=replace(TASK, name=name))
     got = manifest(event, AT, controller="c", instance=word * 9)
     assert len(cast("dict[str, str]", got["metadata"])["name"]) <= 253
@@ -112,7 +112,7 @@ def test_everything_is_within_the_limits_of_the_server(note: str, word: str, nam
 
 
 @pytest.mark.parametrize("size", [1022, 1023, 1024, 1025, 5000])
-def test_the_cut_spares_characters(size: int) -> None:
+def test_a_text_is_not_cut_within_a_character(size: int) -> None:
     note = "ä" * (size // 2) + "x" * (size % 2)
     got = cast("str", manifest(replace(EVENT, note=note), AT, controller="c", instance="i")["note"])
     assert got == note if size <= 1024 else got == "ä" * 510 + "…"
@@ -139,7 +139,7 @@ async def test_a_repeat_is_dropped_for_ten_minutes() -> None:
     assert recorder.dropped == 0
 
 
-async def test_what_is_too_much_is_dropped_and_counted() -> None:
+async def test_events_beyond_the_capacity_are_dropped_and_counted() -> None:
     api = FakeApi()
     recorder = make(api, JumpingClock(), capacity=2)
     async with running(recorder):
@@ -151,10 +151,10 @@ async def test_what_is_too_much_is_dropped_and_counted() -> None:
         assert api.notes == ["0", "1"]
         recorder.record(replace(EVENT, note="4"))
         await recorder.drained()
-        assert api.notes[-1] == "4", "what was dropped is not taken for a repeat"
+        assert api.notes[-1] == "4", "a dropped Event does not count for repeats"
 
 
-async def test_what_the_server_refuses_is_dropped_and_counted() -> None:
+async def test_refused_events_are_dropped_and_counted() -> None:
     api = FakeApi(faults=[errors.Forbidden("terminating"), errors.ReplyLost("lost")])
     api.open.set()
     recorder = make(api, JumpingClock())
@@ -167,7 +167,7 @@ async def test_what_the_server_refuses_is_dropped_and_counted() -> None:
 
 
 async def test_memory_of_repeats_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("podtask.runtime.event_recorder._MOST_REMEMBERED", 3)
+    monkeypatch.setattr("podtask.runtime.event_recorder._MAX_RECENT", 3)
     recorder = make(FakeApi(), JumpingClock(), capacity=100)
     for number in range(50):
         recorder.record(replace(EVENT, note=str(number)))

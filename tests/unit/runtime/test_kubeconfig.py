@@ -1,4 +1,4 @@
-"""What a kubeconfig says: each way to prove who we are works, or is refused by name."""
+"""Reading a kubeconfig: each kind of credentials works, or is refused by name."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ def test_a_token_and_its_file(tmp_path: Path) -> None:
     assert Token(found).current() == "from-the-file"
 
 
-def test_of_several_files_the_first_word_counts_and_missing_ones_are_no_fault(tmp_path: Path) -> None:
+def test_several_files_are_merged_and_missing_ones_ignored(tmp_path: Path) -> None:
     one, two = config({"token": "one"}), config({"token": "two"})
     del one["current-context"]
     write(tmp_path / "one", one)
@@ -58,18 +58,22 @@ def test_of_several_files_the_first_word_counts_and_missing_ones_are_no_fault(tm
 
 
 REFUSED = [
-    ({"proxy-url": "http://proxy"}, {}, "`proxy-url` is not supported: connections are made without a proxy"),
-    ({"tls-server-name": "name"}, {}, "`tls-server-name` is not supported: put a name"),
+    ({"proxy-url": "http://proxy"}, {}, "`proxy-url` is not supported: proxies are not supported"),
+    ({"tls-server-name": "name"}, {}, "`tls-server-name` is not supported: set `server`"),
     ({}, {"as": "admin"}, "`as` is not supported"),
     ({}, {"as-groups": ["admins"]}, "`as-groups` is not supported"),
     ({}, {"username": "a", "password": "b"}, "`username` is not supported"),
     ({}, {"auth-provider": {"name": "gcp"}}, "`auth-provider` is not supported: use `exec`"),
     ({}, {"exec": {"command": "no-such-plugin", "apiVersion": "client.authentication.k8s.io/v1"}}, "no-such-plugin"),
-    ({}, {"exec": {"command": "true", "apiVersion": "client.authentication.k8s.io/v1alpha1"}}, "none of the versions"),
+    (
+        {},
+        {"exec": {"command": "true", "apiVersion": "client.authentication.k8s.io/v1alpha1"}},
+        "must have an apiVersion of",
+    ),
     (
         {},
         {"exec": {"command": "true", "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Always"}},
-        "asks a person",
+        "is interactive",
     ),
     ({"certificate-authority-data": "%%"}, {}, "`certificate-authority-data` is not base64"),
     ({"server": ""}, {}, "no server"),
@@ -77,7 +81,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("cluster", "user", "words"), REFUSED, ids=[words for _, _, words in REFUSED])
-def test_what_cannot_be_done_is_refused_by_name(
+def test_unsupported_fields_are_refused_by_name(
     cluster: dict[str, Any], user: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(KubeconfigError) as refused:
@@ -88,13 +92,13 @@ def test_what_cannot_be_done_is_refused_by_name(
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ([], "is no kubeconfig"),
+        ([], "is not a kubeconfig"),
         ({}, "no current-context"),
-        ({"current-context": "x"}, "no context of the name 'x'"),
-        (config({}) | {"users": None}, "no user of the name 'u'"),
+        ({"current-context": "x"}, "no context named 'x'"),
+        (config({}) | {"users": None}, "no user named 'u'"),
     ],
 )
-def test_a_kubeconfig_with_holes(document: object, words: str, tmp_path: Path) -> None:
+def test_an_incomplete_kubeconfig_is_refused(document: object, words: str, tmp_path: Path) -> None:
     environment = write(tmp_path / "k", document or [1])
     if not document and isinstance(document, dict):
         environment = write(tmp_path / "k", document)
@@ -103,7 +107,7 @@ def test_a_kubeconfig_with_holes(document: object, words: str, tmp_path: Path) -
     assert words in str(refused.value)
 
 
-def test_a_file_that_is_no_yaml_and_one_that_is_missing(tmp_path: Path) -> None:
+def test_an_invalid_or_missing_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "k").write_text("{ secret: [")
     with pytest.raises(KubeconfigError, match="cannot be read") as refused:
         kubeconfig.read({"KUBECONFIG": str(tmp_path / "k")})
@@ -112,7 +116,7 @@ def test_a_file_that_is_no_yaml_and_one_that_is_missing(tmp_path: Path) -> None:
         kubeconfig.read({"KUBECONFIG": str(tmp_path / "missing")})
 
 
-def test_a_plugin_is_found_beside_the_file_and_learns_about_the_cluster(tmp_path: Path) -> None:
+def test_a_plugin_is_found_next_to_the_file_and_gets_the_cluster(tmp_path: Path) -> None:
     plugin = tmp_path / "plugin"
     plugin.write_text(
         '#!/bin/sh\nprintf \'{"status":{"token":"%s"}}\' "$TOKEN-$1"\nprintf %s "$KUBERNETES_EXEC_INFO" >&3\n'
@@ -137,18 +141,18 @@ def test_a_plugin_is_found_beside_the_file_and_learns_about_the_cluster(tmp_path
     assert base64.b64decode(info["spec"]["cluster"]["certificate-authority-data"]) == b"ca"
 
 
-def test_an_unchecked_certificate_is_said(
+def test_an_unchecked_certificate_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     environment = write(tmp_path / "k", config({"token": "t"}, **{"insecure-skip-tls-verify": True}))
     monkeypatch.setenv("KUBECONFIG", environment["KUBECONFIG"])
-    assert handlers.connection().insecure
+    assert handlers.cluster_config().insecure
     assert "certificate is not checked" in caplog.text
 
 
 @pytest.mark.parametrize("words", [["--log-format=plain"], ["release-finalizers"]])
-def test_a_refused_kubeconfig_ends_either_command_with_a_sentence(
+def test_a_refused_kubeconfig_ends_both_commands_with_one_line(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)

@@ -1,4 +1,4 @@
-"""Our labels taken off a Pod: they are put back, in few requests, and where they do not stay on the task still ends."""
+"""Our labels removed from a Pod: they are restored with few requests, and the task ends if they are always removed."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -27,7 +27,7 @@ REFUSED = errors.Forbidden("a webhook says no", code=403, reason="Forbidden")
 
 
 class Timers:
-    """No time passes for the queue: the test asks for every pass itself."""
+    """A queue without delays: the test starts every reconcile itself."""
 
     def time(self) -> float:
         return 0.0
@@ -36,7 +36,7 @@ class Timers:
 
 
 class World:
-    """An API server with one task and one Pod, the cache of what its watch brings, and the controller's clock."""
+    """A fake API server with one task and one Pod, the cache of its watch, and the controller's clock."""
 
     def __init__(self, task: MadeTask, pod: MadePod) -> None:
         self.stored_task = task.build()
@@ -61,7 +61,7 @@ class World:
         await self.reconciler.reconcile(self.stored_task.key)
 
     async def pass_time(self, seconds: int) -> None:
-        """Look once a second, as if something else woke the task all the time."""
+        """Reconcile once a second, as if the task were queued all the time."""
         for _ in range(seconds):
             self.now += timedelta(seconds=1)
             await self.look()
@@ -75,7 +75,7 @@ class World:
     def task(self, key: str) -> Task | None:
         return self.stored_task
 
-    def is_elsewhere(self, key: str) -> bool:
+    def is_in_other_namespace(self, key: str) -> bool:
         return False
 
     def pods_of(self, key: str) -> tuple[Pod, ...]:
@@ -87,7 +87,9 @@ class World:
         self.stored_task = msgspec.structs.replace(self.stored_task, status=task.status, metadata=meta)
 
     def put_pod(self, pod: Pod) -> None:
-        assert names.LABEL_TASK_UID in pod.metadata.labels, "the watch says nothing of it, and it would stay as it is"
+        assert names.LABEL_TASK_UID in pod.metadata.labels, (
+            "the watch does not report it, so the cache would stay as it is"
+        )
         self.cached = pod
 
     def record(self, *_: object) -> None: ...
@@ -113,7 +115,7 @@ class World:
 
     @property
     def live_task(self) -> Task:
-        """The task as the server has it: as the cache has it, or ahead of that."""
+        """The task on the server: as in the cache, or newer."""
         return self.stored_task if self.ahead is None else self.ahead
 
     async def patch(
@@ -161,7 +163,7 @@ def started(**spec: Any) -> MadeTask:
     )
 
 
-async def test_before_the_first_status_the_labels_are_put_back() -> None:
+async def test_labels_are_restored_before_the_first_status() -> None:
     world = World(make_task(), LIVE)
     await world.look()
     assert world.asked == ["POST", "GET", "GET task", "PATCH", "status Running"]
@@ -171,7 +173,7 @@ async def test_before_the_first_status_the_labels_are_put_back() -> None:
     assert len(world.asked) == 5
 
 
-async def test_after_it_as_well() -> None:
+async def test_labels_are_restored_after_the_first_status() -> None:
     world = World(started(), LIVE)
     await world.look()
     assert world.asked == ["GET", "GET task", "PATCH"]
@@ -180,8 +182,8 @@ async def test_after_it_as_well() -> None:
     assert world.task_facts.get(UID).unlabelled_pod is None
 
 
-async def test_a_leader_that_is_behind_gives_no_pod_the_number_of_an_earlier_attempt() -> None:
-    """Under the user's own name every attempt's Pod is named alike, so only the newest status tells its number."""
+async def test_a_stale_leader_does_not_label_a_pod_with_an_earlier_attempt() -> None:
+    """With a fixed Pod name every attempt's Pod has the same name, so only the newest status has its number."""
     exact = {"template": {"metadata": {"name": pod_name()}, "spec": {"containers": [{"name": "base", "image": "i"}]}}}
     world = World(make_task(**exact), make_pod(2, name=pod_name()).running())
     ended = make_task(**exact).metadata(resource_version="9").attempts(make_attempt()).status(attempt_count=1).build()
@@ -194,7 +196,7 @@ async def test_a_leader_that_is_behind_gives_no_pod_the_number_of_an_earlier_att
 
 @pytest.fixture(params=["stripped at once", "refused"])
 def hostile(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A webhook that does not let the labels stay on, or the PATCH through."""
+    """A webhook that removes the labels, or refuses the PATCH."""
 
     def make(task: MadeTask) -> World:
         world = World(task, LIVE)
@@ -208,7 +210,7 @@ def hostile(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("task", [make_task(), started()], ids=["before the first status", "after it"])
-async def test_labels_that_do_not_stay_on_end_the_task_in_few_requests(hostile: Any, task: MadeTask) -> None:
+async def test_a_task_whose_labels_are_always_removed_ends_with_few_requests(hostile: Any, task: MadeTask) -> None:
     world = hostile(task)
     await world.look()
     await world.pass_time(61)
@@ -230,7 +232,9 @@ async def test_labels_that_do_not_stay_on_end_the_task_in_few_requests(hostile: 
     ],
 )
 @pytest.mark.parametrize("begun", [False, True], ids=["before the first status", "after it"])
-async def test_what_ends_a_task_waits_for_no_labels(spec: dict[str, Any], phase: str, reason: str, begun: bool) -> None:
+async def test_cancel_and_deadlines_do_not_wait_for_labels(
+    spec: dict[str, Any], phase: str, reason: str, begun: bool
+) -> None:
     task = started() if begun else make_task()
     world = World(task, LIVE)
     world.strips = True
@@ -242,8 +246,8 @@ async def test_what_ends_a_task_waits_for_no_labels(spec: dict[str, Any], phase:
     assert world.asked[-3:] == ["DELETE", f"status {reason}", "release"]
 
 
-async def test_a_server_in_trouble_takes_no_labels_off() -> None:
-    """An outage is no reason to give a Pod up."""
+async def test_an_unreachable_server_does_not_count_as_removed_labels() -> None:
+    """An outage must not end the task."""
     world = World(started(), LIVE)
     world.refusal = errors.ServerError("etcd is away", code=500)
     for _ in range(20):
@@ -255,7 +259,7 @@ async def test_a_server_in_trouble_takes_no_labels_off() -> None:
     assert world.cached is not None
 
 
-async def test_a_pod_that_goes_meanwhile_is_looked_for_again() -> None:
+async def test_a_pod_that_is_deleted_meanwhile_is_verified_again() -> None:
     world = World(started(backoff_limit=1), LIVE)
     world.strips = True
     await world.look()
@@ -269,7 +273,7 @@ async def test_a_pod_that_goes_meanwhile_is_looked_for_again() -> None:
     assert world.status.attempts[-1].reason == "PodDeleted"
 
 
-async def test_labels_taken_off_long_after_are_another_story() -> None:
+async def test_the_count_restarts_for_labels_removed_much_later() -> None:
     world = World(started(), LIVE)
     for count in (1, 2, 1):
         await world.look()

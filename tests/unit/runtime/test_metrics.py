@@ -1,4 +1,4 @@
-"""Every metric: where its figure comes from, and that the table, the document and what is served are one."""
+"""Every metric: the source of its value, and that the table, the document and the endpoint agree."""
 
 import gc
 import re
@@ -9,24 +9,25 @@ from typing import Any
 import pytest
 
 from podtask import __version__
-from podtask.core.snapshot import Attempt, Task, TaskSpec, TaskStatus, XComStatus
-from podtask.core.wire import Metadata
+from podtask.api.metrics import TABLE
+from podtask.core.snapshot import Attempt, Metadata, Task, TaskSpec, TaskStatus, XComStatus
+from podtask.crdgen import docs
 from podtask.crdgen.files import HOW
-from podtask.runtime.metrics import TABLE, GaugeSnapshot, Metrics, document
+from podtask.runtime.metrics import GaugeSnapshot, Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Watch:
-    """Metrics on a clock that the test holds."""
+    """Metrics with a clock that the test controls."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.metrics = Metrics(now=lambda: self.now)
         self.metrics.is_leader = True
 
-    def _figures(self) -> GaugeSnapshot:
+    def _gauges(self) -> GaugeSnapshot:
         return GaugeSnapshot(
             3,
             2,
@@ -39,7 +40,7 @@ class Watch:
         )
 
     def text(self) -> str:
-        return self.metrics.text(self.metrics.snapshot(self._figures())).decode()
+        return self.metrics.text(self.metrics.collector(self._gauges())).decode()
 
     def values(self) -> dict[str, float]:
         found = {}
@@ -74,8 +75,8 @@ def ended(**fields: Any) -> TaskStatus:
     )
 
 
-def test_what_python_holds_grows_and_falls_with_what_is_kept(watch: Watch) -> None:
-    gc.collect()  # what other tests left must not fall into what is counted
+def test_memory_blocks_follow_the_allocated_objects(watch: Watch) -> None:
+    gc.collect()  # objects of other tests must not be counted
     before = watch.values()["podtask_memory_blocks"]
     kept = [{number: object()} for number in range(50_000)]
     held = watch.values()["podtask_memory_blocks"]
@@ -85,7 +86,7 @@ def test_what_python_holds_grows_and_falls_with_what_is_kept(watch: Watch) -> No
     assert held - after > 50_000
 
 
-def test_what_is_read_at_each_scrape(watch: Watch) -> None:
+def test_gauges_are_read_at_each_scrape(watch: Watch) -> None:
     statuses = [TaskStatus(), TaskStatus(), ended(), TaskStatus(phase="Failed", reason="MadeUpByAUser")]
     for number, status in enumerate(statuses):
         watch.metrics.task_changed(None, task(f"u{number}", status=TaskStatus(reason="Created")))
@@ -127,8 +128,8 @@ def test_reconciles(watch: Watch, outcome: str) -> None:
     assert watch.values()[f'podtask_reconcile_seconds_sum{{outcome="{outcome}"}}'] == pytest.approx(0.003)
 
 
-def test_passes_without_rest(watch: Watch) -> None:
-    watch.metrics.unsettled()
+def test_reconciles_with_too_many_iterations_are_counted(watch: Watch) -> None:
+    watch.metrics.too_many_iterations()
     assert watch.values()["podtask_unsettled_total"] == 1
 
 
@@ -159,7 +160,7 @@ def test_the_stages_of_a_task(watch: Watch) -> None:
     assert values["podtask_result_bytes_sum"] == 300
 
 
-def test_a_status_without_an_end_counts_nothing(watch: Watch) -> None:
+def test_a_status_without_an_end_is_not_counted(watch: Watch) -> None:
     watch.metrics.status_written(task(), TaskStatus(phase="Running", reason="Running"))
     watch.metrics.status_written(task(status=ended()), ended(message="again"))
     assert not [name for name in watch.values() if name.startswith(("podtask_attempts", "podtask_tasks_finished"))]
@@ -175,24 +176,24 @@ def test_a_status_without_an_end_counts_nothing(watch: Watch) -> None:
     ],
     ids=["gone", "over", "suspended", "waits for a quota"],
 )
-def test_waiting_for_others_is_no_time_of_ours_and_nothing_is_kept(watch: Watch, change: Task | None) -> None:
+def test_time_of_a_wait_for_others_is_not_measured(watch: Watch, change: Task | None) -> None:
     watch.metrics.task_changed(None, task())
     watch.metrics.task_changed(task(), change)
     watch.metrics.pod_created("u")
     assert stage(watch, "create") == (0, 0)
-    assert not watch.metrics._appeared
+    assert not watch.metrics._first_seen_at
 
 
-def test_marks_of_a_task_that_is_gone_are_dropped(watch: Watch) -> None:
+def test_times_of_a_deleted_task_are_dropped(watch: Watch) -> None:
     watch.metrics.main_ended("u")
     watch.metrics.task_changed(task(), None)
-    assert not watch.metrics._ended
+    assert not watch.metrics._main_ended_at
 
 
-def test_a_follower_notes_no_ends(watch: Watch) -> None:
+def test_a_follower_records_no_ends(watch: Watch) -> None:
     watch.metrics.is_leader = False
     watch.metrics.main_ended("u")
-    assert not watch.metrics._ended
+    assert not watch.metrics._main_ended_at
 
 
 def test_everything_served_is_in_the_table(watch: Watch) -> None:
@@ -204,7 +205,7 @@ def test_everything_served_is_in_the_table(watch: Watch) -> None:
     assert kinds == {m.name: m.kind.value for m in TABLE}
 
 
-def test_the_document_is_what_the_table_says() -> None:
-    want = document(HOW)
+def test_the_document_is_generated_from_the_table() -> None:
+    want = docs.metrics(TABLE, HOW)
     assert (ROOT / "docs/reference/metrics.md").read_text() == want, "make generate"
     assert all(f"| `{metric.name}` |" in want for metric in TABLE)

@@ -1,4 +1,4 @@
-"""Flags and variables: what can be set, in which form, and what is refused before anything starts."""
+"""Flags and variables: their forms, and values that are refused before the start."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from podtask.core.settings import Settings
 from podtask.runtime import options
 
 
-def test_without_a_word_there_is_no_policy_but_for_what_one_task_may_take_of_memory() -> None:
+def test_the_default_policy_only_limits_the_size_of_a_spec() -> None:
     assert options.parse([], {}).for_core().policy == Policy(max_spec_bytes=524_288)
 
 
@@ -29,7 +29,7 @@ def test_every_rule_can_be_set() -> None:
     assert options.parse(flags, {}).for_core().policy == want
 
 
-def test_the_sidecars_own_settings() -> None:
+def test_the_settings_of_the_sidecar() -> None:
     default = options.parse([], {}).for_core()
     assert default.sidecar_requests == Settings().sidecar_requests == {"cpu": "5m", "memory": "16Mi"}
     assert default.sidecar_limits == Settings().sidecar_limits == {"cpu": "100m", "memory": "64Mi"}
@@ -45,7 +45,7 @@ def test_the_sidecars_own_settings() -> None:
 
 
 def test_an_empty_value_means_no_rule() -> None:
-    """A chart passes what its values leave open."""
+    """The chart passes empty values."""
     flags = [
         "--policy-namespaces=", "--policy-max-run-seconds=", "--policy-max-running-pods=", "--policy-max-spec-bytes="
     ]  # fmt: skip
@@ -57,16 +57,16 @@ def test_an_empty_value_means_no_rule() -> None:
     [
         (["--workers=0"], "argument --workers: 0 is less than 1"),
         (["--workers=-3"], "argument --workers: -3 is less than 1"),
-        (["--workers=many"], "argument --workers: 'many' is no whole number"),
+        (["--workers=many"], "argument --workers: 'many' is not an integer"),
         (["--pod-hold-seconds=39"], "argument --pod-hold-seconds: 39 is less than 40"),
         (["--live-read-seconds=-1"], "argument --live-read-seconds: -1 is less than 0"),
         (["--relist-seconds=0"], "argument --relist-seconds: 0 is less than 1"),
         (["--http-port=65536"], "argument --http-port: 65536 is more than 65535"),
         (["--metrics-port=-1"], "argument --metrics-port: -1 is less than 0"),
-        (["--log-level=LOUD"], "argument --log-level: 'LOUD' is none of DEBUG, INFO, WARNING, ERROR"),
-        (["--log-format=xml"], "argument --log-format: 'xml' is none of json, plain"),
-        (["--leader-election=maybe"], "argument --leader-election: 'maybe' is none of on, off, auto"),
-        (["--sidecar-pull-policy=always"], "argument --sidecar-pull-policy: 'always' is none of"),
+        (["--log-level=LOUD"], "argument --log-level: 'LOUD' is not one of DEBUG, INFO, WARNING, ERROR"),
+        (["--log-format=xml"], "argument --log-format: 'xml' is not one of json, plain"),
+        (["--leader-election=maybe"], "argument --leader-election: 'maybe' is not one of on, off, auto"),
+        (["--sidecar-pull-policy=always"], "argument --sidecar-pull-policy: 'always' is not one of"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
         (["--policy-host-access=no"], "--policy-host-access"),
         (["--policy-max-running-pods=0"], "--policy-max-running-pods"),
@@ -81,13 +81,13 @@ def test_an_empty_value_means_no_rule() -> None:
         *(
             (
                 [f"--policy-default-{what}-seconds=2", f"--policy-max-{what}-seconds=1"],
-                f"--policy-default-{what}-seconds 2 is over --policy-max-{what}-seconds 1",
+                f"--policy-default-{what}-seconds 2 is greater than --policy-max-{what}-seconds 1",
             )
             for what in ("run", "total", "ttl")
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused_at_the_start(
+def test_invalid_flags_are_refused_at_the_start(
     flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -99,12 +99,12 @@ def test_what_makes_no_sense_is_refused_at_the_start(
     assert said.count("\n") == 1, "one sentence"
 
 
-def test_a_variable_is_held_to_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_variables_are_refused_too(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         options.parse([], {"PODTASK_WORKERS": "0"})
     assert "--workers: 0 is less than 1" in capsys.readouterr().err
 
 
-def test_a_pod_is_held_for_longer_than_a_deposed_leaders_last_write_takes() -> None:
-    assert options.LEAST_HOLD_SECONDS == 40, "as the chart's schema says"
+def test_the_minimum_hold_is_longer_than_a_former_leaders_last_write() -> None:
+    assert options.MIN_HOLD_SECONDS == 40, "as the chart's schema says"
     assert options.parse(["--pod-hold-seconds=40"], {}).pod_hold_seconds == 40

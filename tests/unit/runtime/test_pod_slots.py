@@ -1,4 +1,4 @@
-"""PodSlots of a namespace: never one too many, oldest first, and nobody woken for nothing."""
+"""PodSlots: the limit holds, the oldest task is first, and no task is woken without a free slot."""
 
 from datetime import timedelta
 
@@ -18,11 +18,11 @@ from tests.builders import ORIGIN, make_pod, make_task
 CREATE = plan.Plan(actions=(plan.CreatePod(attempt=1, name="p"),))
 WAIT = plan.Plan(waits_for_slot=True)
 NOTHING = plan.Plan()
-IN_DOUBT = plan.Plan(reserves_slot=True)
+UNKNOWN_CREATE = plan.Plan(reserves_slot=True)
 
 
 def task(number: int, namespace: str = "default", reason: str = "") -> Task:
-    """A task that was created so many seconds after the first."""
+    """A task, created `number` seconds after the first."""
     born = ORIGIN + timedelta(seconds=number)
     made = make_task().metadata(name=f"task-{number}", uid=f"u{number}", namespace=namespace, creation_timestamp=born)
     return made.status(reason=reason).build()
@@ -33,7 +33,7 @@ def pod(number: int, phase: str = "Running", namespace: str = "default") -> Pod:
 
 
 def owned(number: int, phase: str) -> Pod:
-    """The Pod of that very task."""
+    """The Pod that this task owns."""
     made, uid = make_pod(), f"u{number}"
     owner = msgspec.structs.replace(made.pod.metadata.owner_references[0], uid=uid)
     labels = made.pod.metadata.labels | {names.LABEL_TASK_UID: uid}
@@ -56,11 +56,11 @@ def woken() -> Woken:
     return Woken()
 
 
-def test_a_create_takes_a_place_at_once_and_its_pod_keeps_it(woken: Woken) -> None:
+def test_a_create_reserves_a_slot_at_once_and_its_pod_keeps_it(woken: Woken) -> None:
     slots = PodSlots(1, woken.append)
     assert slots.used(task(1)) == 0
     slots.update(task(1), CREATE)
-    assert (slots.used(task(1)), slots.used(task(2))) == (0, 1), "its own place does not stand in its way"
+    assert (slots.used(task(1)), slots.used(task(2))) == (0, 1), "its own slot is not counted"
     slots.pod_changed(None, pod(1))
     slots.update(task(1), NOTHING)
     assert slots.used(task(2)) == 1
@@ -68,7 +68,7 @@ def test_a_create_takes_a_place_at_once_and_its_pod_keeps_it(woken: Woken) -> No
     assert slots.used(task(2)) == 0
 
 
-def test_those_who_wait_are_woken_oldest_first_and_only_as_many_as_there_are_places(woken: Woken) -> None:
+def test_waiting_tasks_are_woken_oldest_first_one_per_free_slot(woken: Woken) -> None:
     slots = PodSlots(2, woken.append)
     for number in (8, 9):
         slots.pod_changed(None, pod(number))
@@ -91,7 +91,7 @@ def test_a_younger_task_does_not_overtake_one_that_waits(woken: Woken) -> None:
     assert slots.used(task(1)) == 0, "an older one goes first"
 
 
-def test_who_leaves_the_line_makes_way(woken: Woken) -> None:
+def test_a_task_that_stops_waiting_is_removed_from_the_queue(woken: Woken) -> None:
     slots = PodSlots(1, woken.append)
     slots.update(task(1), WAIT)
     slots.update(task(2), WAIT)
@@ -102,7 +102,7 @@ def test_who_leaves_the_line_makes_way(woken: Woken) -> None:
     assert (woken.take(), slots.used(task(3))) == ([], 0)
 
 
-def test_a_create_that_came_to_nothing_gives_its_place_back(woken: Woken) -> None:
+def test_a_failed_create_releases_its_slot(woken: Woken) -> None:
     slots = PodSlots(1, woken.append)
     slots.update(task(2), CREATE)
     slots.update(task(1), WAIT)
@@ -110,43 +110,43 @@ def test_a_create_that_came_to_nothing_gives_its_place_back(woken: Woken) -> Non
     assert woken.take() == [key(1)]
 
 
-def test_a_refusal_does_not_free_the_place_of_an_earlier_create_that_may_still_arrive(woken: Woken) -> None:
+def test_a_refusal_does_not_release_the_slot_of_a_create_of_unknown_outcome(woken: Woken) -> None:
     slots = PodSlots(1, woken.append)
     slots.update(task(1), CREATE)
     slots.update(task(2), WAIT)
-    slots.update(task(1), IN_DOUBT)
+    slots.update(task(1), UNKNOWN_CREATE)
     assert (woken.take(), slots.used(task(2))) == ([], 1)
     slots.update(task(1), NOTHING)
     assert (woken.take(), slots.used(task(2))) == ([key(2)], 0)
 
 
 @pytest.mark.parametrize("phase", ["Running", "Succeeded"])
-def test_a_create_that_was_in_doubt_and_is_there_has_one_place_and_no_two(woken: Woken, phase: str) -> None:
-    """A Pod that ends is not followed by a minute in which nobody may have its place."""
+def test_a_pod_of_a_create_of_unknown_outcome_uses_one_slot(woken: Woken, phase: str) -> None:
+    """The slot of a Pod that ends is free at once."""
     slots = PodSlots(2, woken.append)
     slots.update(task(1), CREATE)
-    slots.update(task(1), IN_DOUBT)
+    slots.update(task(1), UNKNOWN_CREATE)
     slots.pod_changed(None, owned(1, phase))
-    slots.update(task(1), IN_DOUBT)
+    slots.update(task(1), UNKNOWN_CREATE)
     assert slots.used(task(2)) == (1 if phase == "Running" else 0)
 
 
-def test_who_never_had_a_place_takes_none_by_a_doubt(woken: Woken) -> None:
+def test_reserves_slot_without_a_create_reserves_none(woken: Woken) -> None:
     slots = PodSlots(1, woken.append)
-    slots.update(task(1), IN_DOUBT)
+    slots.update(task(1), UNKNOWN_CREATE)
     assert slots.used(task(2)) == 0
 
 
-def test_who_has_a_place_keeps_it_whoever_lines_up_before(woken: Woken) -> None:
-    """Its create may have been carried out without a reply: whoever took the place would make one Pod too many."""
+def test_a_reserved_slot_is_kept_when_an_older_task_begins_to_wait(woken: Woken) -> None:
+    """Its create may have been carried out without a reply: another task's create would exceed the limit."""
     slots = PodSlots(1, woken.append)
     slots.update(task(2), CREATE)
     slots.update(task(1), WAIT)
     assert (slots.used(task(2)), slots.used(task(1))) == (0, 1)
 
 
-def test_an_orphaned_pod_has_no_place(woken: Woken) -> None:
-    """Nobody stops what runs on in it, so that who waited for its end could wait for ever."""
+def test_an_orphaned_pod_uses_no_slot(woken: Woken) -> None:
+    """No controller stops it, so a wait for its end might never end."""
     slots = PodSlots(1, woken.append)
     slots.pod_changed(None, pod(1))
     slots.update(task(2), WAIT)
@@ -157,7 +157,7 @@ def test_an_orphaned_pod_has_no_place(woken: Woken) -> None:
     assert (woken.take(), slots.used(task(2))) == ([key(2)], 0)
 
 
-def test_namespaces_do_not_share(woken: Woken) -> None:
+def test_namespaces_have_separate_slots(woken: Woken) -> None:
     slots = PodSlots(1, woken.append)
     slots.pod_changed(None, pod(1, namespace="other"))
     slots.update(task(1), WAIT)
@@ -165,13 +165,13 @@ def test_namespaces_do_not_share(woken: Woken) -> None:
     assert (woken.take(), slots.used(task(2, "other"))) == ([], 0)
 
 
-def test_a_task_that_waited_before_the_restart_keeps_its_turn(woken: Woken) -> None:
+def test_a_task_that_waited_before_the_restart_is_queued_again(woken: Woken) -> None:
     slots = PodSlots(1, woken.append)
     slots.rebuild([task(1, reason="ConcurrencyLimit"), task(2, reason="Running")])
     assert slots.used(task(3)) == 1
 
 
-def test_what_was_under_way_when_the_work_was_lost_holds_no_place_when_it_is_taken_up_again(woken: Woken) -> None:
+def test_creates_of_an_earlier_term_reserve_no_slots(woken: Woken) -> None:
     slots = PodSlots(2, woken.append)
     slots.pod_changed(None, pod(9))
     slots.update(task(1), CREATE)
@@ -189,7 +189,7 @@ def test_without_a_limit_nothing_is_kept(woken: Woken) -> None:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Tasks are looked at, Pods come and go, in any order: never too many live, and nobody is forgotten."""
+    """Reconciles and changes of Pods in any order: the limit holds, and every task gets its slot."""
 
     numbers = st.integers(1, 8)
 
@@ -222,7 +222,7 @@ class AnyOrder(RuleBasedStateMachine):
             if works:
                 self.live.add(number)
                 self.slots.pod_changed(None, pod(number))
-            self.queue.add(key(number))  # after a create, or its failure, the task is looked at again
+            self.queue.add(key(number))  # after a create, or its failure, the task is reconciled again
 
     @rule(number=numbers, vanishes=st.booleans())
     def end(self, number: int, vanishes: bool) -> None:
@@ -237,7 +237,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert len(getattr(self, "live", ())) <= getattr(self, "limit", 0)
 
     def teardown(self) -> None:
-        """Whatever was left: once everything woken is looked at, and Pods end, every task has had its Pod."""
+        """At the end, once all woken tasks are reconciled and all Pods have ended, every task has had its Pod."""
         for _ in range(200):
             if self.queue:
                 self.reconcile(int(min(self.queue).rpartition("u")[2]), works=True)
@@ -251,8 +251,8 @@ TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
-def test_a_pod_of_another_namespace_does_not_take_the_place_of_a_create(woken: Woken) -> None:
-    """It has the task's uid as label and owner, so only the namespace tells it from the Pod that was created."""
+def test_a_pod_of_another_namespace_does_not_replace_a_reservation(woken: Woken) -> None:
+    """It has the task's uid as label and owner, so only the namespace distinguishes it from the created Pod."""
     slots = PodSlots(1, woken.append)
     slots.update(task(1), CREATE)
     forged = owned(1, "Running")
@@ -263,8 +263,8 @@ def test_a_pod_of_another_namespace_does_not_take_the_place_of_a_create(woken: W
     assert woken.take() == []
 
 
-def test_the_message_of_a_turn_is_its_order() -> None:
-    """Of the same second, the name decides, so that the order is the same after a restart."""
+def test_tasks_of_the_same_second_are_ordered_by_name() -> None:
+    """Tasks of the same second are ordered by name, so that the order is the same after a restart."""
     same = [msgspec.structs.replace(task(0).metadata, name=name, uid=name) for name in ("b", "a")]
     slots = PodSlots(1, lambda _: None)
     first, second = (msgspec.structs.replace(task(0), metadata=meta) for meta in same)

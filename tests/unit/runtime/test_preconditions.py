@@ -1,4 +1,4 @@
-"""The two things that must be there, asked of a scripted server."""
+"""The checks before the start, on a scripted server."""
 
 import logging
 
@@ -29,7 +29,7 @@ async def checked(server: ScriptedServer, namespace: str = "") -> None:
 
 
 @pytest.mark.parametrize(("major", "minor"), [("1", "29"), ("1", "34"), ("1", "30+"), ("2", "0"), ("", "")])
-async def test_a_server_that_is_new_enough_or_says_nothing_will_do(major: str, minor: str) -> None:
+async def test_a_new_enough_or_unknown_version_is_accepted(major: str, minor: str) -> None:
     async with serving() as server:
         server.script = [said(version(major, minor)), said(LISTED)]
         await checked(server, "team")
@@ -40,28 +40,30 @@ async def test_a_server_that_is_new_enough_or_says_nothing_will_do(major: str, m
 
 
 @pytest.mark.parametrize(("major", "minor"), [("1", "28"), ("1", "9+"), ("0", "40")])
-async def test_a_server_that_is_too_old_is_named(major: str, minor: str) -> None:
+async def test_a_version_that_is_too_old_is_named(major: str, minor: str) -> None:
     async with serving() as server:
         server.script = [said(version(major, minor))]
-        with pytest.raises(preconditions.Unmet, match=rf"Kubernetes v{major}\.\S+ is too old: PodTask needs 1\.29"):
+        with pytest.raises(
+            preconditions.PreconditionError, match=rf"Kubernetes v{major}\.\S+ is too old: PodTask needs 1\.29"
+        ):
             await checked(server)
 
 
-async def test_a_crd_that_comes_late_is_waited_for() -> None:
+async def test_a_crd_that_is_created_late_is_waited_for() -> None:
     async with serving() as server:
         server.script = [said(version("1", "34")), *[refuses(404)] * 3, said(LISTED)]
         await checked(server)
         assert server.script == []
 
 
-async def test_a_crd_that_never_comes_is_named_with_the_command() -> None:
+async def test_a_missing_crd_is_named_with_the_command() -> None:
     async with serving() as server:
         server.script = [said(version("1", "34")), *[refuses(404)] * preconditions.CRD_ATTEMPTS]
-        with pytest.raises(preconditions.Unmet, match=r"crds.enabled=true.*kubectl apply --server-side"):
+        with pytest.raises(preconditions.PreconditionError, match=r"crds.enabled=true.*kubectl apply --server-side"):
             await checked(server)
 
 
-async def test_a_missing_thing_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failed_check_is_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as server:
         server.script = [said(version("1", "20"))]
         assert not await preconditions.are_met(ClusterConfig(server.url), "")
@@ -70,7 +72,7 @@ async def test_a_missing_thing_is_one_line_of_the_log(caplog: pytest.LogCaptureF
     assert record.exc_info is None
 
 
-async def test_a_server_that_cannot_be_asked_does_not_keep_the_controller_from_starting(
+async def test_an_unreachable_server_does_not_prevent_the_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with serving() as server:

@@ -1,4 +1,4 @@
-"""The work queue: no key lost, none with two workers, the urgent ones first."""
+"""The work queue: no key is lost or processed twice at once, and priorities hold."""
 
 import asyncio
 import heapq
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from podtask.kube.backoff import Backoff
-from podtask.runtime.queue import Closed, Priority, WorkQueue
+from podtask.runtime.queue import Priority, ShutDown, WorkQueue
 from tests.harness import HANG_SECONDS
 
 
@@ -25,7 +25,7 @@ class FakeHandle:
 
 
 class FakeTimers:
-    """A loop's timers on a clock that stands still until it is told to move."""
+    """An event loop's timers with a clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -61,7 +61,7 @@ def make_queue() -> tuple[WorkQueue[str], FakeTimers]:
 
 
 def take(queue: WorkQueue[str]) -> str | None:
-    """What `get` gives at once, None where it would wait."""
+    """Return the key that `get` returns at once; None if it would wait."""
     getting = queue.get()
     try:
         getting.send(None)
@@ -82,14 +82,14 @@ def take_all(queue: WorkQueue[str]) -> list[str]:
     return got
 
 
-def test_the_urgent_go_first_and_equals_in_the_order_of_asking() -> None:
+def test_keys_are_taken_by_priority_and_then_fifo() -> None:
     queue, _ = make_queue()
     for key, priority in [("r", 2), ("n1", 1), ("f1", 0), ("n2", 1), ("f2", 0)]:
         queue.add(key, Priority(priority))
     assert take_all(queue) == ["f1", "f2", "n1", "n2", "r"]
 
 
-def test_what_has_waited_too_long_has_turns_of_its_own() -> None:
+def test_a_starving_key_gets_its_share() -> None:
     queue, timers = make_queue()
     for number in range(20):
         queue.add(f"new {number}")
@@ -100,13 +100,13 @@ def test_what_has_waited_too_long_has_turns_of_its_own() -> None:
     timers.advance(0.1)
     queue.add("result", Priority.FINISHED)
     got = [take(queue) for _ in range(12)]
-    assert got.index("result") <= 1, "somebody waits for it"
+    assert got.index("result") <= 1, "its result is waited for"
     assert got.index("deadline") < got.index("tidy")
     assert sum(str(key).startswith("new") for key in got) == 9, "one in three at most"
 
 
-def test_a_load_that_never_ends_is_tidied_up_after() -> None:
-    """An attempt is taken as new, as over, and a minute later; twice as many come as can be done."""
+def test_cleanup_keeps_up_with_a_permanent_load() -> None:
+    """Each attempt is reconciled as new, as ended, and a minute later; twice as many arrive as can be processed."""
     queue, timers = make_queue()
     over: dict[str, float] = {}
     tidied: set[str] = set()
@@ -132,8 +132,8 @@ def test_a_load_that_never_ends_is_tidied_up_after() -> None:
 
 
 @pytest.mark.parametrize("urgent", [(Priority.NEW,), (Priority.FINISHED,), (Priority.FINISHED, Priority.NEW)])
-def test_a_load_that_never_ends_keeps_nothing_from_its_turn(urgent: tuple[Priority, ...]) -> None:
-    """However long what is new has waited already: in a long burst that is always longer than what is due."""
+def test_no_priority_starves_under_a_permanent_load(urgent: tuple[Priority, ...]) -> None:
+    """However long NEW keys have waited: in a long burst that is always longer than a due RESYNC key."""
     queue, timers = make_queue()
     served: list[str] = []
     for number in range(300):
@@ -146,7 +146,7 @@ def test_a_load_that_never_ends_keeps_nothing_from_its_turn(urgent: tuple[Priori
         assert key is not None
         queue.done(key)
         served.append(key)
-    assert "deadline" in served[100:120], "15 s, and then at most three turns"
+    assert "deadline" in served[100:120], "15 s, and then at most three gets"
     assert all(any(key.startswith(priority.name) for key in served) for priority in urgent)
 
 
@@ -158,7 +158,7 @@ def test_a_key_is_queued_once() -> None:
     assert take_all(queue) == ["a"]
 
 
-def test_asking_again_raises_the_priority_and_never_lowers_it() -> None:
+def test_a_second_add_raises_the_priority_and_never_lowers_it() -> None:
     queue, _ = make_queue()
     queue.add("a", Priority.RESYNC)
     queue.add("b", Priority.NEW)
@@ -167,7 +167,7 @@ def test_asking_again_raises_the_priority_and_never_lowers_it() -> None:
     assert take_all(queue) == ["a", "b"]
 
 
-async def test_a_key_added_while_processed_comes_again_after_done() -> None:
+async def test_a_key_added_while_processed_is_queued_after_done() -> None:
     queue, _ = make_queue()
     queue.add("a")
     assert await queue.get() == "a"
@@ -179,7 +179,7 @@ async def test_a_key_added_while_processed_comes_again_after_done() -> None:
     assert take_all(queue) == ["a", "b"]
 
 
-async def test_what_was_asked_before_the_worker_looked_is_not_asked_again() -> None:
+async def test_discard_pending_drops_earlier_adds() -> None:
     queue, _ = make_queue()
     queue.add("a")
     assert take(queue) == "a"
@@ -196,7 +196,7 @@ async def test_what_was_asked_before_the_worker_looked_is_not_asked_again() -> N
     assert take(queue) == "a"
 
 
-async def test_catching_up_with_one_key_forgets_no_other() -> None:
+async def test_discard_pending_keeps_other_keys() -> None:
     queue, _ = make_queue()
     queue.add("a")
     queue.add("b")
@@ -218,7 +218,7 @@ async def test_a_getter_is_woken() -> None:
     assert sorted(await asyncio.gather(*getting)) == ["a", "b"]
 
 
-async def test_a_cancelled_getter_passes_its_wake_up_on() -> None:
+async def test_a_cancelled_getter_wakes_another() -> None:
     queue, _ = make_queue()
     first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
     await asyncio.sleep(0)
@@ -229,7 +229,7 @@ async def test_a_cancelled_getter_passes_its_wake_up_on() -> None:
     assert await second == "a"
 
 
-async def test_an_add_in_the_turn_of_the_cancellation_passes_over_the_getter() -> None:
+async def test_an_add_after_the_cancellation_skips_the_getter() -> None:
     queue, _ = make_queue()
     first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
     await asyncio.sleep(0)
@@ -240,7 +240,7 @@ async def test_an_add_in_the_turn_of_the_cancellation_passes_over_the_getter() -
     assert await second == "a"
 
 
-async def test_a_cancelled_getter_is_forgotten() -> None:
+async def test_a_cancelled_getter_is_removed() -> None:
     queue, _ = make_queue()
     getting = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
@@ -251,9 +251,9 @@ async def test_a_cancelled_getter_is_forgotten() -> None:
     assert await queue.get() == "a"
 
 
-async def test_no_more_than_the_most_are_worked_on_and_the_urgent_of_the_rest_come_first() -> None:
-    most = 2
-    queue: WorkQueue[str] = WorkQueue(FakeTimers(), most=lambda: most)
+async def test_max_processing_limits_the_keys_in_work_and_the_rest_is_prioritised() -> None:
+    max_processing = 2
+    queue: WorkQueue[str] = WorkQueue(FakeTimers(), max_processing=lambda: max_processing)
     for key in "abcd":
         queue.add(key)
     getting = [asyncio.create_task(queue.get()) for _ in range(5)]
@@ -263,32 +263,32 @@ async def test_no_more_than_the_most_are_worked_on_and_the_urgent_of_the_rest_co
     queue.done("a")
     await asyncio.sleep(0)
     assert [task.result() for task in getting if task.done()][2:] == ["e"]
-    most = 1
+    max_processing = 1
     queue.done("b")
     await asyncio.sleep(0)
     assert queue.processing == 1, "those under way finish, none begins"
-    most = 3
+    max_processing = 3
     queue.done("e")
     async with asyncio.timeout(HANG_SECONDS):
-        assert sorted(await asyncio.gather(*getting)) == ["a", "b", "c", "d", "e"], "all that there is room for now"
+        assert sorted(await asyncio.gather(*getting)) == ["a", "b", "c", "d", "e"], "as many as are allowed now"
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.integers(1, 6))
 @settings(max_examples=100, deadline=None)
-def test_whatever_the_most_does_every_key_has_its_turn(limits: list[int], workers: int) -> None:
+def test_every_key_is_processed_however_max_processing_changes(limits: list[int], workers: int) -> None:
     async def run() -> None:
         turn = itertools.cycle(limits)
-        most = next(turn)
-        queue: WorkQueue[int] = WorkQueue(FakeTimers(), most=lambda: most)
+        max_processing = next(turn)
+        queue: WorkQueue[int] = WorkQueue(FakeTimers(), max_processing=lambda: max_processing)
         done: set[int] = set()
 
         async def work() -> None:
-            nonlocal most
+            nonlocal max_processing
             while len(done) < 20:
                 key = await queue.get()
-                assert queue.processing <= most
+                assert queue.processing <= max_processing
                 await asyncio.sleep(0)
-                most = next(turn)
+                max_processing = next(turn)
                 done.add(key)
                 queue.done(key)
 
@@ -322,7 +322,7 @@ def test_delays() -> None:
     assert (queue.delayed, timers.active) == (0, 0)
 
 
-def test_of_two_moments_the_earlier_is_kept() -> None:
+def test_the_earlier_of_two_delays_is_kept() -> None:
     queue, timers = make_queue()
     queue.add_after("a", 5, Priority.RESYNC)
     queue.add_after("a", 9, Priority.FINISHED)
@@ -337,7 +337,7 @@ def test_of_two_moments_the_earlier_is_kept() -> None:
     assert len(queue) == 0
 
 
-def test_an_add_takes_no_delay_off() -> None:
+def test_an_add_does_not_cancel_the_delay() -> None:
     queue, timers = make_queue()
     queue.add_after("a", 5)
     queue.add("a")
@@ -346,8 +346,8 @@ def test_an_add_takes_no_delay_off() -> None:
     assert take_all(queue) == ["a"]
 
 
-async def test_a_moment_asked_for_before_is_void_once_its_key_is_looked_at_anew() -> None:
-    """The Running of a task is told a little later; where the task is over by then, nobody is to be asked."""
+async def test_discard_pending_cancels_the_delay() -> None:
+    """The status Running is written after a delay; if the task has ended by then, no reconcile is needed."""
     queue, timers = make_queue()
     queue.add_after("a", 5)
     queue.add("a")
@@ -362,7 +362,7 @@ async def test_a_moment_asked_for_before_is_void_once_its_key_is_looked_at_anew(
     assert take_all(queue) == ["a"]
 
 
-async def test_a_moment_asked_for_again_stands_behind_those_asked_for_meanwhile() -> None:
+async def test_a_delay_that_is_requested_again_is_ordered_behind_later_ones() -> None:
     queue, timers = make_queue()
     for key in ("a", "b"):
         queue.add_after(key, 5)
@@ -375,7 +375,7 @@ async def test_a_moment_asked_for_again_stands_behind_those_asked_for_meanwhile(
     assert take_all(queue) == ["b", "a"]
 
 
-def test_there_is_one_timer_and_no_garbage() -> None:
+def test_there_is_one_timer_and_stale_delays_are_removed() -> None:
     queue, timers = make_queue()
     for number in range(1000):
         queue.add_after("a", 10_000 - number)
@@ -385,7 +385,7 @@ def test_there_is_one_timer_and_no_garbage() -> None:
     assert take_all(queue) == ["a"]
 
 
-async def test_a_delay_that_ends_while_processed_is_remembered() -> None:
+async def test_a_delay_that_is_due_while_the_key_is_processed_is_not_lost() -> None:
     queue, timers = make_queue()
     queue.add("a")
     await queue.get()
@@ -396,42 +396,42 @@ async def test_a_delay_that_ends_while_processed_is_remembered() -> None:
     assert take_all(queue) == ["a"]
 
 
-def test_retries_come_later_and_later() -> None:
+def test_add_rate_limited_backs_off() -> None:
     queue, timers = make_queue()
-    assert [queue.retry("a") for _ in range(1)] == [1.0]
+    assert [queue.add_rate_limited("a") for _ in range(1)] == [1.0]
     timers.advance(1)
     assert take_all(queue) == ["a"]
-    assert [queue.retry("b") for _ in range(6)] == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
-    assert queue.failures("b") == 6
+    assert [queue.add_rate_limited("b") for _ in range(6)] == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert queue.num_requeues("b") == 6
     queue.forget("b")
     queue.forget("never seen")
-    assert queue.failures("b") == 0
-    assert queue.retry("b") == 1.0
+    assert queue.num_requeues("b") == 0
+    assert queue.add_rate_limited("b") == 1.0
 
 
-def test_the_oldest_age() -> None:
+def test_oldest_seconds() -> None:
     queue, timers = make_queue()
-    assert queue.oldest_age() == 0
+    assert queue.oldest_seconds() == 0
     queue.add("a", Priority.RESYNC)
     timers.advance(3)
     queue.add("b", Priority.FINISHED)
     timers.advance(1)
-    assert queue.oldest_age() == 4
+    assert queue.oldest_seconds() == 4
     assert take(queue) == "b"
-    assert queue.oldest_age() == 4
+    assert queue.oldest_seconds() == 4
     assert take(queue) == "a"
-    assert queue.oldest_age() == 0
+    assert queue.oldest_seconds() == 0
 
 
-async def test_close_sends_workers_home_and_waits_for_what_they_have() -> None:
+async def test_shut_down_ends_workers_after_their_keys() -> None:
     queue, timers = make_queue()
     queue.add("a")
     queue.add("b")
     queue.add_after("c", 1)
     assert await queue.get() == "a"
     draining = asyncio.create_task(queue.drained())
-    queue.close()
-    with pytest.raises(Closed):
+    queue.shut_down()
+    with pytest.raises(ShutDown):
         await queue.get()
     queue.add("d")
     queue.add_after("e", 1)
@@ -443,17 +443,17 @@ async def test_close_sends_workers_home_and_waits_for_what_they_have() -> None:
     await draining
 
 
-async def test_close_wakes_those_who_wait() -> None:
+async def test_shut_down_wakes_waiting_getters() -> None:
     queue, _ = make_queue()
     getting = [asyncio.create_task(queue.get()) for _ in range(3)]
     await asyncio.sleep(0)
-    queue.close()
+    queue.shut_down()
     got = await asyncio.gather(*getting, return_exceptions=True)
-    assert [type(one) for one in got] == [Closed] * 3
+    assert [type(one) for one in got] == [ShutDown] * 3
     await queue.drained()
 
 
-def test_done_without_get_is_a_defect() -> None:
+def test_done_without_get_raises() -> None:
     queue, _ = make_queue()
     with pytest.raises(KeyError):
         queue.done("a")
@@ -464,7 +464,7 @@ async def test_on_a_real_loop() -> None:
     queue.add_after(1, 0.01)
     async with asyncio.timeout(HANG_SECONDS):
         assert await queue.get() == 1
-    queue.close()
+    queue.shut_down()
 
 
 KEYS = st.sampled_from("abcd")
@@ -472,7 +472,7 @@ PRIORITIES = st.sampled_from(Priority)
 
 
 class AgainstModel(RuleBasedStateMachine):
-    """The queue against sets and lists that are searched from end to end."""
+    """The queue compared with a simple model of sets and lists."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -508,7 +508,7 @@ class AgainstModel(RuleBasedStateMachine):
         self.serial += 1
         asked = (self.timers.now + seconds, self.serial)
         moment, old_priority = self.delayed.get(key, (asked, priority))
-        # An equal moment keeps its place in the order.
+        # Equal times keep their order.
         self.delayed[key] = (asked if asked[0] < moment[0] else moment, min(priority, old_priority))
 
     @rule(seconds=st.integers(1, 8))
@@ -526,11 +526,11 @@ class AgainstModel(RuleBasedStateMachine):
         assert got is not None
         assert got not in self.processing, "two workers have it"
         priority, _, joined = taken = next(entry for entry in self.ready if entry[1] == got)
-        assert taken == next(entry for entry in self.ready if entry[0] == priority), "equals in the order of asking"
+        assert taken == next(entry for entry in self.ready if entry[0] == priority), "equal priorities in FIFO order"
         self.passed_over = self.passed_over + 1 if priority > min(self.ready)[0] else 0
         if self.passed_over:
-            assert self.timers.now - joined >= 15, "passed over the urgent, and has not waited for long"
-            assert self.passed_over <= 2, "the most urgent have their turn"
+            assert self.timers.now - joined >= 15, "skipped a higher priority without starvation"
+            assert self.passed_over <= 2, "the highest priority is next"
         self.ready.remove(taken)
         self.processing.add(got)
 
@@ -556,10 +556,12 @@ class AgainstModel(RuleBasedStateMachine):
         assert len(self.queue) == len(self.ready)
         assert self.queue.processing == len(self.processing)
         assert self.queue.delayed == len(self.delayed)
-        assert bool(self.delayed) <= self.timers.active <= 1, "one for all; a void one may be left to run out"
+        assert bool(self.delayed) <= self.timers.active <= 1, (
+            "one timer for all; a stale one may remain until it is due"
+        )
 
     def teardown(self) -> None:
-        """Nothing that was asked for is ever lost: give it all the time it needs, and all of it comes."""
+        """No key is lost: with enough time every one is taken."""
         owed = {key for _, key, _ in self.ready} | set(self.again) | set(self.delayed)
         got: set[str] = set()
         for key in self.processing:

@@ -1,4 +1,4 @@
-"""How often a task is judged: once more after what was done for it, and not again for the echo of our own writes."""
+"""How many decisions a task gets: one after its actions, and none for the watch events of our own writes."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ TASK = Task(metadata=Metadata(name="t", namespace="n", uid="u", resource_version
 
 
 class World:
-    """A cache that asks for the task at every write, as the informer does, and plans that are handed out in order."""
+    """A cache that queues the task at every write, as the informer does, and a list of plans."""
 
     def __init__(self, *plans: Plan) -> None:
         self.plans = list(plans)
@@ -34,7 +34,7 @@ class World:
     def task(self, key: str) -> Task | None:
         return self.found
 
-    def is_elsewhere(self, key: str) -> bool:
+    def is_in_other_namespace(self, key: str) -> bool:
         return False
 
     def pods_of(self, key: str) -> tuple[Pod, ...]:
@@ -52,17 +52,17 @@ class World:
 
 
 class Passes:
-    """Counts what the reconciler says about its passes."""
+    """Counts the outcomes of reconciles."""
 
     def __init__(self) -> None:
         self.outcomes: list[str] = []
-        self.unsettled_count = 0
+        self.count_of_too_many = 0
 
     def reconciled(self, outcome: str, seconds: float) -> None:
         self.outcomes.append(outcome)
 
-    def unsettled(self) -> None:
-        self.unsettled_count += 1
+    def too_many_iterations(self) -> None:
+        self.count_of_too_many += 1
 
     def pod_created(self, uid: str) -> None: ...
 
@@ -70,7 +70,7 @@ class Passes:
 
 
 def reconciler_of(world: World, **given: Any) -> reconciler.Reconciler:
-    """Make the reconciler of this world; `given` replaces what it is usually made with."""
+    """Make a reconciler; `given` replaces its default arguments."""
     usual: dict[str, Any] = {
         "task_facts": TaskFacts(),
         "slots": PodSlots(None, world.queue.add),
@@ -83,57 +83,57 @@ def reconciler_of(world: World, **given: Any) -> reconciler.Reconciler:
 
 async def run(world: World, monkeypatch: pytest.MonkeyPatch, observer: Passes | None = None) -> None:
     monkeypatch.setattr(reconciler, "decide", world.decide)
-    made = reconciler_of(world, observer=observer)
+    made = reconciler_of(world, metrics=observer)
     world.queue.add(TASK.key)
     working = asyncio.create_task(made.work())
     while len(world.queue) or world.queue.processing or not world.judged:  # noqa: ASYNC110 - turns of the loop
         await asyncio.sleep(0)
-    world.queue.close()
+    world.queue.shut_down()
     await working
 
 
 WRITE = plan.RemoveFinalizer(name="p", uid="x")
 
 
-async def test_a_write_of_our_own_is_followed_by_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_decision_follows_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(Plan(actions=(WRITE,)))
     await run(world, monkeypatch)
     assert world.judged == 2
 
 
-async def test_each_write_of_several_has_one_look_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_decision_follows_each_of_several_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(Plan(actions=(WRITE,)), Plan(actions=(WRITE, WRITE)))
     await run(world, monkeypatch)
     assert world.judged == 3
 
 
-async def test_what_changes_behind_the_last_look_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plan that deletes ends the pass without another look, so what its other actions changed is still to be seen."""
+async def test_a_change_after_the_last_decision_causes_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan with a DELETE ends the reconcile, so the changes by its other actions need another one."""
     world = World(Plan(actions=(WRITE, plan.DeletePod(name="p", uid="x"))))
     await run(world, monkeypatch)
     assert world.judged == 2
 
 
-async def test_a_task_that_does_not_come_to_rest_is_counted_and_from_the_third_time_on_logged(
+async def test_too_many_iterations_are_counted_and_logged_from_the_third_time_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A state without an exit is not to be found by its requests alone."""
+    """A loop cannot be found by its requests alone."""
     passes = Passes()
     world = World(*(Plan(actions=(WRITE,)) for _ in range(4 * 8)))
     await run(world, monkeypatch, passes)
-    assert (passes.outcomes, passes.unsettled_count) == (["retry"] * 4 + ["done"], 4)
+    assert (passes.outcomes, passes.count_of_too_many) == (["retry"] * 4 + ["done"], 4)
     said = [record for record in caplog.records if record.levelname == "WARNING"]
     assert [(r.task, r.planned, r.passes) for r in said] == [("n/t", "RemoveFinalizer", n) for n in (3, 4)]  # type: ignore[attr-defined]
 
 
-async def test_a_task_that_is_gone_keeps_its_place_while_its_create_is_in_doubt() -> None:
+async def test_a_deleted_task_keeps_its_slot_while_its_create_has_an_unknown_outcome() -> None:
     world = World()
     world.found = None
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
     task_facts, slots = TaskFacts(), PodSlots(1, world.queue.add)
     made = reconciler_of(world, task_facts=task_facts, slots=slots, now=lambda: now[0])
     slots.update(TASK, Plan(actions=(plan.CreatePod(attempt=1, name="p"),)))
-    task_facts.get_or_create("u").in_doubt_until = now[0] + timedelta(seconds=60)
+    task_facts.get_or_create("u").unknown_create_deadline = now[0] + timedelta(seconds=60)
     other = Task(metadata=Metadata(name="o", namespace="n", uid="o", resource_version="1"))
     await made.reconcile(TASK.key)
     assert slots.used(other) == 1
@@ -143,7 +143,7 @@ async def test_a_task_that_is_gone_keeps_its_place_while_its_create_is_in_doubt(
 
 
 class Orphans(World):
-    """Pods whose task is not in the cache; notes each request."""
+    """Pods whose task is not in the cache; records each request."""
 
     def __init__(self, *, elsewhere: bool, owner: str) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class Orphans(World):
     def task(self, key: str) -> Task | None:
         return TASK if key == TASK.key else None
 
-    def is_elsewhere(self, key: str) -> bool:
+    def is_in_other_namespace(self, key: str) -> bool:
         return self.elsewhere
 
     def pods_of(self, key: str) -> tuple[Pod, ...]:
@@ -180,7 +180,7 @@ class Orphans(World):
         pytest.param(True, UID, [], id="foreign"),
     ],
 )
-async def test_an_orphan_is_released_in_its_namespace_and_a_foreign_pod_costs_no_request(
+async def test_an_orphan_is_released_in_its_namespace_and_another_tasks_pod_causes_no_request(
     elsewhere: bool, owner: str, requests: list[tuple[str, str]]
 ) -> None:
     world = Orphans(elsewhere=elsewhere, owner=owner)
@@ -190,7 +190,7 @@ async def test_an_orphan_is_released_in_its_namespace_and_a_foreign_pod_costs_no
 
 
 class AfterTakeover(World):
-    """The last attempt's Pod still runs, as a live read shows; the cache does not have it."""
+    """A live read shows that the last attempt's Pod still runs; the cache does not have it."""
 
     def __init__(self, pod: MadePod) -> None:
         super().__init__(Plan(actions=(plan.CreatePod(attempt=2, name=pod_name(2)),)))
@@ -209,10 +209,10 @@ class AfterTakeover(World):
     [(make_pod().running(), ""), (make_pod().running().metadata(labels={}), "pod-1")],
     ids=["seen by the next decision", "without labels"],
 )
-async def test_a_live_pod_of_the_last_attempt_holds_the_next_one_off(
+async def test_a_live_pod_of_the_last_attempt_delays_the_next_one(
     pod: MadePod, handed_over: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that no watch brings is handed over to the next decision, instead of being read in a circle."""
+    """A Pod that the watch does not report is passed to the next decision, instead of being read again and again."""
     world = AfterTakeover(pod)
     monkeypatch.setattr(reconciler, "decide", world.decide)
     task_facts = TaskFacts()

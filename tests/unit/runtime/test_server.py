@@ -1,4 +1,4 @@
-"""Probes and metrics under callers who ask too much: what is bounded, and that the main loop does not feel it."""
+"""Probes and metrics under a flood of requests: the limits hold, and the main loop is not delayed."""
 
 import asyncio
 import contextlib
@@ -12,22 +12,22 @@ import pytest
 from podtask.core.snapshot import Task, TaskStatus
 from podtask.core.wire import Metadata
 from podtask.runtime import server as server_module
-from podtask.runtime.metrics import GaugeSnapshot, Metrics, pages
-from podtask.runtime.server import Answer, Fresh, Page, Server
+from podtask.runtime.metrics import GaugeSnapshot, Metrics, endpoints
+from podtask.runtime.server import Cached, Endpoint, Response, Server
 from tests.harness import flood, sockets
 
 HOST = "127.0.0.1"
 FLOOD_SECONDS = 4.0
 LATE_SECONDS = 0.5
-"""The claim. The Lease is lost 7 s after its last renewal."""
+"""How late the main loop may be. The Lease is lost 7 s after its last renewal."""
 
 
-async def hello() -> Answer:
-    return Answer(200, b"hello")
+async def hello() -> Response:
+    return Response(200, b"hello")
 
 
 @asynccontextmanager
-async def serving(**page: Page) -> AsyncIterator[int]:
+async def serving(**page: Endpoint) -> AsyncIterator[int]:
     server = Server()
     port = server.listen(HOST, 0, {f"/{name}": one for name, one in page.items()})
     server.start()
@@ -39,7 +39,7 @@ async def serving(**page: Page) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def saying(port: int, request: bytes, host: str = HOST) -> AsyncIterator[asyncio.StreamReader]:
-    """Send something; gives what comes back."""
+    """Send something; return what comes back."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(request)
@@ -58,7 +58,7 @@ async def get(port: int, path: str, host: str = HOST) -> bytes:
 HALF = b"GET /hello HTTP/1.1\r\nHost: x\r\nX-Slow: "
 
 
-async def test_one_request_a_connection() -> None:
+async def test_a_connection_serves_one_request() -> None:
     two = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n" * 2
     async with serving(hello=hello) as port, saying(port, two) as reader:
         text = await reader.read()
@@ -66,7 +66,7 @@ async def test_one_request_a_connection() -> None:
     assert text.count(b"hello") == 1
 
 
-async def test_a_port_that_is_taken_is_an_error_of_the_system() -> None:
+async def test_listen_raises_os_error_if_the_port_is_in_use() -> None:
     async with serving() as port:
         other = Server()
         with pytest.raises(OSError, match="already in use"):
@@ -84,17 +84,17 @@ async def test_addresses(address: str) -> None:
 
 
 async def test_a_half_sent_request_is_closed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "CONNECTION_SECONDS", 0.3)
+    monkeypatch.setattr(server_module, "CONNECTION_TIMEOUT_SECONDS", 0.3)
     async with serving(hello=hello) as port, asyncio.timeout(10), saying(port, HALF) as reader:
         assert not await reader.read()
 
 
 async def test_too_many_connections_close_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "CONNECTIONS", 3)
+    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 3)
     async with serving(hello=hello) as port, asyncio.timeout(10), contextlib.AsyncExitStack() as stack:
         half = [await stack.enter_async_context(saying(port, HALF)) for _ in range(4)]
-        assert not await half[0].read(), "the oldest went for the fourth"
-        assert (await get(port, "/hello")).endswith(b"hello"), "the next one went for this"
+        assert not await half[0].read(), "the oldest was closed for the fourth"
+        assert (await get(port, "/hello")).endswith(b"hello"), "the next one was closed for this one"
         assert not await half[1].read()
         assert not half[2].at_eof()
         assert not half[3].at_eof()
@@ -105,13 +105,13 @@ async def test_too_many_connections_close_the_oldest(monkeypatch: pytest.MonkeyP
     [b"\x00\xff rubbish\r\n\r\n", HALF + b"x" * 9000 + b"\r\n\r\n", b"POST /hello HTTP/9\r\n\r\n"],
     ids=["not HTTP", "a long header", "another version"],
 )
-async def test_what_is_no_request_is_refused_and_fills_no_log(rubbish: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_request_is_refused_and_not_logged(rubbish: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(hello=hello) as port, asyncio.timeout(10), saying(port, rubbish) as reader:
         assert b" 400 " in (await reader.read()).split(b"\r\n")[0]
     assert not caplog.records
 
 
-async def test_it_takes_in_so_many_a_second_at_most() -> None:
+async def test_accepted_connections_per_second_are_limited() -> None:
     async with serving(hello=hello) as port:
         begun = time.monotonic()
         answers = await asyncio.gather(*(get(port, "/hello") for _ in range(20)))
@@ -120,7 +120,7 @@ async def test_it_takes_in_so_many_a_second_at_most() -> None:
     assert took >= 19 / server_module.CONNECTIONS_PER_SECOND
 
 
-async def test_one_answer_serves_all_who_ask_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_response_is_reused_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     made = 0
 
     async def make() -> int:
@@ -129,21 +129,21 @@ async def test_one_answer_serves_all_who_ask_within_a_second(monkeypatch: pytest
         await asyncio.sleep(0)
         return made
 
-    fresh = Fresh(make)
+    fresh = Cached(make)
     assert await asyncio.gather(fresh(), fresh(), fresh()) == [1, 1, 1]
     assert await fresh() == 1
-    monkeypatch.setattr(server_module, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(server_module, "CACHE_SECONDS", 0.0)
     assert await fresh() == 2
 
 
-async def test_who_gives_up_waiting_takes_the_answer_from_nobody() -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_computation() -> None:
     release = asyncio.Event()
 
     async def make() -> int:
         await release.wait()
         return 1
 
-    fresh = Fresh(make)
+    fresh = Cached(make)
     first, second = asyncio.ensure_future(fresh()), asyncio.ensure_future(fresh())
     await asyncio.sleep(0)
     first.cancel()
@@ -157,7 +157,7 @@ async def test_who_gives_up_waiting_takes_the_answer_from_nobody() -> None:
 
 @dataclass
 class Lateness:
-    """Looks every 10 ms how late the loop is; `worst` is in seconds."""
+    """Measures every 10 ms how late the loop is; `worst` is in seconds."""
 
     worst: float = 0.0
     _task: "asyncio.Task[None]" = field(init=False)
@@ -183,7 +183,7 @@ async def worst_while(attack: Callable[[], Awaitable[int]]) -> tuple[float, int]
 
 
 def loaded() -> Metrics:
-    """Metrics with as many series as a controller has that has worked for a while."""
+    """Metrics with as many series as a controller has after some time."""
     metrics = Metrics()
     for verb in ("get", "list", "watch", "create", "patch", "delete"):
         for resource in ("pods", "podtasks", "podtasks/status", "leases", "pods/log", "events"):
@@ -197,7 +197,7 @@ def loaded() -> Metrics:
 
 @pytest.mark.parametrize(("asking", "half"), [(400, 0), (0, 2000)], ids=["400 who ask", "2000 half-sent"])
 async def test_a_flood_does_not_hold_the_main_loop(asking: int, half: int) -> None:
-    """Beside it the same flood runs against a closed port: what the machine's load alone does to this loop."""
+    """For comparison the same flood runs against a closed port, which shows the effect of the machine's load alone."""
     metrics, snapshots = loaded(), 0
 
     def figures() -> GaugeSnapshot:
@@ -209,11 +209,11 @@ async def test_a_flood_does_not_hold_the_main_loop(asking: int, half: int) -> No
         return await flood.flood(port, "/metrics", asking, half, FLOOD_SECONDS)
 
     beside, _ = await worst_while(lambda: attack(sockets.free_port()))
-    page = pages(asyncio.get_running_loop(), metrics, figures)["/metrics"]
+    page = endpoints(asyncio.get_running_loop(), metrics, figures)["/metrics"]
     async with serving(metrics=page) as port, asyncio.timeout(60):
         worst, answers = await worst_while(lambda: attack(port))
         assert b"podtask_leader 1.0" in await get(port, "/metrics"), "it answers as before"
     print(f"\nlate by {worst * 1000:.0f} ms at most ({beside * 1000:.0f} ms beside a closed port); {answers} answers")
     assert answers >= (1 if asking else 0)
     assert worst <= max(LATE_SECONDS, 3 * beside)
-    assert snapshots <= FLOOD_SECONDS + 10, "one a second, whoever asks"
+    assert snapshots <= FLOOD_SECONDS + 10, "one a second, for all clients"

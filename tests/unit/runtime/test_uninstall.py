@@ -1,4 +1,4 @@
-"""Taking the finalizer off, asked of a scripted server."""
+"""Removing the finalizer, on a scripted server."""
 
 import json
 import logging
@@ -37,7 +37,7 @@ async def released(server: ScriptedServer) -> int:
         await api.close()
 
 
-async def test_only_our_finalizer_is_taken_off_and_only_where_it_is() -> None:
+async def test_only_our_finalizer_is_removed() -> None:
     async with serving() as server:
         server.script = [
             said(page(pod("a", OURS), pod("free"), token="more")),
@@ -54,12 +54,12 @@ async def test_only_our_finalizer_is_taken_off_and_only_where_it_is() -> None:
         }
         assert patches[0].headers["Content-Type"] == "application/strategic-merge-patch+json"
         listed = [seen.target for seen in server.seen if seen.method == "GET"]
-        assert not [target for target in listed if "labelSelector" in target], "labels may have been taken off"
+        assert not [target for target in listed if "labelSelector" in target], "labels may have been removed"
         assert "continue=more" in listed[1]
 
 
 @pytest.mark.parametrize("code", [404, 409])
-async def test_a_pod_that_is_gone_or_another_is_not_counted(code: int) -> None:
+async def test_a_deleted_or_replaced_pod_is_not_counted(code: int) -> None:
     async with serving() as server:
         server.script = [said(page(pod("a", OURS))), refuses(code), said(page())]
         assert await released(server) == 0
@@ -70,7 +70,7 @@ def invalid(message: str) -> Answer:
     return says(json.dumps(status).encode(), status=422)
 
 
-async def test_a_pod_that_was_made_anew_under_its_name_is_left_to_the_next_round() -> None:
+async def test_a_pod_created_again_under_the_name_is_left_to_the_next_round() -> None:
     other_uid = 'Pod "a" is invalid: metadata.uid: Invalid value: "uid-a": field is immutable'
     async with serving() as server:
         server.script = [
@@ -85,14 +85,14 @@ async def test_a_pod_that_was_made_anew_under_its_name_is_left_to_the_next_round
         assert server.script == []
 
 
-async def test_a_pod_that_cannot_be_written_is_no_success() -> None:
+async def test_a_pod_that_cannot_be_patched_is_an_error() -> None:
     async with serving() as server:
         server.script = [said(page(pod("a", OURS))), invalid('Pod "a" is invalid: spec: Forbidden')]
         with pytest.raises(errors.Invalid):
             await released(server)
 
 
-async def test_what_a_controller_made_in_its_last_second_is_found_in_the_next_round() -> None:
+async def test_a_pod_created_by_a_stopping_controller_is_found_in_the_next_round() -> None:
     async with serving() as server:
         server.script = [
             said(page()),
@@ -104,7 +104,7 @@ async def test_what_a_controller_made_in_its_last_second_is_found_in_the_next_ro
         assert server.script == []
 
 
-async def test_a_refusal_is_no_success() -> None:
+async def test_a_refusal_is_an_error() -> None:
     async with serving() as server:
         server.script = [said(page(pod("a", OURS))), refuses(403)]
         with pytest.raises(errors.Forbidden):
@@ -120,7 +120,7 @@ async def lease_deleted(server: ScriptedServer, followed: str = "") -> None:
 
 
 @pytest.mark.parametrize(("followed", "name"), [("", "podtask-controller"), ("team", "podtask-controller-team")])
-async def test_the_lease_that_was_seen_is_deleted_and_no_other(followed: str, name: str) -> None:
+async def test_the_lease_is_deleted_by_uid(followed: str, name: str) -> None:
     async with serving() as server:
         server.script = [said(json.dumps(pod(name))), said("{}")]
         await lease_deleted(server, followed)
@@ -130,14 +130,14 @@ async def test_the_lease_that_was_seen_is_deleted_and_no_other(followed: str, na
         assert json.loads(server.seen[1].body)["preconditions"] == {"uid": f"uid-{name}"}
 
 
-async def test_without_a_lease_there_is_nothing_to_delete() -> None:
+async def test_a_missing_lease_is_no_error() -> None:
     async with serving() as server:
         server.script = [refuses(404)]
         await lease_deleted(server)
         assert [seen.method for seen in server.seen] == ["GET"]
 
 
-async def test_a_lease_that_was_made_anew_is_the_next_installations() -> None:
+async def test_a_lease_created_again_is_not_deleted() -> None:
     async with serving() as server:
         server.script = [said(json.dumps(pod("podtask-controller"))), refuses(409)]
         await lease_deleted(server)
@@ -145,7 +145,7 @@ async def test_a_lease_that_was_made_anew_is_the_next_installations() -> None:
 
 
 @pytest.mark.parametrize(("fault", "code"), [(None, 0), (errors.Forbidden("no"), 1)])
-def test_the_command_says_by_its_exit_code_how_it_went(
+def test_the_exit_code_of_the_command(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: errors.ApiError | None, code: int
 ) -> None:
     async def release(_: object, namespace: str) -> int:
@@ -158,7 +158,7 @@ def test_the_command_says_by_its_exit_code_how_it_went(
         deleted.append((lease_namespace, followed))
 
     deleted: list[tuple[str, str]] = []
-    monkeypatch.setattr(handlers, "connection", lambda: ClusterConfig("http://localhost"))
+    monkeypatch.setattr(handlers, "cluster_config", lambda: ClusterConfig("http://localhost"))
     monkeypatch.setattr(uninstall, "release_until_none", release)
     monkeypatch.setattr(uninstall, "delete_lease", delete_lease)
     monkeypatch.setattr(uninstall.logs, "configure", lambda *_: None)
@@ -166,5 +166,5 @@ def test_the_command_says_by_its_exit_code_how_it_went(
     monkeypatch.setattr(command_line.sys, "argv", words)
     caplog.set_level(logging.INFO)
     assert command_line.main() == code
-    assert ("keep their finalizer" if fault else "released Pods") in caplog.text
+    assert ("may still have the finalizer" if fault else "finalizer removed") in caplog.text
     assert deleted == ([] if fault else [("system", "team")])

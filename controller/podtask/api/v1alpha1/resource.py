@@ -17,6 +17,6 @@ class PodTask(Model):
     metadata: dict[str, Any]
     """Metadata of the object."""
     spec: PodTaskSpec
-    """Desired state: what to run, when to retry, time limits, and what is kept after the end."""
+    """The desired state: what to run, when to retry, time limits, and what is kept after the end."""
     status: PodTaskStatus | None = None
-    """Observed state: phase, attempts and result. Only the controller writes it."""
+    """The observed state: phase, attempts and result. Only the controller writes it."""

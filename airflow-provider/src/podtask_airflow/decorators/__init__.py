@@ -1,0 +1,1 @@
+"""The decorators @task.podtask and @task.podtask_cmd."""

@@ -1,0 +1,1 @@
+"""Requests to a cluster: connection, client and errors."""

@@ -1,0 +1,1 @@
+"""The link on a task's page."""

@@ -1,0 +1,1 @@
+"""What the operator and the trigger are made of. Not an interface for DAG authors."""
