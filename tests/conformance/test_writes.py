@@ -151,14 +151,14 @@ async def test_a_delete_with_another_uid_is_a_conflict(scene: Scene) -> None:
 # ---- rules of the CRD ----
 
 
-async def test_terminal_is_for_ever_and_counters_never_fall(scene: Scene) -> None:
+async def test_a_terminal_phase_is_final_and_counters_never_fall(scene: Scene) -> None:
     await scene.create_task()
     await scene.merge(PODTASKS, {"status": {"phase": "Failed", "attemptCount": 2}}, subresource="status")
     for status in ({"phase": "Running"}, {"phase": "Succeeded"}, {"phase": None}, {"attemptCount": 1}):
         with pytest.raises(errors.Invalid):
             await scene.merge(PODTASKS, {"status": status}, subresource="status")
     kept = await scene.merge(PODTASKS, {"status": {"attemptCount": 3}}, subresource="status")
-    assert kept["status"] == {"phase": "Failed", "attemptCount": 3}
+    assert kept["status"] == {"phase": "Failed", "attemptCount": 3, "observedGeneration": 0}
 
 
 async def test_a_cancel_is_not_taken_back_and_an_image_stays(scene: Scene) -> None:

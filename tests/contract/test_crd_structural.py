@@ -56,7 +56,7 @@ SPOILT: dict[str, tuple[str, Callable[[Any], object]]] = {
     "a description without a full stop": ("spec.xcom.path", lambda node: node.update(description="Path of the file")),
     "a description that refers to a file": (
         "spec.xcom.path",
-        lambda node: node.update(description="Path of the file, see docs/api.md."),
+        lambda node: node.update(description="Path of the file, see docs/concepts.md."),
     ),
     "two defaults": ("spec.xcom.path", lambda node: node.update(description="Path. Default: /a/b. Default: /a/c.")),
     "an optional key of a map-list": ("status.attempts.[]", lambda node: node.update(required=["podName"])),
