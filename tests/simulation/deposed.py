@@ -150,7 +150,7 @@ class Replica(Controller):
         """Say how the work is shared, and what follows on the end of the process."""
         self._election, self._pause, self._end = election, pause, end
         self._led_at = 0.0
-        self.queue.close()
+        self.queue.shut_down()
         loop = asyncio.get_running_loop()
         self.reconciler._reads_live = lambda: loop.time() - self._led_at < _LIVE_READ_SECONDS
 
@@ -164,7 +164,7 @@ class Replica(Controller):
 
     async def _lead(self) -> None:
         self._led_at = asyncio.get_running_loop().time()
-        self.queue.open()
+        self.queue.start()
         self.cluster.rebuild_slots()
         self.cluster.enqueue_all()
         async with asyncio.TaskGroup() as group:
