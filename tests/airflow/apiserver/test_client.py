@@ -55,7 +55,7 @@ def test_refusals(one: hook.PodTaskClient, place: str, monkeypatch: pytest.Monke
     one.create(place, wire.task("twice"))
     with pytest.raises(api_errors.Conflict):
         one.create(place, wire.task("twice"))
-    with pytest.raises(api_errors.NotFound, match="deleted meanwhile"):
+    with pytest.raises(api_errors.NotFound, match="may have been deleted"):
         one.get(place, "missing")
     with pytest.raises(api_errors.NotFound, match="create it, or correct the task's"):
         one.create("no-such-namespace", wire.task("a"))

@@ -50,15 +50,15 @@ def test_without_rights(admin: wire.Admin, place: str, tmp_path: Path) -> None:
     with pytest.raises(api_errors.Forbidden) as caught:
         one.create(place, wire.task("a"))
     sentence = str(caught.value)
-    assert f"may not create a PodTask in namespace {place}: give it PodTask's role for Airflow" in sentence
+    assert f"may not create a PodTask in namespace {place}: bind PodTask's role for Airflow" in sentence
     assert f'User "system:serviceaccount:{place}:no-rights" cannot create' in sentence
-    with pytest.raises(api_errors.Forbidden, match=r"may not read the log \(pods/log\) of pod p"):
+    with pytest.raises(api_errors.Forbidden, match=rf"may not read the log \(pods/log\) of Pod {place}/p"):
         one.pod_log(place, "p", "base")
 
 
 def test_with_no_and_with_wrong_credentials(admin: wire.Admin, place: str, tmp_path: Path) -> None:
     for user in ({}, {"token": "wrong"}):
-        with pytest.raises(api_errors.Unauthorized, match="renew the token or repair the credential plugin"):
+        with pytest.raises(api_errors.Unauthorized, match="renew the token, or repair the credential plugin"):
             wire.client_of(admin.kubeconfig(tmp_path / "k", user)).get(place, "a")
 
 

@@ -71,13 +71,13 @@ async def test_the_memory_for_what_is_retained_is_bounded(kubeconfig: Path, admi
     )
     # Of an earlier test there may be one that lingers.
     await wire.until(
-        lambda: any(one._synced for (_, key), one in informer._informers.items() if key.namespace == place), 120
+        lambda: any(one._has_synced for (_, key), one in informer._informers.items() if key.namespace == place), 120
     )
     seconds = time.monotonic() - began
     gc.collect()
     kept, peak = (size / 2**20 for size in tracemalloc.get_traced_memory())
     tracemalloc.stop()
-    known = len(next(one for (_, key), one in informer._informers.items() if key.namespace == place)._known)
+    known = len(next(one for (_, key), one in informer._informers.items() if key.namespace == place)._store)
     print(f"{known} PodTasks known after {seconds:.1f} s: {kept:.1f} MiB kept, {peak:.1f} MiB at the peak")
     assert known == RETAINED
     assert kept < 4 + RETAINED / 1000
@@ -99,10 +99,10 @@ async def test_an_outage_with_an_end_in_it(kubeconfig: Path, admin: wire.Admin, 
             )
             for name, uid in made.items()
         }
-        await wire.until(lambda: line.connections > 0 and any(h._synced for h in informer._informers.values()))
+        await wire.until(lambda: line.connections > 0 and any(h._has_synced for h in informer._informers.values()))
         line.is_open = False
         line.cut()
-        await wire.until(lambda: any(h._trouble for h in informer._informers.values()))
+        await wire.until(lambda: any(h._error for h in informer._informers.values()))
         admin.finish(place, "t-0")
         admin("DELETE", f"{wire.tasks_path(place)}/t-1")
         assert not any(subscriber.done() for subscriber in subscribers.values())

@@ -265,7 +265,7 @@ def test_a_clear_stops_the_old_one_before_the_new_one_starts(
 
 def test_a_function_in_a_pod(kubeconfig: Path, namespace: str, given: Any) -> None:
     from fakes import dag_of
-    from podtask_airflow.decorators.podtask.podtask import podtask_task
+    from podtask_airflow.decorators.podtask import podtask_task
 
     @podtask_task(
         image=IMAGE,
