@@ -65,7 +65,7 @@ def _check(folder: Path, parser: argparse.ArgumentParser) -> int:
 
 def plain_text() -> str:
     """Return the table as one line per argument."""
-    return "".join(f"{it.name:<42} {it.kind.value:<10} {it.field or '-':<45} {it.note}\n" for it in ARGUMENTS)
+    return "".join(f"{it.name:<42} {it.kind.value:<12} {it.field or '-':<45} {it.note}\n" for it in ARGUMENTS)
 
 
 def docstring() -> str:

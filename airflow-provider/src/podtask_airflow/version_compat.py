@@ -16,7 +16,6 @@ from airflow import __version__ as AIRFLOW_VERSION  # noqa: N812
 from airflow.exceptions import AirflowException, AirflowNotFoundException
 from airflow.triggers.base import (
     BaseTrigger,
-    TaskFailedEvent,
     TaskSkippedEvent,
     TaskSuccessEvent,
     TriggerEvent,
@@ -78,7 +77,6 @@ __all__ = [
     "DecoratedOperator",
     "TaskDecorator",
     "TaskDeferred",
-    "TaskFailedEvent",
     "TaskSkippedEvent",
     "TaskSuccessEvent",
     "TriggerEvent",

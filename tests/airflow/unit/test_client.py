@@ -238,13 +238,15 @@ def test_an_old_version_is_expired(tmp_path: Path, whole: bool) -> None:
 
 
 def test_a_cut_stream_is_an_error_and_a_closed_one_an_end(tmp_path: Path) -> None:
+    is_read = threading.Event()
+
     def answer(request: wire.Request) -> None:
         request.begin()
         request.chunk(b"one\ntw")
         if request.query["container"] == "cut":
             request.cut()
         else:
-            time.sleep(30)
+            is_read.wait(30)
 
     with wire.fake(answer, tmp_path) as (_, one):
         lines = iter(one.pod_log("ns", "p", "cut", follow=True))
@@ -255,20 +257,22 @@ def test_a_cut_stream_is_an_error_and_a_closed_one_an_end(tmp_path: Path) -> Non
         found: list[bytes] = []
         thread = threading.Thread(target=lambda: found.extend(stream))
         thread.start()
-        while not found:
-            time.sleep(0.01)
+        wire.until_true(lambda: found)
         began = time.monotonic()
         stream.close()
         thread.join(wire.HANG_SECONDS)
         assert time.monotonic() - began < 30, "the server would have ended it then"
+        is_read.set()
         assert found == [b"one"]
 
 
 def test_closing_the_client_ends_its_streams(tmp_path: Path) -> None:
+    is_read = threading.Event()
+
     def answer(request: wire.Request) -> None:
         request.begin()
         request.chunk(b"one\n")
-        time.sleep(30)
+        is_read.wait(30)
 
     with wire.fake(answer, tmp_path) as (_, one):
         found: list[bytes] = []
@@ -277,13 +281,13 @@ def test_closing_the_client_ends_its_streams(tmp_path: Path) -> None:
         ]
         for thread in threads:
             thread.start()
-        while len(found) < 3:
-            time.sleep(0.01)
+        wire.until_true(lambda: len(found) == 3)
         began = time.monotonic()
         one.close()
         for thread in threads:
             thread.join(wire.HANG_SECONDS)
         assert time.monotonic() - began < 30, "the server would have ended them then"
+        is_read.set()
 
 
 def cpu_seconds_of_a_line(tmp_path: Path, mib: int) -> float:

@@ -45,7 +45,7 @@ def test_names_are_dns_labels(stem: str, suffix: int) -> None:
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
 
 
-def test_an_suffix_gives_another_name() -> None:
+def test_a_suffix_gives_another_name() -> None:
     assert len({identities.name(identity(), "x" * 80, n) for n in range(20)}) == 20
 
 
@@ -53,7 +53,7 @@ def test_the_readable_stem_stands_in_front() -> None:
     assert identities.name(identity(), "extract.Data").startswith("extract-data-")
 
 
-def test_metadata_has_exact_ids_and_the_waiter() -> None:
+def test_metadata_has_exact_ids_and_the_owner() -> None:
     found = identities.metadata(identity(dag_id="dag with spaces", map_index=3, max_tries=2))
     assert found["annotations"] == {
         constants.ANNOTATION_DAG: "dag with spaces",

@@ -124,11 +124,11 @@ def test_a_name_that_is_taken(existing: dict[str, Any], want: type) -> None:
     assert type(reattach.decide_on_conflict(OWN, existing)) is want
 
 
-def test_dag_test_never_adopts_on_conflict() -> None:
+def test_dag_test_never_reattaches_on_conflict() -> None:
     assert isinstance(reattach.decide_on_conflict(OWN, left(by=OWN), reattach=False), NameTaken)
 
 
-def test_every_write_is_fenced_by_uid_and_waiter() -> None:
+def test_every_patch_tests_uid_and_owner() -> None:
     task = left(spec={"cancelAfter": "2026-01-01T00:00:00Z"})
     for operations, owner in (
         (reattach.reattach_to(SECOND, task), "ti-1"),

@@ -129,7 +129,7 @@ async def test_the_event_is_the_phase_and_where(server: Server, phase: str) -> N
     assert event.payload == {"phase": phase, "pod_name": "a-1", "name": "a", "namespace": "ns", "uid": "u"}
 
 
-async def test_the_first_leg_has_time_to_end(server: Server) -> None:
+async def test_the_first_run_has_time_to_end(server: Server) -> None:
     """Otherwise Airflow 3 takes the end of execute for that of execute_complete, and fails a running task."""
     ended(server)
     not_before = time.time() + 0.5
@@ -373,9 +373,7 @@ async def test_a_kill_that_airflow_cancels_while_it_asks_still_cancels(
     await until_patched(server, 1)
 
 
-async def test_a_trigger_that_is_nobodys_waiter_cancels_nothing(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_trigger_without_an_owner_cancels_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     Asked(monkeypatch, answer=False)
     await PodTaskTrigger(**POINTER).on_kill()
     assert server.patches == []

@@ -230,6 +230,11 @@ def of_reply(status: int, body: bytes, *, doing: str, retry_after: float | None 
     return kind(f"HTTP {status} from a proxy in front of it", doing=doing, status=status, retry_after=retry_after)
 
 
+def text_of(error: BaseException) -> str:
+    """Return the message of an exception, or its class where it has none."""
+    return str(error) or type(error).__name__
+
+
 def _class_of(status: int, message: str) -> type[ApiError]:
     if status == 404 and "could not find the requested resource" in message:
         return CrdMissing

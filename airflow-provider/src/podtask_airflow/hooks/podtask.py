@@ -27,7 +27,7 @@ BUDGET_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 WATCH_READ_SECONDS = 150.0
-"""Read timeout of a watch. The API server sends a bookmark each minute, so a longer read_seconds means a dead peer."""
+"""Read timeout of a watch. The API server sends a bookmark each minute, so a longer silence means a dead peer."""
 LOG_READ_SECONDS = 300.0
 """Read timeout of a followed log. It finds a dead peer; the log is then resumed without a lost line."""
 WATCH_SECONDS = 270
@@ -134,7 +134,6 @@ class PodTaskClient:
         since: str | None = None,
         follow: bool = False,
         timestamps: bool = False,
-        tail_lines: int | None = None,
     ) -> Stream:
         """Open a container's log: lines without their newline. `since` is an RFC 3339 time in whole seconds."""
         query = {
@@ -142,7 +141,6 @@ class PodTaskClient:
             "follow": "true" if follow else "",
             "timestamps": "true" if timestamps else "",
             "sinceTime": since or "",
-            "tailLines": "" if tail_lines is None else str(tail_lines),
         }
         read_seconds = LOG_READ_SECONDS if follow else READ_SECONDS
         doing = f"read the log (pods/log) of Pod {namespace}/{pod}"
@@ -276,9 +274,9 @@ class PodTaskClient:
             body_ = _body(response)
         except urllib3.exceptions.SSLError as error:
             kind = api_errors.Untrusted if "CERTIFICATE" in str(error).upper() else api_errors.Unreachable
-            raise kind(_text(error), doing=doing) from error
+            raise kind(api_errors.text_of(error), doing=doing) from error
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise api_errors.Unreachable(_text(error), doing=doing) from error
+            raise api_errors.Unreachable(api_errors.text_of(error), doing=doing) from error
         raise api_errors.of_reply(response.status, body_, doing=doing, retry_after=_retry_after(response))
 
     def _current(self) -> ApiClient:
@@ -310,10 +308,6 @@ def _body(response: Any) -> bytes:
         return content
     finally:
         response.release_conn()
-
-
-def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__
 
 
 def _retry_after(response: Any) -> float | None:

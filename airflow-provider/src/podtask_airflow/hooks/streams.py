@@ -59,7 +59,7 @@ class Stream:
             # A socket that another thread closes during a read raises the last two.
             if self._closed.is_set():
                 return
-            raise api_errors.Unreachable(str(error) or type(error).__name__, doing=self._doing) from error
+            raise api_errors.Unreachable(api_errors.text_of(error), doing=self._doing) from error
 
     def close(self) -> None:
         """End the stream and wake the thread that reads it."""

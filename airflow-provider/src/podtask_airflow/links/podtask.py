@@ -29,8 +29,13 @@ def address(namespace: str, name: str, pod: str) -> str:
     """Return the configured URL, filled in; without one a fragment (#…) that only shows the kubectl command."""
     template = conf_get("podtask", "dashboard_url")
     if template is None:
-        return "#" + quote(f"kubectl -n {namespace} describe podtask {name}", safe=" -/")
+        return "#" + quote(command(namespace, name), safe=" -/")
     values = {"namespace": namespace, "name": name, "pod": pod}
     for key, value in values.items():
         template = template.replace("{" + key + "}", quote(value, safe=""))
     return template
+
+
+def command(namespace: str, name: str) -> str:
+    """Return the kubectl command that shows the PodTask."""
+    return f"kubectl -n {namespace} describe podtask {name}"

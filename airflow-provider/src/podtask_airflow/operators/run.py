@@ -19,6 +19,7 @@ from ..api_types import JsonPatch, PodTask
 from ..callbacks import Callbacks
 from ..hooks import api_errors
 from ..hooks.podtask import PodTaskClient
+from ..links import podtask as links
 from ..utils import await_completion, deferral, reattach, result
 from ..utils import podtask as podtasks
 from ..utils.arguments import Arguments
@@ -105,7 +106,7 @@ class PodTaskRun:
             log=self._log,
         )
         name = task["metadata"]["name"]
-        self._log.info("Waiting for PodTask %s/%s; kubectl -n %s describe podtask %s", namespace, name, namespace, name)
+        self._log.info("Waiting for PodTask %s/%s; %s", namespace, name, links.command(namespace, name))
         self._push("podtask_name", name)
         self._push("pod_namespace", namespace)
         if podtasks.is_active(task) and self._arguments.deferrable:

@@ -187,6 +187,5 @@ def _headline(task: PodTask, outcome: Outcome) -> str:
     if outcome.attempt is not None:
         details.append(f"attempt {outcome.attempt}")
     message = f": {outcome.message}" if outcome.message else ""
-    where = f"{task['metadata'].get('namespace', '')}/{task['metadata']['name']}"
     phase = podtasks.status(task).get("phase", "Failed")
-    return f"PodTask {where} {phase}, {outcome.reason} ({', '.join(details)}){message}"
+    return f"PodTask {podtasks.qualified_name(task)} {phase}, {outcome.reason} ({', '.join(details)}){message}"
