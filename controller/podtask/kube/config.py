@@ -1,8 +1,7 @@
-"""Where the API server is, and how we prove who we are.
+"""The address of the API server, its certificate authority, and the credentials (client-go's rest.Config).
 
-In a Pod the token is a file that the kubelet replaces every hour or so; reading it once at the start would lock the
-controller out within a day. It is looked at again every few seconds, and at once when the server refuses it. Outside
-of a cluster a kubeconfig may name a program that prints one instead.
+In a Pod the token is a file that the kubelet replaces about once an hour. The file is checked every few seconds, and at
+once after a 401. Outside of a cluster a kubeconfig may name an exec plugin that prints a token instead.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _CHECK_SECONDS = 5.0
 _PLUGIN_SECONDS = 20.0
 _AHEAD_SECONDS = 60.0
-"""A plugin's token is replaced so long before it expires."""
+"""A plugin's token is replaced this long before it expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +32,18 @@ class Plugin:
 
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Beside our own."""
+    """Added to the environment of this process."""
     api_version: str = "client.authentication.k8s.io/v1"
     cluster: Mapping[str, Any] | None = None
-    """Where to, for a plugin that asks for it."""
+    """The kubeconfig's cluster, for a plugin with `provideClusterInfo`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """One API server and one identity. Certificates and keys are PEM; `…_data` goes before `…_path`."""
+    """One API server and one identity. Certificates and keys are PEM; `…_data` takes precedence over `…_path`."""
 
     server: str
-    """`https://host:port`, with a path behind it where a proxy wants one."""
+    """`https://host:port`, with a path if the API server is behind a proxy."""
     ca_data: bytes = b""
     ca_path: str = ""
     client_cert_data: bytes = field(default=b"", repr=False)
@@ -53,14 +52,14 @@ class ClusterConfig:
     client_key_path: str = ""
     token: str = field(default="", repr=False)
     token_file: str = ""
-    """Goes before `token`."""
+    """Takes precedence over `token`."""
     plugin: Plugin | None = None
     insecure: bool = False
-    """Believe any certificate. For development only."""
+    """Do not verify the server's certificate. For development only."""
 
 
 def in_cluster(environment: Mapping[str, str], directory: Path = _SERVICE_ACCOUNT) -> ClusterConfig:
-    """Connect as the service account of the Pod we run in; KeyError outside of a Pod."""
+    """Return the config of the service account of this Pod. Raises KeyError outside of a Pod."""
     host, port = environment["KUBERNETES_SERVICE_HOST"], environment["KUBERNETES_SERVICE_PORT"]
     host = f"[{host}]" if ":" in host else host
     return ClusterConfig(
@@ -68,32 +67,32 @@ def in_cluster(environment: Mapping[str, str], directory: Path = _SERVICE_ACCOUN
     )
 
 
-def ssl_context(connection: ClusterConfig) -> ssl.SSLContext | None:
-    """Build the TLS settings, None for plain HTTP; OSError or ssl.SSLError for unusable certificates."""
-    if not connection.server.startswith("https:"):
+def ssl_context(config: ClusterConfig) -> ssl.SSLContext | None:
+    """Return the TLS settings, or None for plain HTTP. Raises OSError or ssl.SSLError for unusable certificates."""
+    if not config.server.startswith("https:"):
         return None
     context = ssl.create_default_context(
-        cafile=(not connection.ca_data and connection.ca_path) or None,
-        cadata=connection.ca_data.decode() or None,
+        cafile=(not config.ca_data and config.ca_path) or None,
+        cadata=config.ca_data.decode() or None,
     )
-    # Python 3.13 began to demand extensions that the CAs of many clusters do not carry; no other client does.
+    # Python 3.13 requires extensions that the CAs of many clusters lack, and that other clients do not require.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if connection.insecure:
+    if config.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if connection.client_cert_data or connection.client_cert_path:
-        _load_client_certificate(context, connection)
+    if config.client_cert_data or config.client_cert_path:
+        _load_client_certificate(context, config)
     return context
 
 
-def _load_client_certificate(context: ssl.SSLContext, connection: ClusterConfig) -> None:
+def _load_client_certificate(context: ssl.SSLContext, config: ClusterConfig) -> None:
     with contextlib.ExitStack() as stack:
-        cert, key = connection.client_cert_path, connection.client_key_path
-        # OpenSSL reads the pair from files only. mkstemp makes them readable by us alone, and they are gone at once.
-        if connection.client_cert_data:
-            cert = stack.enter_context(_short_lived_file(connection.client_cert_data))
-        if connection.client_key_data:
-            key = stack.enter_context(_short_lived_file(connection.client_key_data))
+        cert, key = config.client_cert_path, config.client_key_path
+        # OpenSSL reads the pair from files only. mkstemp makes them readable by this user alone, for a moment.
+        if config.client_cert_data:
+            cert = stack.enter_context(_short_lived_file(config.client_cert_data))
+        if config.client_key_data:
+            key = stack.enter_context(_short_lived_file(config.client_key_data))
         context.load_cert_chain(cert, key or None)
 
 
@@ -118,12 +117,12 @@ class _PluginAnswer(msgspec.Struct):
 
 
 def ask(plugin: Plugin) -> tuple[str, float]:
-    """Run a plugin; gives its token and the seconds that it is good for. Raises TransportError."""
+    """Run a plugin; returns its token and for how many seconds it is valid. Raises TransportError."""
     spec: dict[str, Any] = {"interactive": False}
     if plugin.cluster is not None:
         spec["cluster"] = plugin.cluster
-    wish = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
-    environment = {**os.environ, **plugin.environment, "KUBERNETES_EXEC_INFO": msgspec.json.encode(wish).decode()}
+    request = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
+    environment = {**os.environ, **plugin.environment, "KUBERNETES_EXEC_INFO": msgspec.json.encode(request).decode()}
     program = plugin.command[0]
     try:
         done = subprocess.run(
@@ -139,7 +138,7 @@ def ask(plugin: Plugin) -> tuple[str, float]:
         said = fault.stderr.decode("utf-8", "replace").strip()[-300:]
         raise errors.TransportError(f"not sent: {program} ended with {fault.returncode}: {said}") from fault
     except (OSError, subprocess.TimeoutExpired, msgspec.MsgspecError) as fault:
-        # What it printed is not repeated: it may be a token in another form.
+        # The output is not put into the message, because it may be a token in another format.
         raise errors.TransportError(f"not sent: {program} gave no token: {type(fault).__name__}") from fault
     if not status.token:
         raise errors.TransportError(
@@ -151,22 +150,22 @@ def ask(plugin: Plugin) -> tuple[str, float]:
 
 
 class Token:
-    """The bearer token as it is now."""
+    """The current bearer token."""
 
-    def __init__(self, connection: ClusterConfig, *, time_source: clock.Clock = clock.SYSTEM) -> None:
-        self._path = Path(connection.token_file) if connection.token_file else None
-        self._value = connection.token
+    def __init__(self, config: ClusterConfig, *, time_source: clock.Clock = clock.SYSTEM) -> None:
+        self._path = Path(config.token_file) if config.token_file else None
+        self._value = config.token
         self._clock = time_source
         self._checked_at = float("-inf")
         self._modified_ns = -1
-        self._plugin = None if connection.token or connection.token_file else connection.plugin
+        self._plugin = None if config.token or config.token_file else config.plugin
         self._plugin_at = float("-inf")
-        """When the plugin is asked again."""
+        """When the plugin is to be run again."""
 
     def current(self) -> str:
-        """The token, empty where there is none; the file is looked at when the last look is 5 s old.
+        """Return the token, or an empty string. The file is checked at most every 5 s.
 
-        Raises TransportError where a plugin gives none. The loop stands still as long as a plugin takes.
+        Raises TransportError if the plugin prints no token. The event loop is blocked while a plugin runs.
         """
         if self._plugin is not None and self._clock.monotonic() >= self._plugin_at:
             self._ask(self._plugin)
@@ -175,7 +174,7 @@ class Token:
         return self._value
 
     def refused(self, token: str) -> bool:
-        """Look at the file, or ask the plugin, after a 401 to `token`; True where there is another token to try."""
+        """Read the file, or run the plugin, after a 401 for `token`. Returns whether there is another token to try."""
         if self._plugin is not None and self._value == token:
             self._ask(self._plugin)
         if self._path is not None:
@@ -185,13 +184,13 @@ class Token:
 
     def _ask(self, plugin: Plugin) -> None:
         self._value, seconds = ask(plugin)
-        # One that lives for less than that is not asked for anew with each request.
+        # A plugin whose tokens are valid for less than that is not run for every request.
         self._plugin_at = self._clock.monotonic() + max(seconds - _AHEAD_SECONDS, _CHECK_SECONDS)
 
     def _read(self, path: Path) -> None:
         self._checked_at = self._clock.monotonic()
-        # The kubelet swaps a symbolic link, so the file is whole at every moment. Where it is missing for a moment
-        # nevertheless, the token we have is the best there is; the server will say so if it is not.
+        # The kubelet swaps a symbolic link, so the file is always complete. If it is missing nevertheless, the last
+        # token is used until the server refuses it.
         with contextlib.suppress(OSError, ValueError):
             modified_ns = path.stat().st_mtime_ns
             if modified_ns != self._modified_ns:

@@ -1,21 +1,21 @@
-"""Every way a request can fail, as a tree; the caller's reaction decides the class, not the number.
+"""The errors of requests, as a tree of classes. Errors that callers handle alike have the same class.
 
-    ApiError                     anything the API server, or the way to it, refused
+    ApiError                     the API server refused the request, or was not reached
     ├── BadRequest         400   the object cannot be understood (strict field validation names the field)
     ├── Unauthorized       401   the token is gone or expired
-    ├── Forbidden          403   RBAC, quota, Pod Security, LimitRange, webhooks: told apart by the message
+    ├── Forbidden          403   RBAC, quota, Pod Security, LimitRange, webhooks: only the message differs
     ├── NotFound           404
     ├── Conflict           409   the object exists, or has another resourceVersion or uid
     ├── Gone               410   the resourceVersion or page token is too old: list again
     ├── Invalid            422   the object is understood and not valid
-    ├── TooManyRequests    429   come back after `retry_after` seconds
-    ├── ServerError        5xx   come back later
-    ├── NotLeader                refused by ourselves before anything was sent: another process may be at work
+    ├── TooManyRequests    429   retry after `retry_after` seconds
+    ├── ServerError        5xx   retry later
+    ├── NotLeader                not sent, because this process may not be the leader
     └── TransportError           no HTTP status at all
-        ├── ReplyLost            the request was sent, the reply never came: the write may have happened
-        └── WatchSilent          a watch that said nothing for too long
+        ├── ReplyLost            the request was sent and the reply did not arrive: the write may have been applied
+        └── WatchSilent          a watch without an event or bookmark for too long
 
-Messages are the server's own, cut at 1,024 characters; bodies that are not a Kubernetes `Status` are not repeated.
+Messages are the server's, cut at 1,024 characters. Bodies that are not a Kubernetes `Status` are not included.
 """
 
 from typing import ClassVar
@@ -24,7 +24,7 @@ MESSAGE_LIMIT = 1024
 
 
 class ApiError(Exception):
-    """A request failed. `reason` and `message` are those of the server's `Status` object, where it sent one."""
+    """A request failed. `reason` and `message` are those of the server's `Status` object, if it sent one."""
 
     status: ClassVar[int] = 0
 
@@ -34,7 +34,7 @@ class ApiError(Exception):
         self.reason = reason
         self.code = code or self.status
         self.retry_after = retry_after
-        """Seconds the server asked us to wait, or None."""
+        """The server's Retry-After in seconds, or None."""
 
 
 class BadRequest(ApiError):
@@ -92,19 +92,19 @@ class ServerError(ApiError):
 
 
 class NotLeader(ApiError):
-    """The Lease is not ours, or not for long enough: nothing was sent."""
+    """Nothing was sent, because this process does not hold the Lease, or not for long enough."""
 
 
 class TransportError(ApiError):
-    """No HTTP status. A write that ends with this very class was not sent; a read's answer may also be unreadable."""
+    """No HTTP status. A write that ends with exactly this class was not sent. A read's reply may also be unreadable."""
 
 
 class ReplyLost(TransportError):
-    """The request was sent and its reply never came. A write may have happened."""
+    """The request was sent, and its reply did not arrive. A write may have been applied."""
 
 
 class WatchSilent(TransportError):
-    """A watch on which nothing came, not even a bookmark, for longer than it may be silent."""
+    """A watch without an event or bookmark for longer than `Limits.watch_silence_seconds`."""
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -114,6 +114,6 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def from_status(code: int, reason: str, message: str, retry_after: float | None = None) -> ApiError:
-    """Choose the class for an HTTP status."""
+    """Return the error of an HTTP status."""
     kind = _BY_STATUS.get(code, ServerError if code >= 500 else ApiError)
     return kind(message, reason=reason, code=code, retry_after=retry_after)

@@ -20,7 +20,7 @@ from .transport import Begin, Exchange, Reply, Transport
 V = TypeVar("V")
 
 _BACKOFF = backoff.Backoff(base_seconds=0.1, cap_seconds=5.0)
-_LONGEST_RETRY_AFTER_SECONDS = 10.0
+_MAX_RETRY_AFTER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Limits:
     in_flight: int = 64
     """Requests at once, watches not counted. More than 64 cost more CPU for each request."""
     least_in_flight: int = 8
-    """So many at least, however slowly the server answers."""
+    """The lowest number of concurrent requests, however slowly the server answers."""
     connect_seconds: float = 5.0
     request_seconds: float = 30.0
     """One attempt, from its first byte to the last byte of its reply."""
@@ -123,14 +123,14 @@ class HttpClient:
         prepared = request.list_page(
             resource, namespace=namespace, selector=selector, fields=fields, limit=limit, continue_token=continue_token
         )
-        cutters: list[list_splitter.ListSplitter[V]] = []
+        splitters: list[list_splitter.ListSplitter[V]] = []
 
         def begin() -> Callable[[bytes], None]:
-            cutters[:] = [list_splitter.ListSplitter(read)]
-            return cutters[0].feed
+            splitters[:] = [list_splitter.ListSplitter(read)]
+            return splitters[0].feed
 
         await self._send(prepared, begin)
-        return cutters[0].page()
+        return splitters[0].page()
 
     async def create(self, resource: client.Resource, namespace: str, body: bytes) -> bytes:
         """See `client.Client.create`."""
@@ -229,9 +229,9 @@ class HttpClient:
             raise errors.TransportError(f"the watch was cut: {fault}") from fault
 
     async def _send(self, prepared: request.Request, begin: Begin | None = None) -> bytes:
-        """Send until there is an answer, an error that may not be retried, or no time left.
+        """Send until there is a reply, an error that may not be retried, or no time left.
 
-        With `begin` the body of a 2xx goes to what that gives, and not into the result.
+        With `begin` the body of a 2xx reply goes to the function that `begin` returns, and the result is empty.
         """
         limits = self._limits
         deadline = self._clock.monotonic() + (limits.write_seconds if prepared.is_write else limits.read_seconds)
@@ -256,8 +256,8 @@ class HttpClient:
                 await self._clock.sleep(delay)
 
     def _delay(self, failures: int, error: errors.ApiError) -> float:
-        asked = min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
-        # On top of what the server asked for, so that all whom it asked the same do not come back together.
+        asked = min(error.retry_after or 0.0, _MAX_RETRY_AFTER_SECONDS)
+        # Added to Retry-After, so that clients which got the same value do not all come back at once.
         return asked + _BACKOFF.next_delay(failures, self._jitter)
 
     async def _attempt(self, prepared: request.Request, token: str, deadline: float, begin: Begin | None) -> bytes:
@@ -314,7 +314,7 @@ def _error(answer: Reply, body: bytes) -> errors.ApiError:
 
 
 def _is_retryable(prepared: request.Request, error: errors.ApiError) -> bool:
-    """Whether sending `prepared` again can do no harm; after a 429 or a failed connection that holds for any verb."""
+    """Whether `prepared` may be sent again. After a 429 or a failed connection that is so for every verb."""
     if isinstance(error, errors.TooManyRequests) or type(error) is errors.TransportError:
         return True
     return not prepared.is_write and isinstance(error, errors.ServerError | errors.ReplyLost)

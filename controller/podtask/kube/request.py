@@ -1,7 +1,7 @@
-"""What each verb looks like on the wire, as plain data.
+"""The HTTP request of each verb, as a value.
 
-Everything that decides what is sent is here, in pure functions, so that a test reads a request as a value and no
-server is needed to know that a create is strict, that a delete names the uid, or that no list asks for a stale read.
+The functions are pure, so tests check without a server that a create is strict, that a delete has the uid as its
+precondition, and that no list may be served from an old cache.
 """
 
 import functools
@@ -16,17 +16,17 @@ from . import client
 FIELD_MANAGER = "podtask"
 _JSON = "application/json"
 _PLAIN = re.compile("[a-z0-9-]+")
-"""What nearly every name is made of; nothing of it is ever quoted."""
+"""Nearly every name consists of these characters, which need no quoting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, complete but for the server's address and the credentials."""
+    """One request without the server's address and the credentials."""
 
     verb: str
-    """The Kubernetes verb, as RBAC and metrics name it."""
+    """The Kubernetes verb, as in RBAC and in the metrics."""
     resource: str
-    """The plural, with the subresource behind a slash."""
+    """The plural, followed by a slash and the subresource, if any."""
     method: str
     path: str
     query: dict[str, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Request:
 
     @property
     def is_write(self) -> bool:
-        """Whether sending it twice may do something twice."""
+        """Whether the request changes anything, so that it must not be repeated without care."""
         return self.method != "GET"
 
     @property
@@ -45,14 +45,14 @@ class Request:
 
 
 def get(resource: client.Resource, namespace: str, name: str) -> Request:
-    """Read one object, live: no resourceVersion is sent, so the answer is as fresh as etcd."""
+    """Read one object. No resourceVersion is sent, so the API server reads it from etcd."""
     return Request("get", resource.plural, "GET", _path(resource, namespace, name), headers=_accept())
 
 
 def list_page(
     resource: client.Resource, *, namespace: str, selector: str, fields: str = "", limit: int, continue_token: str
 ) -> Request:
-    """Read one page, consistently."""
+    """Read one page of a consistent list."""
     query = {"limit": str(limit)}
     if selector:
         query["labelSelector"] = selector
@@ -72,7 +72,7 @@ def watch(
     resource_version: str,
     timeout_seconds: int,
 ) -> Request:
-    """Follow changes, with bookmarks; the server ends the stream after `timeout_seconds`."""
+    """Watch, with bookmarks. The server ends the stream after `timeout_seconds`."""
     query = {
         "watch": "true",
         "resourceVersion": resource_version,
@@ -87,7 +87,7 @@ def watch(
 
 
 def create(resource: client.Resource, namespace: str, body: bytes) -> Request:
-    """POST a new object; a field the server does not know is refused and not dropped."""
+    """POST a new object. Unknown fields are refused, not dropped."""
     query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
     path = _path(resource, namespace)
     return Request("create", resource.plural, "POST", path, query, _accept() | {"Content-Type": _JSON}, body)
@@ -133,7 +133,7 @@ def delete(resource: client.Resource, namespace: str, name: str, *, uid: str, gr
 
 
 def read_log(namespace: str, pod: str, container: str, *, limit_bytes: int) -> Request:
-    """Read a container's log from its beginning, cut at `limit_bytes` by the kubelet."""
+    """Read a container's log from its beginning. The kubelet cuts it at `limit_bytes`."""
     query = {"container": container, "limitBytes": str(limit_bytes)}
     path = _path(client.PODS, namespace, pod, "log")
     return Request("get", "pods/log", "GET", path, query, {"Accept": "*/*"})
@@ -141,7 +141,7 @@ def read_log(namespace: str, pod: str, container: str, *, limit_bytes: int) -> R
 
 @functools.lru_cache(maxsize=64)
 def _encoded(query: tuple[tuple[str, str], ...]) -> str:
-    """Encode a query; all writes of one verb have the same."""
+    """Encode a query. It is cached, because all writes of one verb have the same."""
     return urllib.parse.urlencode(query)
 
 
@@ -164,5 +164,5 @@ def _path(resource: client.Resource, namespace: str, name: str = "", subresource
 
 
 def _quoted(part: str) -> str:
-    """Quote with no character spared, not even a slash: a name may come from an object that some user wrote."""
+    """Quote every special character, slashes included: a name may come from a user's object."""
     return part if _PLAIN.fullmatch(part) else urllib.parse.quote(part, safe="")

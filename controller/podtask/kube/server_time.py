@@ -1,8 +1,9 @@
-"""What time it is for those who write times into objects: the API server's time, where our machine's is another.
+"""The current time by the API server's clock, for comparisons with the times in objects.
 
-Deadlines, retries and the wait for a result compare our clock with times from the API server and the nodes. On a
-machine a minute ahead, every task with a result would seem to have waited too long for it, and fail. The server says
-its time with each reply; between replies a monotonic clock goes on, so that a wall clock that is set moves nothing.
+Deadlines, retries and the wait for a result compare now with times from the API server and the nodes. If the clock of
+this machine were a minute ahead, each task with a result would fail, because the wait for it would seem too long. Every
+reply has the server's time in its Date header. Between replies a monotonic clock is used, so setting the wall clock has
+no effect.
 """
 
 import logging
@@ -15,11 +16,11 @@ from . import clock
 _log = logging.getLogger(__name__)
 
 TOLERANCE = timedelta(seconds=5)
-"""The server says whole seconds. Below this our own clock is the finer one."""
+"""Date has whole seconds. If the difference is smaller, the local clock is used, which is finer."""
 
 
 class ServerTime:
-    """The time, by our own clock until the first reply."""
+    """The API server's time; the local time until the first reply."""
 
     def __init__(
         self,
@@ -36,11 +37,11 @@ class ServerTime:
         self._anchored_at = elapsed()
 
     def now(self) -> datetime:
-        """Give the time."""
+        """Return the current time."""
         return self._anchor + timedelta(seconds=self._elapsed() - self._anchored_at)
 
     def note(self, said: str, seconds: float) -> None:
-        """Take in the `Date` of a reply to a request that took so long: it may be older by that much."""
+        """Note the `Date` of a reply. It may be up to `seconds` old, the duration of the request."""
         if said == self._said:
             return
         self._said = said
