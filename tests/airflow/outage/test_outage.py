@@ -47,9 +47,9 @@ async def test_the_api_server_is_stopped_and_started(kubeconfig: Path, monkeypat
         )
         for name, uid in made.items()
     ]
-    await wire.until(lambda: any(h._synced for h in informer._informers.values()))
+    await wire.until(lambda: any(h._has_synced for h in informer._informers.values()))
     await asyncio.to_thread(order, "stop")
-    await wire.until(lambda: any(h._trouble for h in informer._informers.values()))
+    await wire.until(lambda: any(h._error for h in informer._informers.values()))
     assert not any(subscriber.done() for subscriber in subscribers)
     await asyncio.to_thread(order, "start")
     await asyncio.to_thread(wire.until_true, lambda: answers(admin))
