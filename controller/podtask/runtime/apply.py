@@ -43,11 +43,11 @@ _DIAGNOSIS_PHASES = frozenset({"Pending", "Running"})
 
 
 class Requeue(Exception):
-    """The objects differ from the snapshot. The cache has their newest versions: decide again at once."""
+    """The objects or the facts have changed since the snapshot. Both are up to date now: decide again at once."""
 
 
 class StaleCache(Exception):
-    """The cache has an object that the server no longer has, and cannot be corrected from here.
+    """The cache has an object that was deleted or has lost our label, and cannot be corrected from here.
 
     Nothing can be decided before the watch reports the change: retry with backoff.
     """

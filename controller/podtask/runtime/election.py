@@ -147,9 +147,8 @@ class Election:
         try:
             self._record = await (self._lease.create() if self._record is None else self._lease.renew(self._record))
         except errors.NotFound:
-            self._record = (
-                None  # it was deleted: the next try creates it again; the others wait until the old one expires
-            )
+            # It was deleted: the next try creates it again; the others wait until the old one expires.
+            self._record = None
             raise
         except errors.Conflict:
             # The other writer was our own renewal, whose reply was lost, or another replica.

@@ -15,10 +15,10 @@ from ..kube.config import ClusterConfig
 from ..kube.http import HttpClient, Limits
 from ..kube.lease import LeaseClient
 from ..kube.server_time import ServerTime
-from ..runtime.event_recorder import Event, EventKind, EventRecorder, ObjectReference
 from . import election, handlers, health, kubeconfig, logs, metrics, preconditions
 from .apply import Applier
 from .cluster import Cluster
+from .event_recorder import Event, EventKind, EventRecorder, ObjectReference
 from .health import HealthState
 from .metrics import GaugeSnapshot, Metrics
 from .options import Options

@@ -72,7 +72,7 @@ class GaugeCollector(NamedTuple):
 class Metrics:
     """Counters and histograms, and the text that Prometheus scrapes.
 
-    It implements `kube.http.Observer`, `cluster.CacheMetrics` and `reconciler.ReconcileMetrics`.
+    It implements `kube.http.RequestObserver` (`request`), `cluster.CacheMetrics` and `reconciler.ReconcileMetrics`.
     """
 
     def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:

@@ -41,7 +41,6 @@ class TooManyIterations(Exception):
     def __init__(self, decided: plan.Plan) -> None:
         """`decided` is the last plan; its actions are the message."""
         super().__init__(", ".join(type(action).__name__ for action in decided.actions))
-        self.decided = decided
 
 
 class CacheReader(Protocol):

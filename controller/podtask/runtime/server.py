@@ -3,8 +3,8 @@
 Without a NetworkPolicy every Pod of the cluster can reach these ports, and the main event loop has to renew the Lease
 in time. So requests are answered by another event loop in another thread. Both threads share Python's global lock, so
 this one must have little to do under any load: it accepts a limited number of connections per second, each serves one
-request and is closed after a few seconds, and above the limit of open connections the oldest is closed. It calls into
-the main loop at most once a second, however many clients ask.
+request and is closed after a few seconds, and above the limit of open connections the oldest is closed. Each
+port calls into the main loop at most once a second, however many clients ask.
 """
 
 import asyncio

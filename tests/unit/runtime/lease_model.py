@@ -133,7 +133,7 @@ class Replica:
         self.news = asyncio.Event()
         self.task = loop.create_task(self.election.run(self._lead), name=name)
 
-    async def is_leader(self) -> float:
+    async def wait_until_leader(self) -> float:
         """Wait until it works; return the time."""
         while not self.terms:
             await self.news.wait()

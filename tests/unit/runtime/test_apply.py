@@ -137,7 +137,7 @@ async def test_events_are_read_one_pod_at_a_time_and_with_pauses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "is_in_doubt"),
+    ("error", "is_unknown"),
     [
         pytest.param(errors.ReplyLost("no reply"), True, id="a reply that was lost"),
         pytest.param(errors.ServerError("timeout", code=504), True, id="a server that took too long"),
@@ -145,11 +145,11 @@ async def test_events_are_read_one_pod_at_a_time_and_with_pauses() -> None:
         pytest.param(errors.TooManyRequests("later", code=429), False, id="one that was turned away"),
     ],
 )
-async def test_a_create_without_a_reply_has_an_unknown_outcome(error: errors.ApiError, is_in_doubt: bool) -> None:
+async def test_a_create_without_a_reply_has_an_unknown_outcome(error: errors.ApiError, is_unknown: bool) -> None:
     task_facts = TaskFacts()
     with pytest.raises(errors.ApiError):
         await applier(_Api(error), task_facts).apply(make_task().observe(), CREATE)
-    want = at(30) + timedelta(seconds=Settings().pod_hold_seconds) if is_in_doubt else None
+    want = at(30) + timedelta(seconds=Settings().pod_hold_seconds) if is_unknown else None
     assert task_facts.get_or_create(UID).unknown_create_deadline == want
 
 

@@ -107,7 +107,7 @@ def test_texts_of_an_unfinished_task_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "most", "has_finalizer"),
+    ("spec", "most", "is_kept"),
     [
         ({"image": "i" * 976}, 1_000, True),
         ({"image": "i" * 990}, 1_000, False),
@@ -117,9 +117,9 @@ def test_texts_of_an_unfinished_task_are_kept() -> None:
     ],
     ids=["fits", "too large", "no ceiling", "another controller's", "not understood"],
 )
-def test_a_spec_is_kept_if_a_pod_will_be_built_from_it(spec: dict[str, object], most: int, has_finalizer: bool) -> None:
+def test_a_spec_is_kept_if_a_pod_will_be_built_from_it(spec: dict[str, object], most: int, is_kept: bool) -> None:
     task = decode.decode_task(podtask(spec, {}), most)
-    assert bool(task.raw_spec) == has_finalizer
+    assert bool(task.raw_spec) == is_kept
     assert task.spec_bytes == len(json.dumps(spec))
 
 

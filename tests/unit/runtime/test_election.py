@@ -16,7 +16,7 @@ Story = Callable[[LeaseServer], Awaitable[None]]
 
 
 def in_virtual_time(story: Story) -> Callable[[], None]:
-    """Make a test that begins with an empty server."""
+    """Make a test that runs in virtual time and begins with an empty server."""
 
     async def begin() -> None:
         await story(LeaseServer())
@@ -44,7 +44,7 @@ def may_write(replica: Replica) -> bool:
 async def both(server: LeaseServer) -> tuple[Replica, Replica]:
     """A leader, and a follower that has seen it."""
     first = Replica(server, "a")
-    await first.is_leader()
+    await first.wait_until_leader()
     second = Replica(server, "b")
     await asyncio.sleep(1.0)
     return first, second
@@ -83,7 +83,7 @@ async def test_a_clean_stop_hands_over_at_once(server: LeaseServer) -> None:
     first, second = await both(server)
     stopped_at = await first.stop()
     assert not may_write(first)
-    assert await second.is_leader() - stopped_at < 0.2
+    assert await second.wait_until_leader() - stopped_at < 0.2
 
 
 @in_virtual_time
@@ -93,7 +93,7 @@ async def test_a_stop_in_the_middle_of_a_renewal_hands_over_at_once(server: Leas
     while len(server.history) == renewals:  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.001)
     stopped_at = await first.stop()  # the renewal is done, and its reply is on its way
-    assert await second.is_leader() - stopped_at < 0.2
+    assert await second.wait_until_leader() - stopped_at < 0.2
 
 
 @in_virtual_time
@@ -101,7 +101,7 @@ async def test_a_follower_takes_over_when_the_lease_of_a_killed_leader_expires(s
     first, second = await both(server)
     first.task.cancel()
     died_at = now()
-    waited = await second.is_leader() - died_at
+    waited = await second.wait_until_leader() - died_at
     assert DURATION_SECONDS - RENEW_SECONDS <= waited <= DURATION_SECONDS + 0.2
 
 
@@ -111,7 +111,7 @@ async def test_a_follower_has_an_open_connection_when_the_lease_expires(server: 
     first, second = await both(server)
     first.task.cancel()
     server.asked.clear()
-    took = await second.is_leader()
+    took = await second.wait_until_leader()
     (looked, verb), (reached, change) = server.asked
     assert (verb, change) == ("get", "patch")
     assert 2.0 < reached - looked <= 2.5
@@ -126,7 +126,7 @@ async def test_a_hanging_read_times_out_before_the_lease_expires(server: LeaseSe
     server.hangs = True
     await asyncio.sleep(2.0)
     server.hangs = False
-    assert await second.is_leader() < now() + 3.0
+    assert await second.wait_until_leader() < now() + 3.0
 
 
 @in_virtual_time
@@ -137,7 +137,7 @@ async def test_a_hanging_acquire_is_retried_after_its_timeout(server: LeaseServe
     free, server.hangs = now(), True
     await asyncio.sleep(1.0)
     server.hangs = False
-    assert await second.is_leader() - free < 2.0 + 0.5 + 0.1
+    assert await second.wait_until_leader() - free < 2.0 + 0.5 + 0.1
 
 
 @in_virtual_time
@@ -153,7 +153,7 @@ async def test_leadership_is_lost_if_the_server_is_unreachable_until_the_deadlin
     assert second.terms == []
     await asyncio.sleep(60)
     server.away = False
-    assert await second.is_leader() - now() < 1.1
+    assert await second.wait_until_leader() - now() < 1.1
 
 
 @in_virtual_time
@@ -183,7 +183,7 @@ async def test_writes_are_refused_before_another_replica_leads(server: LeaseServ
     while may_write(first):  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.01)
     closed_at = now()
-    assert await second.is_leader() - closed_at >= MARGIN_SECONDS - 0.1
+    assert await second.wait_until_leader() - closed_at >= MARGIN_SECONDS - 0.1
 
 
 @in_virtual_time
@@ -201,7 +201,7 @@ async def test_a_renewal_without_a_reply_neither_extends_nor_loses_the_lease(ser
 @in_virtual_time
 async def test_a_slow_renewal_counts_from_when_it_was_sent(server: LeaseServer) -> None:
     first = Replica(server, "a")
-    await first.is_leader()
+    await first.wait_until_leader()
     server.latency = 0.9
     await asyncio.sleep(20)
     sent_at = [at for at, verb in server.asked if verb == "patch" and at + 1.8 <= now()][-1]
@@ -216,7 +216,7 @@ async def test_a_lease_taken_by_another_holder_is_lost(server: LeaseServer) -> N
     assert isinstance(await first.ended(), LeadershipLost)
     assert now() - stolen_at <= RENEW_SECONDS + 0.1
     assert not may_write(first)
-    assert await second.is_leader() - stolen_at >= DURATION_SECONDS
+    assert await second.wait_until_leader() - stolen_at >= DURATION_SECONDS
     assert server.lease is not None
     await first.election.release()
     assert server.holder == "b", "another holder's Lease is not released"
@@ -237,14 +237,14 @@ async def test_a_lease_deleted_after_its_holder_was_killed_is_waited_for(server:
     last = server.asked[-1][0]
     await asyncio.sleep(1)
     server.write(None)
-    assert await second.is_leader() - last >= DURATION_SECONDS
+    assert await second.wait_until_leader() - last >= DURATION_SECONDS
 
 
 @in_virtual_time
 async def test_a_lease_deleted_while_a_replica_starts_is_created_again_by_its_holder(server: LeaseServer) -> None:
     """A replica that starts at that moment has not seen its holder, but sees tasks that have begun."""
     first = Replica(server, "a")
-    await first.is_leader()
+    await first.wait_until_leader()
     await asyncio.sleep(1.0)
     server.write(None)
     second = Replica(server, "b", has_work=True)
@@ -258,7 +258,7 @@ async def test_a_replica_that_finds_no_lease_leads_after_its_duration(
 ) -> None:
     begun = now()
     replica = Replica(server, "a", has_work=True)
-    assert DURATION_SECONDS <= await replica.is_leader() - begun < DURATION_SECONDS + 0.1
+    assert DURATION_SECONDS <= await replica.wait_until_leader() - begun < DURATION_SECONDS + 0.1
 
 
 @in_virtual_time
@@ -287,7 +287,7 @@ async def test_a_follower_with_a_silent_watch_does_not_acquire_the_lease(server:
 async def test_an_acquire_without_a_reply_is_recognised(server: LeaseServer) -> None:
     server.lose_replies = 1
     first = Replica(server, "a")
-    assert await first.is_leader() < 2
+    assert await first.wait_until_leader() < 2
 
 
 @in_virtual_time

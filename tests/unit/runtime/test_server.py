@@ -129,11 +129,11 @@ async def test_a_response_is_reused_for_a_second(monkeypatch: pytest.MonkeyPatch
         await asyncio.sleep(0)
         return made
 
-    fresh = Cached(make)
-    assert await asyncio.gather(fresh(), fresh(), fresh()) == [1, 1, 1]
-    assert await fresh() == 1
+    cached = Cached(make)
+    assert await asyncio.gather(cached(), cached(), cached()) == [1, 1, 1]
+    assert await cached() == 1
     monkeypatch.setattr(server_module, "CACHE_SECONDS", 0.0)
-    assert await fresh() == 2
+    assert await cached() == 2
 
 
 async def test_a_cancelled_caller_does_not_cancel_the_computation() -> None:
@@ -143,8 +143,8 @@ async def test_a_cancelled_caller_does_not_cancel_the_computation() -> None:
         await release.wait()
         return 1
 
-    fresh = Cached(make)
-    first, second = asyncio.ensure_future(fresh()), asyncio.ensure_future(fresh())
+    cached = Cached(make)
+    first, second = asyncio.ensure_future(cached()), asyncio.ensure_future(cached())
     await asyncio.sleep(0)
     first.cancel()
     await asyncio.sleep(0)
