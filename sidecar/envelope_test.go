@@ -52,7 +52,7 @@ func sealed(t *testing.T, found result, room int) (message, log string) {
 	return string(line), printed.String()
 }
 
-// keysOf is the contract: which keys stand in an envelope of each state.
+// keysOf is the contract: the keys of an envelope of each state.
 var keysOf = map[string][]string{
 	"inline":     {"encoding", "payload", "sha256", "size", "state", "v"},
 	"log":        {"chunks", "encoding", "sha256", "size", "state", "v"},

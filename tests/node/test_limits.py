@@ -3,7 +3,7 @@
 from tests.harness.tasks import TASKS, Namespace
 
 QUOTES = 'open("/airflow/xcom/return.json", "w").write("[" + ",".join([chr(34) * 2] * 170_000) + "]")'
-"""510 kB of JSON that is nearly twice as long again once it stands in a JSON string."""
+"""510 kB of JSON that is nearly twice as long again once it is a JSON string."""
 
 
 def test_a_result_that_makes_the_object_too_large_is_reported(namespace: Namespace) -> None:

@@ -124,7 +124,7 @@ def pods(draw: st.DrawFn, exact: str | None = None) -> Pod:
             st.sampled_from([(wire.OwnerReference(uid=UID, controller=True),)] * 5 + [(wire.OwnerReference(uid=UID),)])
         ),
         managed_fields=tuple(
-            pod.Written("status", at, KUBELETS) for at in draw(st.lists(st.none() | times, max_size=2))
+            pod.ManagedFieldsEntry("status", at, KUBELETS) for at in draw(st.lists(st.none() | times, max_size=2))
         ),
     )
     spec = pod.PodSpec(

@@ -16,7 +16,7 @@
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
-# What the kubelet says about a Pod that cannot start stands in its Events and nowhere else.
+# The kubelet reports why a Pod cannot start only in the Pod's Events.
 - apiGroups: [""]
   resources: [events]
   verbs: [list]

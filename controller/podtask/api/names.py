@@ -1,4 +1,4 @@
-"""Every name that stands in a cluster or crosses a version: group, labels, annotations, finalizer. Each exists once.
+"""Every name that a cluster stores or that crosses a version: group, labels, annotations, finalizer. Each exists once.
 
 They are a contract across releases: a running task carries them through an upgrade of the controller.
 """

@@ -27,7 +27,7 @@ def _refuse_repeats(of: Callable[[Any], object]) -> AfterValidator:
         seen = set()
         for entry in entries:
             if of(entry) in seen:
-                raise ValueError(f"{of(entry)!r} stands in the list twice")
+                raise ValueError(f"{of(entry)!r} is in the list twice")
             seen.add(of(entry))
         return entries
 

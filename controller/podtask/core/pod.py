@@ -34,7 +34,7 @@ class OwnedFields(View, frozen=True):
     status: OwnedStatus | None = msgspec.field(default=None, name="f:status")
 
 
-class Written(View, frozen=True):
+class ManagedFieldsEntry(View, frozen=True):
     """An entry of metadata.managedFields: the fields of one manager, and when it last changed them.
 
     The API server writes it, by its own clock.
@@ -58,7 +58,7 @@ class Written(View, frozen=True):
 class PodMetadata(Metadata, frozen=True):
     """Metadata of a Pod, with the managed fields that show when the kubelet wrote last."""
 
-    managed_fields: tuple[Written, ...] = ()
+    managed_fields: tuple[ManagedFieldsEntry, ...] = ()
 
 
 class Waiting(View, frozen=True):
@@ -175,7 +175,7 @@ class Pod(View, frozen=True):
         return max((w.time for w in self.kubelet_managed_fields if w.time is not None), default=None)
 
     @property
-    def kubelet_managed_fields(self) -> tuple[Written, ...]:
+    def kubelet_managed_fields(self) -> tuple[ManagedFieldsEntry, ...]:
         """The entries of metadata.managedFields that belong to a kubelet."""
         return tuple(w for w in self.metadata.managed_fields if w.is_kubelet)
 

@@ -116,7 +116,7 @@ def test_what_a_masker_has_to_know() -> None:
         "abcdef",
         "hunter2",
     ]
-    assert hidden(["--password=x"]) == ["--password=x"], "x stands in many a word"
+    assert hidden(["--password=x"]) == ["--password=x"], "x is part of many words"
     assert hidden(["postgres://user:pa-ss@host"]) == ["pa-ss"]
     assert hidden(["A_TOKEN=abcde B_TOKEN=fghij"]) == ["abcde", "fghij"]
     assert hidden(["--token", "abcdef", "TOKEN=***** x=***"]) == ["abcdef", "*****"]

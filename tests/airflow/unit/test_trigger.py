@@ -1,4 +1,4 @@
-"""The trigger: what stands in its row, what it says at the end, and whom it cancels."""
+"""The trigger: what its row contains, what it says at the end, and whom it cancels."""
 
 import asyncio
 import json

@@ -1,6 +1,6 @@
 """One component of Airflow: a process group, which can be killed and restarted separately.
 
-Its process id stands in a file, so that every process of a test run can do that, whichever started it.
+Its process id is in a file, so that every process of a test run can do that, whichever started it.
 """
 
 import os

@@ -8,7 +8,7 @@ import pytest
 from podtask.api import names
 from podtask.core import plan, times
 from podtask.core.decide import decide, decide_orphans
-from podtask.core.pod import Written
+from podtask.core.pod import ManagedFieldsEntry
 from podtask.core.settings import Settings
 from podtask.core.snapshot import CreateError, PodEvent, PodEvents, Relabelled, TaskSnapshot
 from podtask.core.wire import OwnerReference
@@ -1049,7 +1049,7 @@ def test_a_kubelet_behind_leaves_the_sidecar_its_time() -> None:
 def test_a_kubelet_behind_that_took_its_pod_late_leaves_the_sidecar_its_time_too() -> None:
     """The Pod does not show the skew of its clock then. The API server's time of the kubelet's last write counts."""
     made = make_pod().scheduled(0, taken=10).running(15).exit(0, 20).with_result().running(name="podtask-result")
-    told = made.metadata(managed_fields=(Written("status", at(820), KUBELETS),))
+    told = made.metadata(managed_fields=(ManagedFieldsEntry("status", at(820), KUBELETS),))
     got = decide(running(xcom={}).observe(told), at(821), SETTINGS)
     assert (plan.ReadPod(name=POD, uid=UID) not in got.actions, got.wake_at) == (True, at(910))
     assert decide(running(xcom={}).observe(told), at(911), SETTINGS).actions[-1] == plan.ReadPod(name=POD, uid=UID)
@@ -1059,7 +1059,10 @@ def test_a_kubelet_behind_that_took_its_pod_late_leaves_the_sidecar_its_time_too
 
 def test_a_kubelet_ahead_does_not_lengthen_a_run() -> None:
     ahead = (
-        make_pod().scheduled(1, taken=602).running(605).metadata(managed_fields=(Written("status", at(6), KUBELETS),))
+        make_pod()
+        .scheduled(1, taken=602)
+        .running(605)
+        .metadata(managed_fields=(ManagedFieldsEntry("status", at(6), KUBELETS),))
     )
     made = running(deadlines={"runSeconds": 10})
     assert decide(made.observe(ahead), at(16), SETTINGS).actions[0] == plan.StopPod(

@@ -1,7 +1,7 @@
 """What the user wants: `spec` of a PodTask.
 
 No field has a default in the schema, because "set to the default" and "not set" differ where a template is merged.
-The defaults stand in each docstring, and in code at the one place that uses them.
+The defaults are in each docstring, and in code at the one place that uses them.
 """
 
 from typing import Annotated
