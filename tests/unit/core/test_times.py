@@ -46,7 +46,7 @@ def test_a_time_is_held_between_creation_and_now() -> None:
 
 
 def _told(*seconds: float | None, part: str = "status", owned: pod.OwnedFields | None = KUBELETS) -> pod.Pod:
-    notes = tuple(pod.Written(part, None if when is None else at(when), owned) for when in seconds)
+    notes = tuple(pod.ManagedFieldsEntry(part, None if when is None else at(when), owned) for when in seconds)
     return make_pod().metadata(managed_fields=notes).build()
 
 

