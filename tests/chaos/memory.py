@@ -1,13 +1,15 @@
 """Is memory released? Rounds of tasks that run, end and are deleted, with one controller process.
 
-Resident memory alone cannot tell: a controller at work keeps 64 TLS connections with a buffer of 256 KiB each for a
-minute, and the C library gives pages back in part. What Python holds can: with no task left, its count of blocks is
-back where it was after the first round, to within what a few seconds' chance makes of it. A leak of a dictionary's
-entry for each task is more than that; `subject` plants one, and the test run wants to see it found.
+Resident memory alone cannot tell: the C library gives pages back in part. What Python holds can: with no task left,
+its count of blocks is nearly what it was after the round before. The first two rounds are a warm-up: the second one,
+which begins faster, still leaves some 1,400 blocks of caches and buffers behind, later ones 75 to 120 for 200 tasks. A
+leak of one dictionary entry for each task leaves 500; `subject` plants one, and the test run wants to see it found.
 """
 
 import contextlib
+import itertools
 import json
+import statistics
 import sys
 import time
 import urllib.request
@@ -23,38 +25,43 @@ from tests.harness.controller import Controller
 from tests.harness.tasks import TASKS, TERMINAL, Namespace
 
 CLUSTER = "podtask-chaos-memory"
-STRAY_BLOCKS = 1500
-"""What chance makes of it: garbage not collected yet, a cache that grew a little more."""
-BLOCKS_A_TASK = 1.0
-"""And for each task. The least leak is an entry in a dictionary: its key, and what it holds."""
+WARM_UP_ROUNDS = 2
+BLOCKS_A_TASK = 1.5
+"""What a round may leave behind for each of its tasks. The least leak is a dictionary entry: its key, and its value."""
 MIB = 8.0
-"""What resident memory may grow after the first round."""
+"""What resident memory may grow by after the warm-up."""
 _SUBJECT = (sys.executable, "-m", "tests.chaos.subject")
 _LOOKS = 5
 
 
 class Growth(NamedTuple):
-    """What was kept, from the end of the first round to the end of the last."""
+    """Memory after the warm-up and after each round, with no task left."""
 
     tasks: int
-    before: Memory
-    after: Memory
+    """In each round."""
+    readings: list[Memory]
 
     @property
     def blocks_a_task(self) -> float:
-        """Python's blocks, for each task that came and went."""
-        return (self.after.blocks - self.before.blocks) / self.tasks
+        """Python's blocks for each task that came and went. The median of the rounds: one may have left garbage."""
+        rounds = [after.blocks - before.blocks for before, after in itertools.pairwise(self.readings)]
+        return statistics.median(rounds) / self.tasks
+
+    @property
+    def mib(self) -> float:
+        """What resident memory grew by."""
+        return self.readings[-1].mib - self.readings[0].mib
 
     @property
     def is_clean(self) -> bool:
         """Return whether memory came back."""
-        kept = self.after.blocks - self.before.blocks
-        return kept < STRAY_BLOCKS + BLOCKS_A_TASK * self.tasks and self.after.mib - self.before.mib < MIB
+        return self.blocks_a_task < BLOCKS_A_TASK and self.mib < MIB
 
     def __str__(self) -> str:
+        blocks = ", ".join(f"{reading.blocks:,.0f}" for reading in self.readings)
         return (
-            f"{self.tasks} tasks came and went: {self.blocks_a_task:+.2f} blocks a task,"
-            f" {self.before.mib:.1f} MiB before and {self.after.mib:.1f} MiB after"
+            f"rounds of {self.tasks} tasks: {self.blocks_a_task:+.2f} blocks a task ({blocks}),"
+            f" {self.mib:+.1f} MiB ({self.readings[-1].mib:.1f})"
         )
 
 
@@ -71,7 +78,7 @@ def standing() -> Iterator[Cluster]:
 
 
 def measure(cluster: Cluster, *, rounds: int, tasks: int, leaks: bool = False) -> Growth:
-    """Run `rounds` of tasks after a first round as a warm-up."""
+    """Run `rounds` of tasks after a warm-up."""
     port = sockets.free_port()
     flags = ("--leader-election=off", "--pod-hold-seconds=1", f"--metrics-port={port}", "--http-address=127.0.0.1")
     with (
@@ -79,11 +86,11 @@ def measure(cluster: Cluster, *, rounds: int, tasks: int, leaks: bool = False) -
         Controller(cluster.kubeconfig, *flags, through=(*_SUBJECT, "leaks" if leaks else "sound")),
     ):
         namespace.wait_service_account()
-        _round(namespace, "warm", tasks)
-        before = _memory(port)
-        for number in range(rounds):
+        readings = []
+        for number in range(WARM_UP_ROUNDS + rounds):
             _round(namespace, f"round-{number}", tasks)
-        return Growth(rounds * tasks, before, _memory(port))
+            readings.append(_memory(port))
+        return Growth(tasks, readings[WARM_UP_ROUNDS - 1 :])
 
 
 def _round(namespace: Namespace, prefix: str, tasks: int) -> None:

@@ -199,8 +199,8 @@ def loaded() -> Metrics:
 async def test_a_flood_does_not_hold_the_main_loop(asking: int, half: int) -> None:
     """For comparison the same flood runs against a closed port, which shows the effect of the machine's load alone.
 
-    A busy machine can stop this process at any moment, so up to three floods are tried: a server that held the loop would
-    hold it in each.
+    A busy machine can stop this process at any moment, so up to three floods are tried: a server that held the loop
+    would hold it in each.
     """
     metrics, snapshots = loaded(), 0
 
