@@ -162,15 +162,23 @@ def _http_server(endpoints: Mapping[str, Endpoint]) -> web.Server:
 
 
 async def _accept(listener: socket.socket, server: web.Server) -> None:
-    """Accept connections one at a time, `CONNECTIONS_PER_SECOND` at most."""
+    """Accept connections one at a time, `CONNECTIONS_PER_SECOND` at most; close all when cancelled."""
     loop = asyncio.get_running_loop()
-    while True:
-        with contextlib.suppress(OSError):  # the client has closed the connection, or no file descriptor is left
-            accepted, _ = await loop.sock_accept(listener)
-            connections = server.connections
-            for oldest in connections[: max(0, len(connections) - MAX_CONNECTIONS + 1)]:
-                if oldest.transport is not None:
-                    oldest.transport.abort()
-            transport, _ = await loop.connect_accepted_socket(server, accepted)
-            loop.call_later(CONNECTION_TIMEOUT_SECONDS, transport.abort)
-        await asyncio.sleep(1 / CONNECTIONS_PER_SECOND)
+    try:
+        while True:
+            with contextlib.suppress(OSError):  # the client has closed the connection, or no file descriptor is left
+                accepted, _ = await loop.sock_accept(listener)
+                _abort(server, but=MAX_CONNECTIONS - 1)
+                transport, _ = await loop.connect_accepted_socket(server, accepted)
+                loop.call_later(CONNECTION_TIMEOUT_SECONDS, transport.abort)
+            await asyncio.sleep(1 / CONNECTIONS_PER_SECOND)
+    finally:
+        _abort(server, but=0)
+
+
+def _abort(server: web.Server, *, but: int) -> None:
+    """Close the oldest connections until so many are left."""
+    connections = server.connections
+    for oldest in connections[: max(0, len(connections) - but)]:
+        if oldest.transport is not None:
+            oldest.transport.abort()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -98,6 +99,17 @@ async def test_too_many_connections_close_the_oldest(monkeypatch: pytest.MonkeyP
         assert not await half[1].read()
         assert not half[2].at_eof()
         assert not half[3].at_eof()
+
+
+async def test_close_closes_open_connections() -> None:
+    async with asyncio.timeout(10), contextlib.AsyncExitStack() as stack:
+        async with serving(hello=hello) as port:
+            half = [await stack.enter_async_context(saying(port, HALF)) for _ in range(3)]
+            assert await get(port, "/hello"), "the server has accepted those before"
+        for reader in half:
+            with contextlib.suppress(ConnectionResetError):
+                assert not await reader.read()
+    gc.collect()  # a connection that was left open raises ResourceWarning here, not in another test
 
 
 @pytest.mark.parametrize(
