@@ -133,7 +133,14 @@ def pod_of(task: _Metadata, spec: dict[str, Any]) -> dict[str, Any]:
 def status_of(pod: _Metadata) -> dict[str, Any]:
     """Return the status of a succeeded task, as large as PodTask's."""
     conditions = [
-        {"type": kind, "status": "True", "reason": "Completed", "lastTransitionTime": _NOW, "observedGeneration": 1}
+        {
+            "type": kind,
+            "status": "True",
+            "reason": "Completed",
+            "message": "The task has succeeded.",
+            "lastTransitionTime": _NOW,
+            "observedGeneration": 1,
+        }
         for kind in (names.CONDITION_FINISHED, names.CONDITION_SUCCEEDED)
     ]
     attempt = {
@@ -145,9 +152,9 @@ def status_of(pod: _Metadata) -> dict[str, Any]:
         "outcome": "Succeeded",
         "reason": "Completed",
         "exitCode": 0,
-        "createTime": _NOW,
+        "creationTime": _NOW,
         "startTime": _NOW,
-        "finishTime": _NOW,
+        "completionTime": _NOW,
     }
     return {
         "phase": "Succeeded",

@@ -118,7 +118,13 @@ class PodTasks(ObjectSystem):
     async def finish(self, api: HttpClient, draw: Draw, result: str) -> None:
         """Write the status of a finished task as the controller does, which must not run meanwhile."""
         now = datetime.now(UTC).isoformat()
-        condition = {"type": "Finished", "status": "True", "reason": "Completed", "lastTransitionTime": now}
+        condition = {
+            "type": "Finished",
+            "status": "True",
+            "reason": "Completed",
+            "message": "The task has ended.",
+            "lastTransitionTime": now,
+        }
         status: Object = {
             "observedGeneration": 1,
             "phase": "Succeeded",

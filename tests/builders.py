@@ -39,8 +39,8 @@ def make_attempt(number: int = 1, **fields: Any) -> Attempt:
     defaults = {
         "pod_name": pod_name(number),
         "pod_uid": f"pod-{number}",
-        "create_time": at(0),
-        "finish_time": at(10),
+        "creation_time": at(0),
+        "completion_time": at(10),
         "outcome": "Failed",
         "exit_code": 1,
         "reason": "NonZeroExit",
@@ -50,7 +50,7 @@ def make_attempt(number: int = 1, **fields: Any) -> Attempt:
 
 def make_live_attempt(number: int = 1, **fields: Any) -> Attempt:
     """An attempt in progress, as recorded when its container runs."""
-    open_end = {"finish_time": None, "outcome": "", "exit_code": None, "reason": "", "start_time": at(2)}
+    open_end = {"completion_time": None, "outcome": "", "exit_code": None, "reason": "", "start_time": at(2)}
     return make_attempt(number, **(open_end | fields))
 
 

@@ -169,8 +169,8 @@ def _delays(task: dict[str, Any]) -> tuple[float, float]:
     attempts = status.get("attempts", [])
     if not attempts:
         return 0.0, 0.0
-    start = _between(task["metadata"]["creationTimestamp"], attempts[0].get("createTime"))
-    return start, _between(attempts[-1].get("finishTime"), status.get("completionTime"))
+    start = _between(task["metadata"]["creationTimestamp"], attempts[0].get("creationTime"))
+    return start, _between(attempts[-1].get("completionTime"), status.get("completionTime"))
 
 
 def _between(begin: str | None, end: str | None) -> float:

@@ -57,7 +57,7 @@ def test_every_phase_has_its_health(lua: str, phase: Phase) -> None:
 
 def test_a_new_task_progresses(lua: str) -> None:
     assert health(lua, {"metadata": {"generation": 1}}) == ("Progressing", "waiting for the controller")
-    unseen = {"metadata": {"generation": 1}, "status": {"phase": "Pending"}}
+    unseen = {"metadata": {"generation": 1}, "status": {"phase": "Pending", "observedGeneration": 0}}
     assert health(lua, unseen) == ("Progressing", "waiting for the controller")
 
 
@@ -70,29 +70,59 @@ def test_an_unobserved_change_is_progressing_unless_the_task_is_finished(lua: st
     assert judged("Succeeded") == "Healthy"
 
 
+class Release:
+    """A chart of one PodTask, without a controller: the test writes the status itself, so no time decides."""
+
+    def __init__(self, cluster: Cluster, namespace: Namespace, path: Path) -> None:
+        self._cluster, self._path, self._where = cluster, path, ("-n", namespace.name)
+        (path / "templates").mkdir()
+        (path / "Chart.yaml").write_text("{apiVersion: v2, name: one-task, version: 0.0.1}")
+        (path / "templates/task.yaml").write_text((ROOT / "examples/multiply.yaml").read_text())
+
+    def wait(self, seconds: int = HANG_SECONDS) -> str:
+        """Run `helm upgrade --install --wait`, and give its error, or nothing."""
+        words = ("upgrade", "--install", "one", str(self._path), *self._where, "--wait", f"--timeout={seconds}s")
+        done = attempt(*words, kubeconfig=self._cluster.kubeconfig)
+        assert bool(done.returncode) is bool(done.stderr.strip()), done.stderr
+        return done.stderr
+
+    def write(self, phase: str, **conditions: str) -> None:
+        common = {"reason": "Because", "message": "it is so", "lastTransitionTime": "2026-01-02T03:04:05Z"}
+        written = [
+            {"type": kind, "status": status, "observedGeneration": 1, **common} for kind, status in conditions.items()
+        ]
+        patch = json.dumps({"status": {"phase": phase, "observedGeneration": 1, "conditions": written}})
+        words = ("patch", "podtask", "multiply", *self._where, "--subresource=status", "--type=merge", "-p", patch)
+        self._cluster.kubectl(*words)
+
+
+@pytest.fixture
+def release(cluster: Cluster, namespace: Namespace, tmp_path: Path) -> Release:
+    return Release(cluster, namespace, tmp_path)
+
+
+TIMEOUT = "context deadline exceeded"
+
+
 @pytest.mark.xdist_group("chart")
 @pytest.mark.node
 @pytest.mark.usefixtures("crd_alone")
-def test_helm_waits_for_observed_generation_and_not_for_the_task(
-    cluster: Cluster, namespace: Namespace, tmp_path: Path
-) -> None:
-    """Shown without a controller: the test writes the status itself, so that nothing is a matter of time."""
-    (tmp_path / "templates").mkdir()
-    (tmp_path / "Chart.yaml").write_text("{apiVersion: v2, name: one-task, version: 0.0.1}")
-    task = ROOT / "examples/multiply.yaml"
-    (tmp_path / "templates/task.yaml").write_text(task.read_text())
-    where = ("-n", namespace.name)
+def test_helm_waits_for_the_end_of_a_task_and_fails_with_it(release: Release) -> None:
+    assert TIMEOUT in release.wait(3), "no controller has seen it"
+    release.write("Running", Reconciling="True")
+    assert TIMEOUT in release.wait(3), "it runs"
+    release.write("Suspended", Suspended="True")
+    assert release.wait() == "", "it is suspended, as was asked for"
+    release.write("Failed", Suspended="False", Finished="True", Succeeded="False", Stalled="True")
+    failed = release.wait()
+    assert failed
+    assert TIMEOUT not in failed, "helm fails at once"
 
-    def wait(seconds: int = HANG_SECONDS) -> int:
-        words = ("upgrade", "--install", "one", str(tmp_path), *where, "--wait", f"--timeout={seconds}s")
-        return attempt(*words, kubeconfig=cluster.kubeconfig).returncode
 
-    def write(**status: Any) -> None:
-        patch = json.dumps({"status": status})
-        cluster.kubectl("patch", "podtask", "multiply", *where, "--subresource=status", "--type=merge", "-p", patch)
-
-    assert wait() == 0, "without observedGeneration there is nothing to wait for"
-    write(observedGeneration=0)
-    assert wait(3) != 0, "the controller has not seen this generation"
-    write(observedGeneration=1, phase="Running")
-    assert wait() == 0, "seen, and that is all that kstatus asks"
+@pytest.mark.xdist_group("chart")
+@pytest.mark.node
+@pytest.mark.usefixtures("crd_alone")
+def test_helm_returns_when_a_task_has_succeeded(release: Release) -> None:
+    assert TIMEOUT in release.wait(3)
+    release.write("Succeeded", Finished="True", Succeeded="True")
+    assert release.wait() == ""

@@ -50,7 +50,7 @@ async def test_a_pod_without_containers_is_invalid(scene: Scene) -> None:
 async def test_a_new_task_has_generation_one_and_the_default_status(scene: Scene) -> None:
     body = {"apiVersion": "podtask.dev/v1alpha1", "kind": "PodTask", "metadata": {"name": "a"}, "spec": {"image": "x"}}
     task = await scene.create(PODTASKS, {**body, "status": {"phase": "Succeeded"}})
-    assert (task["metadata"]["generation"], task["status"]) == (1, {"phase": "Pending"})
+    assert (task["metadata"]["generation"], task["status"]) == (1, {"phase": "Pending", "observedGeneration": 0})
 
 
 async def test_a_task_that_breaks_a_rule_is_invalid(scene: Scene) -> None:
@@ -85,7 +85,7 @@ async def test_null_takes_a_field_away(scene: Scene) -> None:
     await scene.create_task()
     await scene.merge(PODTASKS, {"status": {"phase": "Running", "reason": "Running"}}, subresource="status")
     task = await scene.merge(PODTASKS, {"status": {"reason": None}}, subresource="status")
-    assert task["status"] == {"phase": "Running"}
+    assert task["status"] == {"phase": "Running", "observedGeneration": 0}
 
 
 async def test_a_write_that_changes_nothing_has_no_version(scene: Scene) -> None:
@@ -108,7 +108,7 @@ async def test_an_old_version_is_a_conflict(scene: Scene) -> None:
     with pytest.raises(errors.Conflict) as refused:
         await scene.merge(PODTASKS, body, subresource="status")
     assert refused.value.reason == "Conflict"
-    assert (await scene.get(PODTASKS))["status"] == {"phase": "Pending"}
+    assert (await scene.get(PODTASKS))["status"] == {"phase": "Pending", "observedGeneration": 0}
 
 
 async def test_an_old_version_of_a_pod_is_a_conflict(scene: Scene) -> None:
@@ -151,14 +151,14 @@ async def test_a_delete_with_another_uid_is_a_conflict(scene: Scene) -> None:
 # ---- rules of the CRD ----
 
 
-async def test_terminal_is_for_ever_and_counters_never_fall(scene: Scene) -> None:
+async def test_a_terminal_phase_is_final_and_counters_never_fall(scene: Scene) -> None:
     await scene.create_task()
     await scene.merge(PODTASKS, {"status": {"phase": "Failed", "attemptCount": 2}}, subresource="status")
     for status in ({"phase": "Running"}, {"phase": "Succeeded"}, {"phase": None}, {"attemptCount": 1}):
         with pytest.raises(errors.Invalid):
             await scene.merge(PODTASKS, {"status": status}, subresource="status")
     kept = await scene.merge(PODTASKS, {"status": {"attemptCount": 3}}, subresource="status")
-    assert kept["status"] == {"phase": "Failed", "attemptCount": 3}
+    assert kept["status"] == {"phase": "Failed", "attemptCount": 3, "observedGeneration": 0}
 
 
 async def test_a_cancel_is_not_taken_back_and_an_image_stays(scene: Scene) -> None:

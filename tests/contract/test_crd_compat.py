@@ -49,7 +49,7 @@ BREAKING: dict[str, Callable[[Any], object]] = {
     "the enum was narrowed": lambda crd: _spec(crd)["podRetention"]["enum"].remove("Keep"),
     "the enum was narrowed ": lambda crd: _spec(crd)["dnsPolicy"].update(enum=["None"]),
     "pattern has changed": lambda crd: _spec(crd)["image"].update(pattern="^a"),
-    "format has changed": lambda crd: _spec(crd)["cancelAfter"].pop("format"),
+    "format has changed": lambda crd: _spec(crd)["cancelTime"].pop("format"),
     "unknown fields are no longer kept": lambda crd: _spec(crd)["affinity"].pop("x-kubernetes-preserve-unknown-fields"),
     "x-kubernetes-list-type has changed": lambda crd: _spec(crd)["env"].update({"x-kubernetes-list-type": "map"}),
     "selectable field .status.phase is gone": lambda crd: _version(crd).pop("selectableFields"),
@@ -57,8 +57,12 @@ BREAKING: dict[str, Callable[[Any], object]] = {
     "version v1alpha1 is gone": lambda crd: _version(crd).update(name="v1"),
     "version v1alpha1 is gone ": lambda crd: _version(crd).update(served=False),
     "short name pt is gone": lambda crd: crd["spec"]["names"].pop("shortNames"),
+    "category podtask-all is gone": lambda crd: crd["spec"]["names"].pop("categories"),
     "group has changed": lambda crd: crd["spec"].update(group="example.com"),
     "names.kind has changed": lambda crd: crd["spec"]["names"].update(kind="Task"),
+    "backoffLimit: the default has changed": lambda crd: _spec(crd)["backoffLimit"].update(default=1),
+    "hostNetwork: the default has changed": lambda crd: _spec(crd)["hostNetwork"].update(default=False),
+    "a new field with a default": lambda crd: _spec(crd).update(extra={"type": "boolean", "default": False}),
     "the default has changed": lambda crd: _version(crd)["schema"]["openAPIV3Schema"]["properties"]["status"].pop(
         "default"
     ),

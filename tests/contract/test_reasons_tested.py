@@ -15,7 +15,6 @@ ELSEWHERE = {
     Reason.ATTEMPT_LIMIT_EXCEEDED: "A thousand real Pods for one test. tests/unit/core/test_decide.py counts to it.",
     Reason.INVALID_SPEC: "The API server's schema refuses what the controller cannot read; only an object from under"
     " another CRD can be such. tests/unit/core/test_decide.py judges one.",
-    Reason.NOT_SUPPORTED: "No field of this version is refused for that; the word is kept for those of later ones.",
     Reason.CONCURRENCY_LIMIT: "The platform's policy needs no kubelet: tests/integration/controller/test_policy.py.",
     Reason.POLICY_DENIED: "The platform's policy needs no kubelet: tests/integration/controller/test_policy.py.",
     Reason.SPEC_TOO_LARGE: "The platform's policy needs no kubelet: tests/integration/controller/test_policy.py.",

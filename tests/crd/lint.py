@@ -1,7 +1,7 @@
 """A structural lint, written apart from the generator so that each finds the other's mistakes.
 
-It knows what a structural schema may hold, and what we ask beyond: a maximum on every string, list and map, a width and
-bounds on every integer, a description on every field, no floats.
+It knows what a structural schema may hold, and what we ask beyond: a maximum on every string, list and map, a width
+for every integer, defaults for scalars only, a plain description on every field, no floats.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from typing import Any
 Json = Any
 
 _ALLOWED = {
-    "string": {"minLength", "maxLength", "pattern", "enum", "format"},
-    "integer": {"minimum", "maximum", "format"},
-    "boolean": set(),
+    "string": {"minLength", "maxLength", "pattern", "enum", "format", "default"},
+    "integer": {"minimum", "maximum", "format", "default"},
+    "boolean": {"default"},
     "array": {"items", "minItems", "maxItems", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"},
     "object": {
         "properties", "required", "additionalProperties", "maxProperties", "x-kubernetes-preserve-unknown-fields",
@@ -42,6 +42,16 @@ def problems(root: Json) -> list[str]:
     for part in ("spec", "status"):
         found += _node(root["properties"][part], part, may_default=part == "status")
     return found
+
+
+def _description(text: str, name: str, path: str) -> Iterator[str]:
+    """`kubectl explain` shows the text: a sentence, and no file that its reader does not have."""
+    if not text[:1].isupper() or not text.endswith("."):
+        yield f"{path}: a description begins with a capital letter and ends with a full stop"
+    if text.split(" ", maxsplit=1)[0] == name or "docs/" in text:
+        yield f"{path}: a description that repeats the field's name or refers to a file"
+    if text.count("Default: ") > 1:
+        yield f"{path}: two defaults"
 
 
 def _root(root: Json) -> Iterator[str]:
@@ -86,15 +96,19 @@ def _nothing(_node_: Json, _path: str) -> Iterator[str]:
 def _string(node: Json, path: str) -> Iterator[str]:
     if not {"maxLength", "enum"} & node.keys() and node.get("format") != "date-time":
         yield f"{path}: no maxLength"
+    if "enum" in node and node.get("default", node["enum"][0]) not in node["enum"]:
+        yield f"{path}: the default is none of the values"
     if len(set(node.get("enum", []))) != len(node.get("enum", [])):
         yield f"{path}: an enum that repeats itself"
 
 
 def _integer(node: Json, path: str) -> Iterator[str]:
     bits = {"int32": 31, "int64": 63}.get(node.get("format", ""), 0)
-    low, high = node.get("minimum"), node.get("maximum")
-    if not bits or low is None or high is None or not -(2**bits) <= low <= high < 2**bits:
+    low, high = node.get("minimum", -(2**bits)), node.get("maximum", 2**bits - 1)
+    if not bits or not -(2**bits) <= low <= high < 2**bits:
         yield f"{path}: an integer needs int32 or int64 and bounds within it"
+    if not low <= node.get("default", low) <= high:
+        yield f"{path}: the default is out of bounds"
 
 
 def _array(node: Json, path: str) -> Iterator[str]:
@@ -123,8 +137,7 @@ def _object(node: Json, path: str) -> Iterator[str]:
     if "properties" not in node and not keeps:
         yield f"{path}: an object of nothing"
     for name, child in node.get("properties", {}).items():
-        if not child.get("description", "").startswith(name):
-            yield f"{path}.{name}: a description that begins with the field's name"
+        yield from _description(child.get("description", ""), name, f"{path}.{name}")
         yield from _node(child, f"{path}.{name}")
     for name in node.get("required", []):
         if name not in node.get("properties", {}):

@@ -1,6 +1,7 @@
 """Hypothesis strategies that follow the CRD's schema: valid values, and the same with one place spoilt."""
 
 import copy
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ _WORDS = [
     "",
     "é",
 ]
+_PATTERNED = ["base", "podtask-result", "a", "b1", "podtask.dev/controller", "Completed"]
 _KEYS = ["team", "podtask.dev/x", "app.kubernetes.io/name", "a"]
 _NUMBERS = [-1, 0, 1, 2, 60, 255, 4095, 4096, 65_535]
 _TIMES = ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.678Z", "2026-12-31T23:59:59+01:00"]
@@ -51,14 +53,21 @@ def _string(node: Json, _depth: int) -> st.SearchStrategy[Json]:
     if node.get("format") == "date-time":
         return st.sampled_from(_TIMES)
     if "pattern" in node:
-        return st.sampled_from(["base", "podtask-result", "a", "b1"])
+        fitting = [word for word in _PATTERNED if re.search(node["pattern"], word)]
+        return st.sampled_from(fitting)
     fitting = [word for word in _WORDS if node.get("minLength", 0) <= len(word) <= node["maxLength"]]
     return st.sampled_from(fitting)
 
 
 def _integer(node: Json, _depth: int) -> st.SearchStrategy[Json]:
-    low, high = node["minimum"], node["maximum"]
+    low, high = bounds(node)
     return st.sampled_from(sorted({low, high, *(number for number in _NUMBERS if low <= number <= high)}))
+
+
+def bounds(node: Json) -> tuple[int, int]:
+    """The least and the largest integer; where the schema sets none, its format does."""
+    limit = 2**31 if node["format"] == "int32" else 2**63
+    return node.get("minimum", -limit), node.get("maximum", limit - 1)
 
 
 def _boolean(_node: Json, _depth: int) -> st.SearchStrategy[Json]:
@@ -109,9 +118,12 @@ def smallest(node: Json) -> Json:
     if "enum" in node:
         return node["enum"][0]
     if node["type"] == "string":
-        return _TIMES[0] if node.get("format") == "date-time" else "a" * max(1, node.get("minLength", 0))
+        if node.get("format") == "date-time":
+            return _TIMES[0]
+        shortest = "a" * max(1, node.get("minLength", 0))
+        return shortest if re.search(node.get("pattern", ""), shortest) else "a/a"
     if node["type"] == "integer":
-        return max(1, node["minimum"])
+        return max(1, bounds(node)[0])
     if node["type"] == "array":
         return [smallest(node["items"])] * node.get("minItems", 0)
     if node["type"] == "boolean":

@@ -51,9 +51,14 @@ def _check_end(status: Status, phase: str, reason: str) -> None:
     conditions = {c["type"]: c for c in status["conditions"]}
     finished, succeeded = conditions["Finished"], conditions["Succeeded"]
     assert (finished["status"], finished["reason"]) == ("True", reason), status
-    assert "observedGeneration" not in finished, "kubectl wait would hang after a later edit"
     assert (succeeded["status"], succeeded["reason"]) == (str(phase == "Succeeded"), reason), status
-    assert succeeded["observedGeneration"] == status["observedGeneration"], status
+    assert {c["observedGeneration"] for c in conditions.values() if c["type"] != "Suspended"} == {
+        status["observedGeneration"]
+    }, status
+    assert "Reconciling" not in conditions, "helm and Flux would wait without end"
+    stalled = conditions.get("Stalled", {})
+    assert (stalled.get("status") == "True") is (phase in ("Failed", "Cancelled")), status
+    assert all(c["message"] for c in conditions.values()), status
     assert status["message"], "an end without a word"
     assert "nextAttemptTime" not in status, status
     assert time(status["startTime"]) <= time(status["completionTime"]), status
@@ -65,7 +70,7 @@ def _check_attempt(entry: Status, expected: Ended, completed: datetime) -> None:
     assert re.fullmatch(r"[0-9a-f-]{36}", entry["podUID"]), entry
     assert entry["podName"], entry
     assert bool(entry.get("nodeName")) is expected.is_placed, entry
-    times = [time(entry[key]) for key in ("createTime", "startTime", "finishTime") if key in entry]
+    times = [time(entry[key]) for key in ("creationTime", "startTime", "completionTime") if key in entry]
     assert ("startTime" in entry) is expected.is_started, entry
     assert [*times, completed] == sorted([*times, completed]), entry
     if expected.is_started:

@@ -82,7 +82,7 @@ def test_a_second_attempt_may_succeed(namespace: Namespace) -> None:
     check(status, "Succeeded", "Completed", Ended("Failed", "NonZeroExit", 5), SUCCESS)
     first, second = status["attempts"]
     assert first["podName"] != second["podName"]
-    assert (time(second["createTime"]) - time(first["finishTime"])).total_seconds() >= 1
+    assert (time(second["creationTime"]) - time(first["completionTime"])).total_seconds() >= 1
     assert [namespace.log(a["podName"]) for a in (first, second)] == ["attempt 1\n", "attempt 2\n"]
 
 
@@ -187,7 +187,7 @@ def test_a_native_sidecar_that_does_not_stop_delays_the_end(
     status = namespace.run("guarded", **(fields if xcom else {**fields, "command": ["true"]}), **xcom)
     check(status, "Succeeded", "Completed", SUCCESS)
     assert status.get("xcom", {}).get("value") == ("1\n" if xcom else None)
-    elapsed = time(status["completionTime"]) - time(status["attempts"][0]["finishTime"])
+    elapsed = time(status["completionTime"]) - time(status["attempts"][0]["completionTime"])
     assert (elapsed.total_seconds() >= grace) is has_finalizer
     if not has_finalizer:  # the sidecar's grace is not waited for
         pod = status["attempts"][0]["podName"]

@@ -106,7 +106,7 @@ def test_the_run_deadline_stops_the_task_and_keeps_pod_and_log(namespace: Namesp
     check(status, "Failed", "RunDeadlineExceeded", Ended("Failed", "RunDeadlineExceeded", 143))
     entry = status["attempts"][0]
     assert entry["logTail"] == "started\n"
-    assert (time(entry["finishTime"]) - time(entry["startTime"])).total_seconds() >= 5
+    assert (time(entry["completionTime"]) - time(entry["startTime"])).total_seconds() >= 5
     pod = namespace.wait_pod(lambda _, p: p["status"]["phase"] == "Failed")
     assert "deletionTimestamp" not in pod["metadata"]
     assert namespace.log(entry["podName"]) == "started\n"
@@ -205,7 +205,7 @@ def _has_begun(pod: Object, is_placed: bool) -> bool:
 def test_a_task_can_be_cancelled_between_two_attempts(namespace: Namespace) -> None:
     namespace.create("futile", **shell("exit 1"), backoffLimit=5, backoff={"initialSeconds": 300})
     reported = namespace.wait("futile", lambda t: t["status"].get("reason") == "Backoff")["status"]
-    assert time(reported["nextAttemptTime"]) > time(reported["attempts"][0]["finishTime"])
+    assert time(reported["nextAttemptTime"]) > time(reported["attempts"][0]["completionTime"])
     namespace.patch("futile", cancel=True)
     check(namespace.wait_finished("futile"), "Cancelled", "Cancelled", Ended("Failed", "NonZeroExit", 1))
 
@@ -213,7 +213,7 @@ def test_a_task_can_be_cancelled_between_two_attempts(namespace: Namespace) -> N
 def test_a_task_is_cancelled_at_cancel_after(namespace: Namespace) -> None:
     namespace.create("waited", **shell(POLITE), **WAITING)
     pod = running_pod(namespace, "waited")
-    namespace.patch("waited", cancelAfter="2020-01-01T00:00:00Z")
+    namespace.patch("waited", cancelTime="2020-01-01T00:00:00Z")
     status = namespace.wait_finished("waited")
-    check(status, "Cancelled", "CancelAfterReached", Ended("Stopped", "CancelAfterReached", 143))
+    check(status, "Cancelled", "CancelTimeReached", Ended("Stopped", "CancelTimeReached", 143))
     assert namespace.log(pod) == "started\n"

@@ -46,10 +46,10 @@ def test_the_platforms_rules_hold_on_a_real_node(ruled: Namespace) -> None:
     ruled.create("task-3", **shell("true"))
     endless = ruled.wait_finished("task-1")
     assert (endless["phase"], endless["reason"]) == ("Failed", "RunDeadlineExceeded")
-    ends = [story.time(endless["attempts"][0]["finishTime"])]
+    ends = [story.time(endless["attempts"][0]["completionTime"])]
     for name in ("task-2", "task-3"):
         status = ruled.wait_finished(name)
         story.check(status, "Succeeded", "Completed", story.SUCCESS)
         (attempt,) = status["attempts"]
-        assert story.time(attempt["createTime"]) >= ends[-1], "one Pod after the other"
-        ends.append(story.time(attempt["finishTime"]))
+        assert story.time(attempt["creationTime"]) >= ends[-1], "one Pod after the other"
+        ends.append(story.time(attempt["completionTime"]))

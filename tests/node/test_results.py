@@ -408,4 +408,4 @@ def test_a_sidecar_image_that_cannot_be_pulled_is_reported_and_ends_the_task(nam
     expected = Ended("Failed", "ImagePullDeadlineExceeded", is_started=False)
     check(status, "Failed", "ImagePullDeadlineExceeded", expected)
     assert "the result sidecar" in status["message"]
-    assert time(status["completionTime"]) > time(status["attempts"][0]["createTime"])
+    assert time(status["completionTime"]) > time(status["attempts"][0]["creationTime"])

@@ -159,7 +159,7 @@ def entries(draw: st.DrawFn, count: int) -> tuple[Attempt, ...]:
             pod_name=pod_name(n),
             pod_uid=f"pod-{n}",
             outcome=draw(st.sampled_from(["Failed", "Succeeded"])),
-            finish_time=draw(maybe_time),
+            completion_time=draw(maybe_time),
             exit_code=draw(exit_codes),
         )
         for n in numbers
@@ -172,7 +172,7 @@ def entries(draw: st.DrawFn, count: int) -> tuple[Attempt, ...]:
                 pod_name=pod_name(count + 1),
                 pod_uid=uid,
                 start_time=draw(maybe_time),
-                admitted_time=draw(maybe_time),
+                admission_time=draw(maybe_time),
             )
         )
     return tuple(ended)
@@ -218,7 +218,7 @@ def specs(draw: st.DrawFn) -> MadeTask:
     fields["deadlines"] = {name: seconds for name, seconds in deadlines.items() if seconds is not None}
     optional = {
         "xcom": xcom,
-        "cancelAfter": draw(st.none() | near),
+        "cancelTime": draw(st.none() | near),
         "ttlSecondsAfterFinished": draw(optional_seconds),
         "podTTLSecondsAfterFinished": draw(optional_seconds),
         "forceDeletePodAfterSeconds": draw(optional_seconds),

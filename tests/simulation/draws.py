@@ -157,7 +157,7 @@ def _draw_retention(rng: random.Random, spec: Object) -> None:
     if rng.random() < 0.1:
         spec["forceDeletePodAfterSeconds"] = rng.choice((5, 60))
     if rng.random() < 0.05:
-        spec["cancelAfter"] = f"2026-01-01T00:00:{rng.randrange(1, 50):02d}Z"
+        spec["cancelTime"] = f"2026-01-01T00:00:{rng.randrange(1, 50):02d}Z"
 
 
 def _draw_policy(rng: random.Random, spec: Object) -> None:

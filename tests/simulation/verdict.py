@@ -118,7 +118,7 @@ class Verdict:
         succeeded = [entry["number"] for entry in entries if entry.get("outcome") == "Succeeded"]
         if bool(succeeded) != (phase == "Succeeded") or (succeeded and succeeded[-1] != last["number"]):
             self._breach(f"is {phase}, and attempts {succeeded} succeeded")
-        if phase == "Cancelled" and self._uid not in self._truth.cancels and "cancelAfter" not in self._spec:
+        if phase == "Cancelled" and self._uid not in self._truth.cancels and "cancelTime" not in self._spec:
             self._breach("is Cancelled, and no user asked for it")
         if phase == "Skipped" and not oracle.has_action(last, self._spec, "Skip"):
             self._breach("is Skipped, and no rule says so")

@@ -82,7 +82,7 @@ class PodTaskDeadlineExceeded(PodTaskFailed):
 
 
 class PodTaskCancelled(PodTaskFailed):
-    """spec.cancel was set, or spec.cancelAfter reached."""
+    """spec.cancel was set, or spec.cancelTime reached."""
 
 
 class PodTaskResultError(PodTaskFailed):

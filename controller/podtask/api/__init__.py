@@ -1,1 +1,1 @@
-"""The wire contract: names, models and rules of the PodTask API."""
+"""The PodTask API: names, models, validation rules and reasons."""

@@ -1,6 +1,6 @@
-"""Every name that a cluster stores or that crosses a version: group, labels, annotations, finalizer. Each exists once.
+"""Names that are stored in a cluster: group, labels, annotations, finalizer, containers and conditions.
 
-They are a contract across releases: a running task carries them through an upgrade of the controller.
+They are a contract across releases: a running task keeps them through an upgrade of the controller.
 """
 
 GROUP = "podtask.dev"
@@ -10,34 +10,35 @@ KIND = "PodTask"
 PLURAL = "podtasks"
 SINGULAR = "podtask"
 SHORT_NAME = "pt"
+CATEGORY = "podtask-all"
+"""`kubectl get podtask-all` lists all kinds of this project. Kubectl would expand the name of a kind to all kinds if it
+was also the category, and with `all` as category `kubectl delete all --all` would delete tasks and their results."""
 
 CONTROLLER = f"{GROUP}/controller"
-"""The value of `spec.managedBy` that means this controller; anything else means hands off."""
-
-FIELD_MANAGER = "podtask"
+"""The value of `spec.managedBy` for this controller. It ignores tasks with another value."""
 
 LABEL_TASK_UID = f"{GROUP}/task-uid"
 """On a Pod: the uid of its PodTask. The controller's Pod watch selects on the presence of this label."""
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 """On a Pod: the number of the attempt, from 1."""
 LABEL_TASK_NAME = f"{GROUP}/task-name"
-"""On a Pod: the name of its PodTask, cut to 63 characters, for people (`kubectl get pods -l`)."""
+"""On a Pod: the name of its PodTask, truncated to 63 characters, for `kubectl get pods -l`."""
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 """Kueue's label for the queue of a plain Pod."""
 
 ANNOTATION_STOP = f"{GROUP}/stop-reason"
-"""On a Pod: why the controller stopped it. Written by the PATCH that stops it, so the reason survives a restart."""
+"""On a Pod: the reason for which the controller stopped it. The PATCH that stops it writes it, for a later process."""
 ANNOTATION_STOP_TIME = f"{GROUP}/stop-time"
-"""On a Pod: when the controller asked the kubelet to stop it. A Pod that does not stop is deleted by this time."""
+"""On a Pod: the time at which the controller asked the kubelet to stop it. A Pod that keeps running is deleted."""
 ANNOTATION_TASK = f"{GROUP}/task"
-"""On a Pod: the whole name of its PodTask, by which it is looked up when nothing else is left."""
+"""On a Pod: the full name of its PodTask, for a lookup when labels and owner reference are lost."""
 ANNOTATION_SPEC_HASH = f"{GROUP}/spec-hash"
-"""On a Pod: the digest of the spec it was made from."""
+"""On a Pod: the hash of the spec from which it was created."""
 ANNOTATION_ACKNOWLEDGED = f"{GROUP}/acknowledged"
-"""On a PodTask: its waiter has what it needs; the finished Pod need not be kept for it."""
+"""On a PodTask: its client has read what it needs, so the finished Pod may be deleted at once."""
 
 FINALIZER = f"{GROUP}/outcome"
-"""On a Pod: its outcome is not in the status yet."""
+"""On a Pod: its outcome is not recorded in the status yet."""
 
 DEFAULT_CONTAINER = "base"
 RESULT_CONTAINER = "podtask-result"
@@ -47,3 +48,7 @@ RESULT_VOLUME = "podtask-result"
 CONDITION_FINISHED = "Finished"
 CONDITION_SUCCEEDED = "Succeeded"
 CONDITION_SUSPENDED = "Suspended"
+CONDITION_RECONCILING = "Reconciling"
+"""True until the task has ended or is suspended: kstatus (helm, Flux) then reports InProgress."""
+CONDITION_STALLED = "Stalled"
+"""True if the task is Failed or Cancelled: kstatus (helm, Flux) then reports Failed."""

@@ -1,6 +1,6 @@
-"""Every reason that a status can have, each with one sentence on what it means and one on what to do.
+"""All reasons of a status, each with its meaning and what to do.
 
-`docs/reference/reasons.md` is generated from this table; a reason that is not here cannot be written.
+`docs/reference/reasons.md` is generated from this table.
 """
 
 import enum
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Reason(enum.StrEnum):
-    """One constant for each way a task can stand, wait or end."""
+    """The reasons of phases, attempts and results."""
 
     # waiting and running
     CREATED = "Created"
@@ -27,11 +27,11 @@ class Reason(enum.StrEnum):
     CREATE_REFUSED = "CreateRefused"
     CONCURRENCY_LIMIT = "ConcurrencyLimit"
     NODE_UNREACHABLE = "NodeUnreachable"
-    # ends of an attempt or a task
+    # the end of an attempt or a task
     COMPLETED = "Completed"
     SKIPPED = "Skipped"
     CANCELLED = "Cancelled"
-    CANCEL_AFTER_REACHED = "CancelAfterReached"
+    CANCEL_TIME_REACHED = "CancelTimeReached"
     NON_ZERO_EXIT = "NonZeroExit"
     OOM_KILLED = "OOMKilled"
     START_FAILED = "StartFailed"
@@ -46,7 +46,6 @@ class Reason(enum.StrEnum):
     ADMISSION_DENIED = "AdmissionDenied"
     INVALID_SPEC = "InvalidSpec"
     INVALID_POD_TEMPLATE = "InvalidPodTemplate"
-    NOT_SUPPORTED = "NotSupported"
     NAME_CONFLICT = "NameConflict"
     SPEC_CHANGED = "SpecChanged"
     POLICY_DENIED = "PolicyDenied"
@@ -67,12 +66,12 @@ class Reason(enum.StrEnum):
     XCOM_SIDECAR_FAILED = "XComSidecarFailed"
     XCOM_LOST = "XComLost"
     XCOM_DROPPED = "XComDropped"
-    # why the controller stopped a Pod whose task goes on
+    # the reason for which the controller stops a Pod that is no longer needed
     MAIN_CONTAINER_ENDED = "MainContainerEnded"
 
 
 class ReasonDoc(NamedTuple):
-    """What a reason means, and what to do about it."""
+    """What a reason means, and what to do."""
 
     meaning: str
     action: str
@@ -82,27 +81,28 @@ REASONS: dict[Reason, ReasonDoc] = {
     Reason.CREATED: ReasonDoc("The Pod was created and has not started yet.", "Wait."),
     Reason.RUNNING: ReasonDoc("The task's container runs.", "Wait, or read its log with `kubectl logs`."),
     Reason.COLLECTING_RESULT: ReasonDoc(
-        "The task's container has ended and its result is on the way.", "Wait; it takes about a second."
+        "The task's container has ended and its result is being read.", "Wait; it takes about a second."
     ),
     Reason.STOPPING: ReasonDoc(
         "The controller has asked the Pod to stop.", "Wait for its grace period (terminationGracePeriodSeconds)."
     ),
     Reason.SUSPENDED: ReasonDoc("spec.suspend is true.", "Set it to false to go on."),
     Reason.BACKOFF: ReasonDoc(
-        "The last attempt failed; the next begins at status.nextAttemptTime.", "Look at status.attempts for the cause."
+        "The last attempt failed; the next one starts at status.nextAttemptTime.",
+        "Look at status.attempts for the cause.",
     ),
     Reason.POD_TERMINATING: ReasonDoc(
         "The Pod of the last attempt is still being stopped; the next never overlaps it.", "Wait."
     ),
     Reason.NAME_TAKEN: ReasonDoc(
-        "The Pod of another PodTask has the name that template.metadata.name asks for; this one waits for it to go.",
-        "Wait for that task's end and its podTTLSecondsAfterFinished, or use names that differ.",
+        "The Pod of another PodTask has the name in template.metadata.name; this task waits until that Pod is deleted.",
+        "Wait for the end of that task and its podTTLSecondsAfterFinished, or use different names.",
     ),
     Reason.SCHEDULING_GATED: ReasonDoc(
-        "A queueing system holds the Pod back by a scheduling gate.", "Look at the queue, such as Kueue's Workload."
+        "A queueing system holds the Pod with a scheduling gate.", "Look at the queue, such as Kueue's Workload."
     ),
     Reason.UNSCHEDULABLE: ReasonDoc(
-        "No node takes the Pod; the message has the scheduler's words.",
+        "No node fits the Pod; the message is the scheduler's.",
         "Change resources, nodeSelector, affinity or tolerations, or add nodes.",
     ),
     Reason.IMAGE_PULL_FAILED: ReasonDoc(
@@ -110,29 +110,29 @@ REASONS: dict[Reason, ReasonDoc] = {
         "Correct the image's name, or set imagePullSecrets.",
     ),
     Reason.CONFIG_ERROR: ReasonDoc(
-        "Something the Pod needs is missing: a Secret, ConfigMap, volume claim, ServiceAccount or PriorityClass; or its"
-        " node cannot prepare it: a volume, its sandbox or network.",
-        "Create or repair what the message names; the Pod starts by itself then.",
+        "Something that the Pod needs is missing: a Secret, ConfigMap, volume claim, ServiceAccount or PriorityClass;"
+        " or its node cannot prepare a volume, the sandbox or the network.",
+        "Create or repair what the message names; the Pod then starts without further action.",
     ),
     Reason.QUOTA_EXCEEDED: ReasonDoc(
         "The namespace's ResourceQuota is used up.", "Wait for other Pods to end, or raise the quota."
     ),
     Reason.CREATE_REFUSED: ReasonDoc(
-        "The API server refuses the Pod for a reason that may pass; it is tried again.",
-        "Read the message; most often it is the controller's rights or a failing webhook.",
+        "The API server refuses the Pod for a reason that may be temporary; the controller tries again.",
+        "Read the message; most often the cause is the controller's permissions or a failing webhook.",
     ),
     Reason.CONCURRENCY_LIMIT: ReasonDoc(
-        "The namespace runs as many Pods as the platform allows.", "Wait, or ask the platform team for more."
+        "The namespace runs as many Pods as the platform's policy allows.", "Wait, or ask the platform team for more."
     ),
     Reason.NODE_UNREACHABLE: ReasonDoc(
-        "The Pod's node does not answer, and its Pod may still be running, so no second one is started.",
+        "The Pod's node does not respond. The Pod may still be running, so no second one is started.",
         "Repair or delete the node, or set spec.forceDeletePodAfterSeconds.",
     ),
     Reason.COMPLETED: ReasonDoc("The task's container ended with exit code 0, or its Pod succeeded.", "Nothing."),
     Reason.SKIPPED: ReasonDoc("A failure policy rule with action Skip matched.", "Nothing."),
     Reason.CANCELLED: ReasonDoc("spec.cancel was set.", "Nothing; create a new PodTask to run again."),
-    Reason.CANCEL_AFTER_REACHED: ReasonDoc(
-        "spec.cancelAfter was reached: the client that waited for the task did not renew it.", "Create a new PodTask."
+    Reason.CANCEL_TIME_REACHED: ReasonDoc(
+        "spec.cancelTime was reached: the client that waited for the task did not extend it.", "Create a new PodTask."
     ),
     Reason.NON_ZERO_EXIT: ReasonDoc(
         "The task's container ended with an exit code other than 0.", "Read logTail or the Pod's log."
@@ -141,28 +141,28 @@ REASONS: dict[Reason, ReasonDoc] = {
         "The container used more memory than its limit.", "Raise resources.limits.memory, or use less."
     ),
     Reason.START_FAILED: ReasonDoc(
-        "The container could not be started; the message has the runtime's words.",
+        "The container could not be started; the message is the container runtime's.",
         "Correct the command, the working directory or the security context.",
     ),
     Reason.INIT_CONTAINER_FAILED: ReasonDoc(
         "An init container failed; the message names it.", "Read that container's log."
     ),
     Reason.EVICTED: ReasonDoc(
-        "The Pod was evicted, by its node or through the eviction API, or (a failure) for writing more than it may.",
-        "Nothing, while the disruption budget lasts; raise the ephemeral-storage limit or sizeLimit that is named.",
+        "The Pod was evicted by its node or the eviction API, or (a failure) because it exceeded a storage limit.",
+        "Nothing within disruptionLimit; for a failure, raise the ephemeral-storage limit or sizeLimit in the message.",
     ),
     Reason.PREEMPTED: ReasonDoc(
-        "A Pod of higher priority took the place.", "Nothing, or set a higher priorityClassName."
+        "A Pod of higher priority needed the node's resources.", "Nothing, or set a higher priorityClassName."
     ),
-    Reason.NODE_LOST: ReasonDoc("The Pod's node went away.", "Nothing, while the disruption budget lasts."),
-    Reason.NODE_SHUTDOWN: ReasonDoc("The Pod's node was shut down.", "Nothing, while the disruption budget lasts."),
+    Reason.NODE_LOST: ReasonDoc("The Pod's node was lost.", "Nothing within disruptionLimit."),
+    Reason.NODE_SHUTDOWN: ReasonDoc("The Pod's node was shut down.", "Nothing within disruptionLimit."),
     Reason.NODE_REFUSED: ReasonDoc(
         "The node refused the Pod before it started.", "Nothing; it is tried again. If it persists, look at the node."
     ),
     Reason.POD_DELETED: ReasonDoc(
-        "A user or another controller deleted the Pod.", "Cancel or suspend the PodTask instead of deleting its Pod."
+        "The Pod was deleted by another client.", "Cancel or suspend the PodTask instead of deleting its Pod."
     ),
-    Reason.QUEUE_EVICTED: ReasonDoc("The queueing system took the Pod's place back.", "Nothing; it is queued again."),
+    Reason.QUEUE_EVICTED: ReasonDoc("The queueing system evicted the Pod.", "Nothing; it is queued again."),
     Reason.ADMISSION_DENIED: ReasonDoc(
         "The cluster's rules forbid the Pod: Pod Security, a LimitRange, a webhook or a policy.",
         "Change what the message names.",
@@ -171,16 +171,12 @@ REASONS: dict[Reason, ReasonDoc] = {
     Reason.INVALID_POD_TEMPLATE: ReasonDoc(
         "The API server does not accept the Pod; the message names the field.", "Create a corrected PodTask."
     ),
-    Reason.NOT_SUPPORTED: ReasonDoc(
-        "The spec uses a field that this version of the controller does not carry out.",
-        "Remove the field that the message names, or upgrade the controller.",
-    ),
     Reason.NAME_CONFLICT: ReasonDoc(
-        "A Pod has the attempt's name, is not this task's (any more), and does not go by itself.",
-        "Remove that Pod, or change template.metadata.name. Leave owner and podtask.dev labels on the task's own Pod.",
+        "Another Pod has the name of this attempt, and it will not be deleted automatically.",
+        "Delete that Pod, or change template.metadata.name. Keep owner and podtask.dev labels of the task's own Pod.",
     ),
     Reason.SPEC_CHANGED: ReasonDoc(
-        "The spec is not the one the first attempt was made from.", "Create a new PodTask instead of editing one."
+        "The spec differs from the one of the first attempt.", "Create a new PodTask instead of editing one."
     ),
     Reason.POLICY_DENIED: ReasonDoc(
         "The platform's policy forbids the task; the message says what to change.",
@@ -197,16 +193,16 @@ REASONS: dict[Reason, ReasonDoc] = {
         "The task was disrupted more often than disruptionLimit allows.", "Look at status.attempts; raise the limit."
     ),
     Reason.ATTEMPT_LIMIT_EXCEEDED: ReasonDoc(
-        "The task had 1,000 attempts, the most there can be.", "Look at status.attempts for the cause."
+        "The task had 1,000 attempts, which is the limit.", "Look at status.attempts for the cause."
     ),
     Reason.SCHEDULE_DEADLINE_EXCEEDED: ReasonDoc(
-        "No node within deadlines.scheduleSeconds.", "See the message for why the Pod could not be scheduled."
+        "The Pod had no node within deadlines.scheduleSeconds.", "The message says why the Pod could not be scheduled."
     ),
     Reason.IMAGE_PULL_DEADLINE_EXCEEDED: ReasonDoc(
-        "The images were not there within deadlines.imagePullSeconds.", "Correct the image, or raise the deadline."
+        "The images were not present within deadlines.imagePullSeconds.", "Correct the image, or raise the deadline."
     ),
     Reason.START_DEADLINE_EXCEEDED: ReasonDoc(
-        "The task's container did not start within deadlines.startSeconds.", "See the message for what held it up."
+        "The task's container did not start within deadlines.startSeconds.", "The message says what delayed it."
     ),
     Reason.RUN_DEADLINE_EXCEEDED: ReasonDoc(
         "The task's container ran longer than deadlines.runSeconds.", "Raise the deadline, or make the task faster."
@@ -216,27 +212,27 @@ REASONS: dict[Reason, ReasonDoc] = {
     ),
     Reason.XCOM_MISSING: ReasonDoc(
         "The result file was not written, or is blank, and xcom.required is true.",
-        "Write JSON to xcom.path, and mind that the directory is an empty volume that hides the image's.",
+        "Write JSON to xcom.path. Its directory is an empty volume, which hides the image's own directory.",
     ),
     Reason.XCOM_INVALID: ReasonDoc(
         "The result file is not JSON in UTF-8, or has a part that readers refuse: NUL, a lone surrogate, 1e999.",
-        "Write JSON; the message has the place.",
+        "Write JSON; the message names the position.",
     ),
     Reason.XCOM_TOO_LARGE: ReasonDoc(
         "The result file is larger than xcom.maxBytes.", "Raise maxBytes (to 524288 at most), or pass a reference."
     ),
     Reason.XCOM_UNREADABLE: ReasonDoc(
-        "The result file cannot be read by the sidecar.", "Give it to the Pod's user, or set runAsUser."
+        "The result file cannot be read by the sidecar.", "Make it readable for the Pod's user, or set runAsUser."
     ),
     Reason.XCOM_SIDECAR_FAILED: ReasonDoc(
-        "The sidecar that delivers the result did not do its work.", "See the message; it may lack memory."
+        "The sidecar that delivers the result failed.", "Read the message; the sidecar may need more memory."
     ),
     Reason.XCOM_LOST: ReasonDoc(
         "The task succeeded, but its result was lost before it could be read.",
-        "Run the task again, or set xcom.onLost to Retry where running twice does no harm.",
+        "Run the task again, or set xcom.onLost to Retry if the task is idempotent.",
     ),
     Reason.XCOM_DROPPED: ReasonDoc(
-        "The task failed, so its result was not kept.", "Set xcom.onFailure to Keep to have it."
+        "The task failed, so its result was not kept.", "Set xcom.onFailure to Keep to keep it."
     ),
     Reason.MAIN_CONTAINER_ENDED: ReasonDoc(
         "The task's container has ended, so the Pod's other containers are stopped.", "Nothing."

@@ -1,7 +1,7 @@
-"""Small wire types with their limits.
+"""Types of fields with their limits.
 
-Every string, list and map of the API has a maximum: the server's CEL cost estimate assumes the worst where one is
-missing and then refuses the whole CRD.
+Every string, list and map has a maximum: the API server estimates the cost of CEL from it, and refuses a CRD whose
+estimate is too high.
 """
 
 import re
@@ -18,7 +18,7 @@ SET: JsonDict = {"x-kubernetes-list-type": "set"}
 
 
 def map_by(key: str) -> JsonDict:
-    """Mark a list for the server as a map: entries are identified by one field."""
+    """Return the marks of a list whose entries are identified by one field."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 
@@ -35,7 +35,7 @@ def _refuse_repeats(of: Callable[[Any], object]) -> AfterValidator:
 
 
 DISTINCT = _refuse_repeats(lambda entry: entry)
-"""Beside SET: what the server does with a repeated entry, it is refused."""
+"""Refuses a repeated entry, as the server does in a list of type set."""
 DISTINCT_NAMES = _refuse_repeats(lambda entry: entry.name)
 DISTINCT_PATHS = _refuse_repeats(lambda entry: entry.mount_path)
 DISTINCT_TYPES = _refuse_repeats(lambda entry: entry.type)
@@ -44,24 +44,26 @@ DISTINCT_NUMBERS = _refuse_repeats(lambda entry: entry.number)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
-def _written_as_the_api_does(value: object) -> object:
-    """Let through what the server lets through; pydantic alone would take `0` and `2026-01-01 10:00` for times."""
+def _checked_rfc3339(value: object) -> object:
+    """Refuse what the server refuses: pydantic alone accepts `0` and `2026-01-01 10:00` as times."""
     if isinstance(value, datetime) or (isinstance(value, str) and _RFC3339.fullmatch(value)):
         return value
-    raise ValueError("a time is written as 2026-01-02T03:04:05Z")
+    raise ValueError("a time has the form 2026-01-02T03:04:05Z")
 
 
 def rfc3339(moment: datetime) -> str:
-    """Write a time as the API does, to the millisecond: `2026-01-02T03:04:05.678Z`."""
+    """Return a time in UTC with milliseconds: `2026-01-02T03:04:05.678Z`."""
     utc = moment.astimezone(UTC)
     return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
 
 
+DOMAIN_PATH = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9/\-._~%!$&'()*+,;=:]+$"
+"""A DNS subdomain, a slash and a path, as in `managedBy` of a Job."""
 DAY = 86_400
 YEAR = 366 * DAY
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
-"""A name of some Kubernetes object."""
+"""The name of an object."""
 DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 """An RFC 1123 label: a container's or a volume's name."""
 ShortText = Annotated[str, Field(max_length=256)]
@@ -70,19 +72,19 @@ LongText = Annotated[str, Field(max_length=131_072)]
 """The kernel's limit for one argument or environment string (MAX_ARG_STRLEN)."""
 Path = Annotated[str, Field(min_length=1, max_length=4096)]
 Flag = Annotated[bool, Field(strict=True)]
-"""A bool, and not `0` or `"yes"`, which pydantic would take and the server does not."""
+"""A boolean. `0` and `"yes"`, which pydantic accepts by default, are refused as by the server."""
 Int = Annotated[int, Field(strict=True)]
-"""An int, and not `"1"` or `true`. Each use adds its bounds."""
+"""An integer, not `"1"` or `true`. Each use adds its bounds."""
 Seconds = Annotated[Int, Field(ge=0, le=YEAR)]
 PositiveSeconds = Annotated[Int, Field(ge=1, le=YEAR)]
+Int32 = Annotated[Int, Field(ge=0, le=2**31 - 1)]
+Int64 = Annotated[Int, Field(ge=0, le=2**63 - 1)]
 Count = Annotated[Int, Field(ge=0, le=1000)]
 ExitCode = Annotated[Int, Field(ge=-2_147_483_648, le=2_147_483_647)]
 Bytes = Annotated[Int, Field(ge=0, le=9_007_199_254_740_991)]
-Timestamp = Annotated[
-    AwareDatetime, BeforeValidator(_written_as_the_api_does), PlainSerializer(rfc3339, when_used="json")
-]
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_checked_rfc3339), PlainSerializer(rfc3339, when_used="json")]
 Opaque = Annotated[dict[str, Any], Field(json_schema_extra=PRESERVE)]
-"""A Kubernetes object that passes through as it comes, whatever fields a newer cluster knows."""
+"""An object of Kubernetes with all its fields, those of newer clusters included."""
 Quantity = Annotated[
     Annotated[Int, Field(ge=0, le=9_007_199_254_740_991)]
     | Annotated[float, Field(strict=True, ge=0, le=9_007_199_254_740_991, allow_inf_nan=False)]
@@ -96,13 +98,13 @@ Quantity = Annotated[
     ],
     Field(json_schema_extra=PRESERVE),
 ]
-"""An amount as Kubernetes takes it: `2`, `0.5`, `"500m"`, `"512Mi"`."""
+"""A quantity of Kubernetes: `2`, `0.5`, `"500m"`, `"512Mi"`."""
 Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)]
 Annotations = Annotated[dict[str, Annotated[str, Field(max_length=65_536)]], Field(max_length=64)]
 
 
 class Model(BaseModel):
-    """A part of the API. Read leniently (an older controller accepts a newer CRD's fields), written without unset."""
+    """Base of the models. Unknown fields are ignored."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -114,6 +116,6 @@ class Model(BaseModel):
 
 
 class OpenModel(Model):
-    """A part of the API that keeps fields it does not know."""
+    """Base of models that keep unknown fields."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra=PRESERVE)

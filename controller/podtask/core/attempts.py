@@ -20,7 +20,7 @@ MAX_ATTEMPTS = 1000
 
 _SPREAD = 0.1
 
-_CANCELLED = frozenset({Reason.CANCELLED, Reason.CANCEL_AFTER_REACHED})
+_CANCELLED = frozenset({Reason.CANCELLED, Reason.CANCEL_TIME_REACHED})
 
 _CONTINUED = frozenset({Reason.SUSPENDED})
 """Our own stops that do not finish the task."""

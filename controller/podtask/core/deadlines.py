@@ -41,8 +41,8 @@ def end_reason(task: Task, total: Deadline | None, now: datetime) -> Reason | No
     """
     if task.spec.cancel:
         return Reason.CANCELLED
-    if task.spec.cancel_after is not None and task.spec.cancel_after <= now:
-        return Reason.CANCEL_AFTER_REACHED
+    if task.spec.cancel_time is not None and task.spec.cancel_time <= now:
+        return Reason.CANCEL_TIME_REACHED
     return total.reason if total is not None and total.at <= now and not task.spec.suspend else None
 
 
@@ -61,7 +61,7 @@ def of_pod(task: Task, pod: Pod, attempt: Attempt | None, now: datetime) -> Dead
     if scheduled is None:
         if pod.spec.scheduling_gates:
             return None
-        admitted = attempt.admitted_time if attempt else None
+        admitted = attempt.admission_time if attempt else None
         return _after(
             admitted or pod.metadata.creation_timestamp, limits.schedule_seconds, Reason.SCHEDULE_DEADLINE_EXCEEDED
         )
@@ -97,7 +97,7 @@ def _attempt_due_at(task: Task) -> datetime | None:
     moments = [
         task.metadata.creation_timestamp,
         status.next_attempt_time,
-        last.finish_time if last else None,
+        last.completion_time if last else None,
         suspended.last_transition_time if suspended else None,
     ]
     return max((m for m in moments if m is not None), default=None)

@@ -2,11 +2,9 @@
 
 from datetime import datetime
 
-import msgspec
-
 from ..api.reasons import Reason
 from ..api.v1alpha1.values import Phase
-from . import policy, retention, task_pods, times
+from . import policy, retention, status, task_pods, times
 from .plan import DeleteTask, Event, Plan, WriteStatus, join
 from .settings import Settings
 from .snapshot import Task, TaskSnapshot
@@ -22,14 +20,13 @@ def make_plan(snapshot: TaskSnapshot, settings: Settings, now: datetime) -> Plan
 
 
 def _observe_generation(task: Task, settings: Settings) -> Plan:
-    """Write status.observedGeneration after an edit of the TTL, because tools wait for it."""
+    """Write the observed generations after an edit of the TTL, because tools wait for them."""
     if task.status.observed_generation == task.metadata.generation:
         return Plan()
-    written = msgspec.structs.replace(task.status, observed_generation=task.metadata.generation)
     # A finished task cannot be refused any more, so `_apply_ttl` enforces the ceiling, and this Event reports it.
     problems = "; ".join(policy.excesses(task.spec, settings.policy))
     events = (Event(kind="Warning", reason=Reason.POLICY_DENIED, message=problems),) if problems else ()
-    return Plan(actions=(WriteStatus(status=written),), events=events)
+    return Plan(actions=(WriteStatus(status=status.observed(task)),), events=events)
 
 
 def _apply_ttl(snapshot: TaskSnapshot, settings: Settings, now: datetime) -> Plan:

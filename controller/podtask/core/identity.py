@@ -17,7 +17,7 @@ MUTABLE_FIELDS = frozenset(
     {
         "suspend",
         "cancel",
-        "cancelAfter",
+        "cancelTime",
         "ttlSecondsAfterFinished",
         "ttlSecondsAfterSucceeded",
         "ttlSecondsAfterFailed",

@@ -51,7 +51,7 @@ def make_plan(snapshot: TaskSnapshot, settings: Settings, now: datetime) -> Plan
         return _finish_by_limit(task, Phase.CANCELLED, cancelled, now)
     if too_large := policy.oversize(task.spec_bytes, settings.policy):
         return status_writes.finish(task, Phase.FAILED, Reason.SPEC_TOO_LARGE, too_large, now)
-    alarm = Plan(wake_at=task.spec.cancel_after)
+    alarm = Plan(wake_at=task.spec.cancel_time)
     if task.spec.suspend:
         return alarm if _is_suspended(task) else join(status_writes.write(status.suspended(task, now)), alarm)
     if _is_suspended(task):
@@ -79,7 +79,7 @@ def _restore_labels(snapshot: TaskSnapshot, pod: Pod, now: datetime) -> Plan:
         message = f"the labels of Pod {pod.metadata.name} were removed again each time they were restored"
     if reason is not None:
         return _finish_with_unlabelled_pod(task, pod, reason, message, now)
-    alarm = join(Plan(wake_at=task.spec.cancel_after), Plan(wake_at=total.at if total else None))
+    alarm = join(Plan(wake_at=task.spec.cancel_time), Plan(wake_at=total.at if total else None))
     return join(label_recovery.restore(snapshot, pod, now), alarm)
 
 

@@ -72,7 +72,7 @@ def _delete_at(task: Task, pod: Pod, settings: Settings, now: datetime) -> datet
         return None
     attempt = _recorded_attempt(task, pod)
     moments = (
-        attempt.finish_time if attempt else None,
+        attempt.completion_time if attempt else None,
         pod.metadata.creation_timestamp,
         # The hold counts from the record, which may be long after the end (the controller was down).
         task.status.completion_time if pod.attempt >= task.status.attempt_count else None,

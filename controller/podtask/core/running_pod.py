@@ -46,7 +46,7 @@ def make_plan(snapshot: TaskSnapshot, pod: Pod, settings: Settings, now: datetim
     reason = _stop_reason(task, pod, now, deadline, total)
     if reason is not None:
         return _stop(snapshot, pod, reason)
-    alarms = (deadline.at if deadline else None, total.at if total else None, task.spec.cancel_after)
+    alarms = (deadline.at if deadline else None, total.at if total else None, task.spec.cancel_time)
     return join(_report_state(snapshot, pod, settings, now), *(Plan(wake_at=at) for at in alarms))
 
 
@@ -102,7 +102,7 @@ def _report_stopping(snapshot: TaskSnapshot, pod: Pod, settings: Settings, now: 
 
 def _gates_removed(task: Task, pod: Pod) -> bool:
     attempt = status.current_attempt(task)
-    was_gated = attempt is not None and attempt.admitted_time is None and task.status.reason == Reason.SCHEDULING_GATED
+    was_gated = attempt is not None and attempt.admission_time is None and task.status.reason == Reason.SCHEDULING_GATED
     return was_gated and not pod.spec.scheduling_gates
 
 

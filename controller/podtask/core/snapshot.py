@@ -106,7 +106,7 @@ class TaskSpec(View, frozen=True):
     deadlines: DeadlinesSpec = DeadlinesSpec()
     suspend: bool = False
     cancel: bool = False
-    cancel_after: datetime | None = None
+    cancel_time: datetime | None = None
     managed_by: str = names.CONTROLLER
     ttl_seconds_after_finished: int | None = None
     ttl_seconds_after_succeeded: int | None = None
@@ -124,7 +124,8 @@ class TaskCondition(View, frozen=True):
     status: str
     reason: str
     last_transition_time: datetime
-    message: str = ""
+    message: str = msgspec.field(default_factory=str)
+    """A factory, because a default would be left out of the write, and the schema requires it."""
     observed_generation: int | None = None
 
 
@@ -136,10 +137,10 @@ class Attempt(View, frozen=True):
     pod_uid: str = msgspec.field(default="", name="podUID")
     node_name: str = ""
     image_id: str = msgspec.field(default="", name="imageID")
-    create_time: datetime | None = None
-    admitted_time: datetime | None = None
+    creation_time: datetime | None = None
+    admission_time: datetime | None = None
     start_time: datetime | None = None
-    finish_time: datetime | None = None
+    completion_time: datetime | None = None
     outcome: str = ""
     exit_code: int | None = None
     reason: str = ""

@@ -14,6 +14,17 @@ from .termination import Termination
 
 _replace = msgspec.structs.replace
 _TEXT_LIMIT = 4096
+_STALLED_TEXT_LIMIT = 256
+"""The cache holds this message of every failed task, so that it can be written again."""
+_MESSAGES = {
+    (names.CONDITION_RECONCILING, "True"): "The task has not ended.",
+    (names.CONDITION_FINISHED, "True"): "The task has ended.",
+    (names.CONDITION_SUCCEEDED, "True"): "The task has succeeded.",
+    (names.CONDITION_SUCCEEDED, "False"): "The task has not succeeded.",
+    (names.CONDITION_SUSPENDED, "True"): "spec.suspend is true.",
+    (names.CONDITION_SUSPENDED, "False"): "spec.suspend is false again.",
+}
+"""Messages of conditions by type and status. What happened is in status.reason and status.message."""
 
 
 def current_attempt_number(task: Task) -> int:
@@ -36,6 +47,7 @@ def with_reason(task: Task, phase: str, reason: str, message: str, pod: Pod | No
         message=message[:_TEXT_LIMIT],
         observed_generation=task.metadata.generation,
         next_attempt_time=task.status.next_attempt_time if pod is None else None,
+        conditions=_in_progress(task),
     )
     return status if pod is None else _with_attempt(status, attempt_of_pod(task, pod), pod)
 
@@ -55,8 +67,8 @@ def attempt_of_pod(task: Task, pod: Pod) -> Attempt:
         pod_uid=pod.metadata.uid,
         node_name=pod.spec.node_name,
         image_id=(main.image_id if main else "") or (before.image_id if before else ""),
-        create_time=pod.metadata.creation_timestamp,
-        admitted_time=before.admitted_time if before else None,
+        creation_time=pod.metadata.creation_timestamp,
+        admission_time=before.admission_time if before else None,
         start_time=started_at or (before.start_time if before else None),
     )
 
@@ -64,7 +76,7 @@ def attempt_of_pod(task: Task, pod: Pod) -> Attempt:
 def admitted(task: Task, pod: Pod, now: datetime) -> TaskStatus:
     """Return the status after the Pod's scheduling gates were removed. The schedule deadline counts from `now`."""
     status = with_reason(task, Phase.PENDING, Reason.CREATED, "the scheduling gates of the Pod were removed", pod)
-    return _with_attempt(status, _replace(attempt_of_pod(task, pod), admitted_time=now), pod)
+    return _with_attempt(status, _replace(attempt_of_pod(task, pod), admission_time=now), pod)
 
 
 def recorded(
@@ -83,7 +95,7 @@ def recorded(
         attempt,
         start_time=started_at,
         # For a container that runs for milliseconds the runtime may report an end before its start.
-        finish_time=max(finished_at, started_at or finished_at),
+        completion_time=max(finished_at, started_at or finished_at),
         outcome=termination.outcome,
         exit_code=termination.exit_code,
         reason=termination.reason,
@@ -98,6 +110,7 @@ def recorded(
         disruption_count=before.disruption_count + counts[1],
         exit_code=termination.exit_code,
         observed_generation=task.metadata.generation,
+        conditions=_in_progress(task),
     )
     return _with_attempt(status, ended_attempt, pod)
 
@@ -116,7 +129,7 @@ def suspended(task: Task, now: datetime) -> TaskStatus:
         status,
         next_attempt_time=None,
         conditions=_with_condition(
-            status.conditions,
+            _without_condition(status.conditions, names.CONDITION_RECONCILING),
             _condition(names.CONDITION_SUSPENDED, "True", Reason.SUSPENDED, since, task.metadata.generation),
         ),
     )
@@ -127,14 +140,13 @@ def resumed(task: Task, now: datetime) -> TaskStatus:
     status = with_reason(task, Phase.PENDING, Reason.CREATED, "spec.suspend is false again")
     before = status.condition(names.CONDITION_SUSPENDED)
     spent = max(0, round((now - before.last_transition_time).total_seconds())) if before else 0
-    return _replace(
-        status,
-        suspended_seconds=status.suspended_seconds + spent,
-        conditions=_with_condition(
-            status.conditions,
-            _condition(names.CONDITION_SUSPENDED, "False", Reason.CREATED, now, task.metadata.generation),
-        ),
+    generation = task.metadata.generation
+    conditions = _without_condition(status.conditions, names.CONDITION_RECONCILING)
+    conditions = _with_condition(conditions, _condition(names.CONDITION_SUSPENDED, "False", _RESUMED, now, generation))
+    conditions = _with_condition(
+        conditions, _condition(names.CONDITION_RECONCILING, "True", _IN_PROGRESS, now, generation)
     )
+    return _replace(status, suspended_seconds=status.suspended_seconds + spent, conditions=conditions)
 
 
 def finished(
@@ -146,20 +158,21 @@ def finished(
     now: datetime,
     xcom: XComStatus | None = None,
 ) -> TaskStatus:
-    """Return the status of a finished task: terminal phase, reason, times and both conditions."""
+    """Return the status of a finished task: terminal phase, reason, times and conditions."""
     succeeded: ConditionStatus = ConditionStatus.TRUE if phase is Phase.SUCCEEDED else ConditionStatus.FALSE
     generation = task.metadata.generation
-    conditions = status.conditions
-    # Finished has no observedGeneration: `kubectl wait` would hang after a later edit of the TTL.
-    conditions = _with_condition(conditions, _condition(names.CONDITION_FINISHED, "True", reason, now, None, message))
-    conditions = _with_condition(
-        conditions, _condition(names.CONDITION_SUCCEEDED, succeeded, reason, now, generation, message)
-    )
+    text = (message or REASONS[Reason(reason)].meaning)[:_TEXT_LIMIT]
+    conditions = _without_condition(status.conditions, names.CONDITION_RECONCILING)
+    conditions = _with_condition(conditions, _condition(names.CONDITION_FINISHED, "True", reason, now, generation))
+    conditions = _with_condition(conditions, _condition(names.CONDITION_SUCCEEDED, succeeded, reason, now, generation))
+    if phase in {Phase.FAILED, Phase.CANCELLED}:
+        stalled = _condition(names.CONDITION_STALLED, "True", reason, now, generation, text[:_STALLED_TEXT_LIMIT])
+        conditions = _with_condition(conditions, stalled)
     return _replace(
         status,
         phase=phase,
         reason=reason,
-        message=(message or REASONS[Reason(reason)].meaning)[:_TEXT_LIMIT],
+        message=text,
         start_time=status.start_time or now,
         completion_time=now,
         next_attempt_time=None,
@@ -169,29 +182,62 @@ def finished(
     )
 
 
+def observed(task: Task) -> TaskStatus:
+    """Return the status of a finished task after an edit: `kubectl wait` compares the generation of each condition.
+
+    The cache holds no message of a condition but Stalled's; the others are derived again.
+    """
+    generation = task.metadata.generation
+    return _replace(
+        task.status,
+        observed_generation=generation,
+        conditions=tuple(
+            _replace(c, observed_generation=generation, message=c.message or _MESSAGES.get((c.type, c.status), ""))
+            for c in task.status.conditions
+        ),
+    )
+
+
 def _with_attempt(status: TaskStatus, attempt: Attempt, pod: Pod | None) -> TaskStatus:
     kept = tuple(a for a in status.attempts if a.number != attempt.number)
     annotations = pod.metadata.annotations if pod else {}
     return _replace(
         status,
         attempts=(*kept, attempt)[-MAX_ATTEMPTS_KEPT:],
-        start_time=status.start_time or attempt.create_time,
+        start_time=status.start_time or attempt.creation_time,
         # The hash is read from the Pod, because the spec may have changed between its create and this write.
         spec_hash=status.spec_hash or annotations.get(names.ANNOTATION_SPEC_HASH, ""),
     )
 
 
-def _condition(
-    kind: str, value: str, reason: str, now: datetime, generation: int | None, message: str = ""
-) -> TaskCondition:
+_IN_PROGRESS = "InProgress"
+_RESUMED = "Resumed"
+
+
+def _in_progress(task: Task) -> tuple[TaskCondition, ...]:
+    """Return the conditions with Reconciling=True: since the creation of the task, or since it was resumed."""
+    conditions, since = task.status.conditions, task.metadata.creation_timestamp
+    if since is None:
+        return conditions
+    new = _condition(names.CONDITION_RECONCILING, "True", _IN_PROGRESS, since, task.metadata.generation)
+    if any(c.type == new.type and c.observed_generation == new.observed_generation for c in conditions):
+        return conditions
+    return _with_condition(conditions, new)
+
+
+def _condition(kind: str, value: str, reason: str, now: datetime, generation: int, message: str = "") -> TaskCondition:
     return TaskCondition(
         type=kind,
         status=value,
         reason=reason,
-        message=message[:_TEXT_LIMIT],
+        message=message or _MESSAGES[kind, value],
         last_transition_time=now,
         observed_generation=generation,
     )
+
+
+def _without_condition(conditions: tuple[TaskCondition, ...], kind: str) -> tuple[TaskCondition, ...]:
+    return tuple(c for c in conditions if c.type != kind)
 
 
 def _with_condition(conditions: tuple[TaskCondition, ...], new: TaskCondition) -> tuple[TaskCondition, ...]:

@@ -20,7 +20,7 @@ _CAUSES: dict[str, str] = {
     Reason.TOTAL_DEADLINE_EXCEEDED: "the task took longer than deadlines.totalSeconds"
     " ({0.deadlines.total_seconds} s) over all attempts",
     Reason.CANCELLED: "spec.cancel was set",
-    Reason.CANCEL_AFTER_REACHED: "spec.cancelAfter ({0.cancel_after}) was reached",
+    Reason.CANCEL_TIME_REACHED: "spec.cancelTime ({0.cancel_time}) was reached",
     Reason.SUSPENDED: "spec.suspend was set",
     Reason.NODE_LOST: "the node did not stop the Pod within forceDeletePodAfterSeconds"
     " ({0.force_delete_pod_after_seconds} s), so it was deleted without grace",

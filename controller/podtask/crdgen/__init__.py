@@ -1,1 +1,1 @@
-"""Build time only: from the pydantic models to the CRD, the chart's copy of it and the field reference."""
+"""Generates the CRD, the chart's copy of it and the reference pages from the pydantic models. Build time only."""

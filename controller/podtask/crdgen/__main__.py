@@ -1,4 +1,4 @@
-"""`python -m podtask.crdgen`: write the generated files; `--check`: say which are stale, and exit 1."""
+"""`python -m podtask.crdgen` writes the generated files; with `--check` it lists the stale ones and exits with 1."""
 
 import argparse
 import sys

@@ -1,27 +1,16 @@
-"""The field reference (docs/reference/api.md) and the table of reasons, from the same schema that the server has."""
+"""Writes the reference pages docs/reference/api.md (fields, from the CRD) and docs/reference/reasons.md."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ..api import names
 from ..api.metrics import Metric
-from ..api.v1alpha1.rules import RULES
+from ..api.reasons import ReasonDoc
+from ..api.v1alpha1.validation_rules import RULES
 from .schema import Node
 
 _DEFAULT = re.compile(r"\s*Default: (?P<words>.*?)\.(?=\s|$)")
-
-
-class ReasonDoc(Protocol):
-    """What the table says of a reason."""
-
-    @property
-    def meaning(self) -> str:
-        """What happened."""
-
-    @property
-    def action(self) -> str:
-        """What a person can do."""
 
 
 def api(crd: Node, how: str) -> str:
@@ -34,8 +23,9 @@ def api(crd: Node, how: str) -> str:
         "",
         f"{schema['description']} Short name: `{names.SHORT_NAME}`.",
         "",
-        f"`kubectl explain {names.SINGULAR}.spec` shows the same text. `…[]` is a list, `…{{}}` a map. The controller",
-        "applies the defaults; they do not appear in the object.",
+        f"`kubectl explain {names.SINGULAR}.spec` shows the same text. `…[]` is a list, `…{{}}` a map.",
+        "The API server writes the defaults in **bold** into the object. The others depend on the template, on another",
+        "field or on settings of the platform; the controller applies them, and they do not appear in the object.",
         "",
     ]
     for part in ("spec", "status"):
@@ -87,10 +77,11 @@ def _sections(path: str, schema: Node) -> Iterator[str]:
     required = schema.get("required", [])
     for name, field in schema["properties"].items():
         words, default = _split(field.get("description", ""))
+        default = f"**{default}**" if "default" in field else default
         default = "required" if name in required else default
         yield f"| `{name}` | {_kind(field)} | {_cell(_limits(field))} | {_cell(default)} | {_cell(words)} |"
     if schema.get("x-kubernetes-preserve-unknown-fields"):
-        yield "| … | any | | | Every other field is kept as it is. |"
+        yield "| … | any | | | All other fields are kept unchanged. |"
     yield ""
     for name, field in schema["properties"].items():
         inner, suffix = _innermost(field)
@@ -99,8 +90,8 @@ def _sections(path: str, schema: Node) -> Iterator[str]:
 
 
 def _rules() -> Iterator[str]:
-    yield from ("## Rules", "", "The API server rejects objects that break one of these.", "")
-    yield from ("| Rule | Where | What it says |", "|---|---|---|")
+    yield from ("## Rules", "", "The API server refuses an object that breaks one of these rules.", "")
+    yield from ("| Rule | Field | Message |", "|---|---|---|")
     for rule in RULES:
         yield f"| `{rule.id}` | `{rule.path or names.KIND}` | {_cell(rule.message)} |"
 
@@ -129,6 +120,8 @@ def _limits(field: Node) -> str:
     limits = [f"at most {field.get('maxItems', field.get('maxProperties'))} entries"] if suffix else []
     if "maximum" in inner and "type" in inner:
         limits.append(f"{inner['minimum']} to {inner['maximum']}")
+    elif "minimum" in inner and "type" in inner:
+        limits.append(f"at least {inner['minimum']}")
     if "maxLength" in inner and "type" in inner:
         limits.append(f"at most {inner['maxLength']} characters")
     if "pattern" in inner:

@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition around the schema: names, columns, rules, defaults."""
+"""Builds the CustomResourceDefinition: names, printer columns, schema, validation rules."""
 
 import json
 import re
@@ -6,10 +6,9 @@ from typing import Any
 
 from ..api import names
 from ..api.v1alpha1.resource import PodTask
-from ..api.v1alpha1.rule import Refusal, Rule
-from ..api.v1alpha1.rules import RULES
 from ..api.v1alpha1.spec import PodTaskSpec
 from ..api.v1alpha1.status import PodTaskStatus
+from ..api.v1alpha1.validation_rules import RULES, ErrorReason, ValidationRule
 from ..api.v1alpha1.values import Phase
 from .schema import Node, structural
 
@@ -24,6 +23,13 @@ COLUMNS: tuple[dict[str, Any], ...] = (
     {"name": "Dag", "type": "string", "jsonPath": r".metadata.annotations.podtask\.dev/dag-id", "priority": 1},
     {"name": "Task", "type": "string", "jsonPath": r".metadata.annotations.podtask\.dev/task-id", "priority": 1},
 )
+
+NEW_STATUS: Node = {"phase": Phase.PENDING.value, "observedGeneration": 0}
+"""The status of a new object, without a write and also while no controller runs.
+
+Field selectors and columns see the phase. Generation 0 says that no controller has acted on the object: kstatus (helm,
+Flux) waits until its generation is observed, and takes an object without the field for ready.
+"""
 
 
 def definition() -> Node:
@@ -40,6 +46,7 @@ def definition() -> Node:
                 "plural": names.PLURAL,
                 "singular": names.SINGULAR,
                 "shortNames": [names.SHORT_NAME],
+                "categories": [names.CATEGORY],
             },
             "scope": "Namespaced",
             "versions": [_version()],
@@ -63,8 +70,7 @@ def object_schema() -> Node:
     """Return the schema of a whole PodTask, with its rules."""
     spec, status = structural(PodTaskSpec), structural(PodTaskStatus)
     spec["description"] = _described("spec")
-    # A new object shows and selects as Pending without any write, even while no controller runs.
-    status |= {"description": _described("status"), "default": {"phase": Phase.PENDING.value}}
+    status |= {"description": _described("status"), "default": NEW_STATUS}
     schema: Node = {
         "type": "object",
         "description": " ".join((PodTask.__doc__ or "").split()),
@@ -77,35 +83,34 @@ def object_schema() -> Node:
             "status": status,
         },
     }
-    for path, rules in _by_place().items():
-        place(schema, path)["x-kubernetes-validations"] = rules
+    for path, rules in _by_path().items():
+        schema_at(schema, path)["x-kubernetes-validations"] = rules
     return schema
 
 
-def _by_place() -> dict[str, list[Node]]:
-    """Write the rules of each place; those over the spec as a whole stand on the object, behind a guard.
+def _by_path() -> dict[str, list[Node]]:
+    """Return the validations by path. Rules over the whole spec are on the object, behind a guard.
 
-    The server judges every rule at each write, of the status too, and for each field that a rule reads of an object it
-    copies the schema of all fields of that object: rules that read the 50 fields of `spec` cost more than the rest of
-    the request (docs/design/0005). The two small fields of the status that the guards read tell that the spec
-    cannot have changed.
+    The server evaluates every rule at each write, also of the status, and for each field that a rule reads of an object
+    it copies the schema of all fields of that object: rules over the 50 fields of `spec` cost more than the rest of the
+    request (docs/design/0005). The guards read two small fields of the status, from which follows that the spec cannot
+    have changed.
     """
     found: dict[str, list[Node]] = {}
     whole = [rule for rule in RULES if _is_over_spec(rule)]
     for rule in RULES:
         if rule not in whole:
             found.setdefault(rule.path, []).append(_validation(rule))
-    on_object = [_create_only_rule(rule) for rule in whole if not rule.is_transition]
-    found.setdefault("", []).extend([*on_object, _combined_transition_rule(whole)])
+    found.setdefault("", []).extend([_create_only_rule(whole), _combined_transition_rule(whole)])
     return found
 
 
-def _is_over_spec(rule: Rule) -> bool:
+def _is_over_spec(rule: ValidationRule) -> bool:
     return rule.path == "spec" or (not rule.path and rule.field == "spec")
 
 
-def _on_object(rule: Rule) -> str:
-    """Write a rule over the spec as one over the object."""
+def _on_object(rule: ValidationRule) -> str:
+    """Return the CEL of a rule over the spec with `self` as the object."""
     return re.sub(r"\b(self|oldSelf)\b", r"\1.spec", rule.cel) if rule.path else rule.cel
 
 
@@ -113,31 +118,38 @@ _BEGUN = f"has(self.status) && self.status.phase != '{Phase.PENDING.value}'"
 """A new object has no status, or the default one."""
 
 _IS_STATUS_WRITE = "self.status.phase != oldSelf.status.phase"
-"""A write of the spec leaves the status alone, and one of the status the spec (KEP-2876, status subresource)."""
+"""One write changes either the spec or the status, never both (status subresource)."""
 
 
-def _create_only_rule(rule: Rule) -> Node:
-    """Judge a spec as it comes in. What changes it after the first phase is judged by `_combined_transition_rule`."""
-    out = _validation(rule)
-    return out | {"rule": f"{_BEGUN} || ({_on_object(rule)})", "fieldPath": f".spec{out.get('fieldPath', '')}"}
+def _create_only_rule(rules: list[ValidationRule]) -> Node:
+    """Return what a spec must be until the task has begun; later changes fall to `_combined_transition_rule`."""
+    return _combined(
+        _BEGUN, [rule for rule in rules if not rule.is_transition], "the spec is invalid", ErrorReason.INVALID
+    )
 
 
-def _combined_transition_rule(rules: list[Rule]) -> Node:
-    """Write all that a changed spec must keep as one rule. Its message is that of the first part that is broken."""
+def _combined_transition_rule(rules: list[ValidationRule]) -> Node:
+    """Return what a changed spec must keep, and be."""
     ordered = sorted(rules, key=lambda rule: not rule.is_transition)
-    message = "".join(f"!({_on_object(rule)}) ? {json.dumps(rule.message)} : " for rule in ordered[:-1])
-    parts = " && ".join(f"({_on_object(rule)})" for rule in ordered)
+    message = "the spec cannot be changed; create another PodTask instead"
+    return _combined(f"{_IS_STATUS_WRITE} || self.spec == oldSelf.spec", ordered, message, ErrorReason.FORBIDDEN)
+
+
+def _combined(guard: str, rules: list[ValidationRule], message: str, reason: ErrorReason) -> Node:
+    """Combine rules over the spec into one behind a guard. Its message is that of the first part that is broken."""
+    parts = " && ".join(f"({_on_object(rule)})" for rule in rules)
+    messages = "".join(f"!({_on_object(rule)}) ? {json.dumps(rule.message)} : " for rule in rules[:-1])
     return {
-        "rule": f"{_IS_STATUS_WRITE} || self.spec == oldSelf.spec || ({parts})",
-        "message": "the spec cannot be changed; create another PodTask instead",
-        "messageExpression": message + json.dumps(ordered[-1].message),
+        "rule": f"{guard} || ({parts})",
+        "message": message,
+        "messageExpression": messages + json.dumps(rules[-1].message),
         "fieldPath": ".spec",
-        "reason": Refusal.FORBIDDEN.value,
+        "reason": reason.value,
     }
 
 
-def place(schema: Node, path: str) -> Node:
-    """Return the node of a schema that a rule's path names."""
+def schema_at(schema: Node, path: str) -> Node:
+    """Return the node of a schema at the path of a rule."""
     for step in filter(None, path.split(".")):
         schema = schema["properties"][step.removesuffix("[]")]
         if step.endswith("[]"):
@@ -145,12 +157,12 @@ def place(schema: Node, path: str) -> Node:
     return schema
 
 
-def _validation(rule: Rule) -> Node:
+def _validation(rule: ValidationRule) -> Node:
     out: Node = {"rule": rule.cel, "message": rule.message}
     if rule.field:
         out["fieldPath"] = f".{rule.field}"
-    if rule.refusal is not Refusal.INVALID:
-        out["reason"] = rule.refusal.value
+    if rule.reason is not ErrorReason.INVALID:
+        out["reason"] = rule.reason.value
     return out
 
 

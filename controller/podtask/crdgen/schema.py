@@ -1,8 +1,7 @@
-"""From pydantic's JSON schema to the structural schema that a CustomResourceDefinition must have.
+"""Converts pydantic's JSON schema into the structural schema that a CustomResourceDefinition requires.
 
-It fails closed. The server drops or refuses what it does not know, sometimes without a word, so whatever construct is
-not on the list below raises with its path. The lint in tests/contract is written apart from this on purpose: each finds
-the other's mistakes.
+A construct that is not listed below raises InexpressibleError with its path, because the API server silently drops some
+of what it does not know. The lint in tests/crd is an independent implementation, to find defects of this one.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,8 +14,7 @@ from pydantic_core import core_schema
 Node = dict[str, Any]
 Inside = tuple[str, ...]
 
-_INT32 = range(-(2**31), 2**31)
-_INT64 = range(-(2**63), 2**63)
+_WIDTHS = {"int32": range(-(2**31), 2**31), "int64": range(-(2**63), 2**63)}
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _MARKS = frozenset({"x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type"})
 _NEITHER: Node = {
@@ -26,26 +24,23 @@ _NEITHER: Node = {
     "maxProperties": 0,
     "not": {"enum": [True, False]},
 }
-"""No list, no map and no bool."""
+"""Limits that no list, no map and no boolean satisfies."""
 _EVERYWHERE = frozenset({"title", "description", "type"})
 
 
 class InexpressibleError(ValueError):
-    """A model uses something that a structural schema cannot say, or that this generator does not know."""
+    """A model uses a construct that a structural schema does not have, or that this generator does not know."""
 
 
 class _WithoutNull(GenerateJsonSchema):
-    """`X | None = None` means "may be absent": the server drops explicit nulls, and has no type for them."""
+    """Generates `X | None = None` as an optional X: the server drops explicit nulls and has no type for them."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         inner = self.generate_inner(schema["schema"])
-        if schema.get("default", ...) is None:
-            return inner
-        # Kept in the output so that the rewriter refuses it: "set to the default" must differ from "not set".
-        return super().default_schema(schema)
+        return inner if schema.get("default", ...) is None else super().default_schema(schema)
 
 
 def structural(model: type[BaseModel]) -> Node:
@@ -67,7 +62,7 @@ class _Rewriter:
         }
 
     def node(self, schema: Node, path: str, inside: Inside) -> Node:
-        """Rewrite one node. `inside` names the definitions around it, to refuse recursion."""
+        """Convert one node. `inside` holds the names of the enclosing definitions, to refuse recursion."""
         if "$ref" in schema:
             return self._inlined(schema, path, inside)
         if "anyOf" in schema:
@@ -84,14 +79,14 @@ class _Rewriter:
         name = schema["$ref"].removeprefix("#/$defs/")
         if name in inside:
             raise InexpressibleError(f"{path}: {name} contains itself")
-        _only(schema, path, {"$ref", "description"})
+        _only(schema, path, {"$ref", "description", "default"})
         return self.node(
             self._definitions[name] | {k: v for k, v in schema.items() if k != "$ref"}, path, (*inside, name)
         )
 
     def _string(self, schema: Node, path: str, _inside: Inside) -> Node:
-        _only(schema, path, {"minLength", "maxLength", "pattern", "enum", "const", "format"})
-        out = _picked(schema, "minLength", "maxLength", "pattern", "enum", "format")
+        _only(schema, path, {"minLength", "maxLength", "pattern", "enum", "const", "format", "default"})
+        out = _picked(schema, "minLength", "maxLength", "pattern", "enum", "format", "default")
         if "const" in schema:
             out["enum"] = [schema["const"]]
         if schema.get("format") not in {None, "date-time"}:
@@ -101,12 +96,20 @@ class _Rewriter:
         return out
 
     def _integer(self, schema: Node, path: str, _inside: Inside) -> Node:
-        _only(schema, path, {"minimum", "maximum"})
-        return {"format": _width(schema, path), "minimum": schema["minimum"], "maximum": schema["maximum"]}
+        _only(schema, path, {"minimum", "maximum", "default"})
+        width = _width(schema, path)
+        low, high = _WIDTHS[width][0], _WIDTHS[width][-1]
+        # A bound that the width itself sets is left out, as in Kubernetes' own schemas.
+        bounds = {"minimum": schema["minimum"], "maximum": schema["maximum"]}
+        return (
+            {"format": width}
+            | _picked(schema, "default")
+            | {key: bound for key, bound in bounds.items() if bound not in {low, high}}
+        )
 
     def _boolean(self, schema: Node, path: str, _inside: Inside) -> Node:
-        _only(schema, path, set())
-        return {}
+        _only(schema, path, {"default"})
+        return _picked(schema, "default")
 
     def _array(self, schema: Node, path: str, inside: Inside) -> Node:
         _only(schema, path, {"minItems", "maxItems", "items"} | _MARKS)
@@ -139,10 +142,10 @@ class _Rewriter:
         }
 
     def _amount(self, schema: Node, path: str) -> Node:
-        """Write a number or a text. No single type says that, and the mark int-or-string refuses `0.5`.
+        """Write the schema of a number or a string. No single type allows both, and int-or-string refuses `0.5`.
 
-        So there is no type; limits hold for values of their own type, and what is neither is refused by limits that
-        nothing of its type keeps.
+        So the node has no type. Each limit applies to values of its own type, and lists, maps and booleans are refused
+        by limits that none of them satisfies.
         """
         _only(schema, path, {"anyOf", _PRESERVE})
         branches = {branch.get("type"): branch for branch in schema["anyOf"]}
@@ -166,7 +169,7 @@ def _width(schema: Node, path: str) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is None or high is None:
         raise InexpressibleError(f"{path}: an integer without both bounds")
-    for width, values in (("int32", _INT32), ("int64", _INT64)):
+    for width, values in _WIDTHS.items():
         if low in values and high in values:
             return width
     raise InexpressibleError(f"{path}: bounds beyond 64 bits")

@@ -90,7 +90,9 @@ def _without_texts(status: TaskStatus) -> TaskStatus:
     return _replace(
         status,
         message="",
-        conditions=tuple(_replace(condition, message="") for condition in status.conditions),
+        conditions=tuple(
+            c if c.type == names.CONDITION_STALLED else _replace(c, message="") for c in status.conditions
+        ),
         attempts=tuple(_replace(attempt, message="", log_tail="") for attempt in status.attempts),
         xcom=None if xcom is None else _replace(xcom, value=None, message=""),
     )

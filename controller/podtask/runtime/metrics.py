@@ -173,10 +173,10 @@ class Metrics:
         main_ended_at = self._main_ended_at.pop(uid, None)
         if main_ended_at is not None:
             self._stage["record"](self._now() - main_ended_at)
-        if last.create_time and last.start_time:
-            self._stage["start"](max(0.0, (last.start_time - last.create_time).total_seconds()))
-        if last.start_time and last.finish_time:
-            self._stage["run"](max(0.0, (last.finish_time - last.start_time).total_seconds()))
+        if last.creation_time and last.start_time:
+            self._stage["start"](max(0.0, (last.start_time - last.creation_time).total_seconds()))
+        if last.start_time and last.completion_time:
+            self._stage["run"](max(0.0, (last.completion_time - last.start_time).total_seconds()))
 
     def _counter(self, metric: Metric) -> prometheus.Counter:
         return prometheus.Counter(metric.name, metric.help, metric.labels, registry=self._registry)

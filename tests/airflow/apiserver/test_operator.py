@@ -223,7 +223,7 @@ def test_the_next_try_takes_over_and_the_orphan_can_do_nothing(
     with pytest.raises(exceptions.PodTaskTerminated):
         killed(sh(script, do_xcom_push=True, retries=1), given, client, namespace)
     (left,) = mine(client, namespace, given)
-    assert left["spec"]["cancelAfter"]
+    assert left["spec"]["cancelTime"]
     orphan_id = given["ti"].id
 
     second = {
@@ -233,7 +233,7 @@ def test_the_next_try_takes_over_and_the_orphan_can_do_nothing(
     assert sh(script, do_xcom_push=True, retries=1).execute(second) == {"a": None, "b": "x"}
     (task,) = mine(client, namespace, given)
     assert task["metadata"]["annotations"][constants.ANNOTATION_OWNER] == second["ti"].id != orphan_id
-    assert "cancelAfter" not in task["spec"]
+    assert "cancelTime" not in task["spec"]
     assert task["status"]["attemptCount"] == 1
 
 

@@ -56,9 +56,9 @@ def test_that_bound_is_not_for_a_task_whose_trigger_runs(stage: Stage) -> None:
     run = stage.start("deferrable_bounded_later", waits(7))
     run.wait_started()
     (task,) = stage.recorder.tasks.values()
-    bound = dt.datetime.fromisoformat(task["spec"]["cancelAfter"])
+    bound = dt.datetime.fromisoformat(task["spec"]["cancelTime"])
     stage.recorder.until(
-        lambda recorder: not any("cancelAfter" in t["spec"] for t in recorder.tasks.values()), HANG_SECONDS
+        lambda recorder: not any("cancelTime" in t["spec"] for t in recorder.tasks.values()), HANG_SECONDS
     )
     time.sleep(max(0, (bound - dt.datetime.now(dt.UTC)).total_seconds() + 1))
     run.let_go()

@@ -77,14 +77,14 @@ def test_dag_test_twice_makes_two() -> None:
     assert len(cluster.objects) == 2
 
 
-def test_taking_over_makes_it_ours_and_lifts_cancel_after() -> None:
+def test_taking_over_makes_it_ours_and_lifts_cancel_time() -> None:
     cluster = FakeCluster()
     left = submit(cluster, FIRST)
-    cluster.patch("default", left["metadata"]["name"], podtasks.set_cancel_after(left, "ti-1", FIRST.run_start))
+    cluster.patch("default", left["metadata"]["name"], podtasks.set_cancel_time(left, "ti-1", FIRST.run_start))
     task = submit(cluster, SECOND, find_earlier=True)
     assert task["metadata"]["uid"] == left["metadata"]["uid"]
     assert podtasks.owner(cluster.only) == "ti-2"
-    assert "cancelAfter" not in cluster.only["spec"]
+    assert "cancelTime" not in cluster.only["spec"]
 
 
 def test_the_orphaned_process_of_the_earlier_try_can_do_nothing_any_more() -> None:
@@ -115,7 +115,7 @@ def test_a_patch_whose_answer_was_lost_counts() -> None:
 def test_a_lost_answer_on_the_way_back_to_the_own_object_makes_no_second() -> None:
     cluster = FakeCluster()
     left = submit(cluster, FIRST)
-    cluster.patch("default", left["metadata"]["name"], podtasks.set_cancel_after(left, "ti-1", FIRST.run_start))
+    cluster.patch("default", left["metadata"]["name"], podtasks.set_cancel_time(left, "ti-1", FIRST.run_start))
     real = cluster.patch
 
     def twice(namespace: str, name: str, ops: Any) -> Any:

@@ -44,7 +44,7 @@ CASES: dict[str, tuple[Any, list[dict[str, Any]], type, list[int]]] = {
     "one was cancelled": (SECOND, [left("Cancelled")], Create, []),
     "it will be cancelled unless a try reattaches": (
         SECOND,
-        [left(spec={"cancelAfter": "2026-01-01T00:00:00Z"})],
+        [left(spec={"cancelTime": "2026-01-01T00:00:00Z"})],
         Reattach,
         [1],
     ),
@@ -129,19 +129,19 @@ def test_dag_test_never_reattaches_on_conflict() -> None:
 
 
 def test_every_patch_tests_uid_and_owner() -> None:
-    task = left(spec={"cancelAfter": "2026-01-01T00:00:00Z"})
+    task = left(spec={"cancelTime": "2026-01-01T00:00:00Z"})
     for operations, owner in (
         (reattach.reattach_to(SECOND, task), "ti-1"),
         (reattach.cancel_as_new_owner(SECOND, task), "ti-1"),
         (podtasks.cancel(task, "ti-2"), "ti-2"),
         (podtasks.release(task, "ti-2"), "ti-2"),
-        (podtasks.set_cancel_after(task, "ti-2", SECOND.run_start), "ti-2"),
+        (podtasks.set_cancel_time(task, "ti-2", SECOND.run_start), "ti-2"),
     ):
         assert operations[0] == {"op": "test", "path": "/metadata/uid", "value": "uid-1"}
         assert operations[1] == {"op": "test", "path": "/metadata/annotations/podtask.dev~1owner", "value": owner}
 
 
 def test_taking_over_lifts_the_self_destruction_in_the_same_patch() -> None:
-    removed = {"op": "remove", "path": "/spec/cancelAfter"}
-    assert removed in reattach.reattach_to(SECOND, left(spec={"cancelAfter": "2026-01-01T00:00:00Z"}))
+    removed = {"op": "remove", "path": "/spec/cancelTime"}
+    assert removed in reattach.reattach_to(SECOND, left(spec={"cancelTime": "2026-01-01T00:00:00Z"}))
     assert removed not in reattach.reattach_to(SECOND, left())

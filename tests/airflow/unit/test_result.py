@@ -73,7 +73,7 @@ KINDS: dict[str, tuple[dict[str, Any], type, bool]] = {
         True,
     ),
     "cancelled": (ended("Cancelled", "Cancelled"), exceptions.PodTaskCancelled, True),
-    "no try reattached": (ended("Cancelled", "CancelAfterReached"), exceptions.PodTaskCancelled, True),
+    "no try reattached": (ended("Cancelled", "CancelTimeReached"), exceptions.PodTaskCancelled, True),
     "no result": (ended("Failed", "XComMissing"), exceptions.PodTaskResultError, True),
     "a spec that breaks a rule": (ended("Failed", "InvalidSpec"), exceptions.PodTaskConfigurationError, False),
     "forbidden by the cluster": (ended("Failed", "AdmissionDenied"), exceptions.PodTaskConfigurationError, False),

@@ -129,9 +129,9 @@ def test_a_deferred_task_that_no_trigger_finds_ends_in_a_day() -> None:
     cluster = FakeCluster(runs)
     with pytest.raises(TaskDeferred) as deferred:
         operator_for(cluster, deferrable=True).execute(context())
-    at = datetime.fromisoformat(cluster.only["spec"]["cancelAfter"])
+    at = datetime.fromisoformat(cluster.only["spec"]["cancelTime"])
     assert timedelta(hours=23) < at - datetime.now(UTC) < timedelta(hours=25)
-    assert deferred.value.trigger.serialize()[1]["remove_cancel_after_seconds"] == run.REMOVE_CANCEL_AFTER_SECONDS
+    assert deferred.value.trigger.serialize()[1]["remove_cancel_time_seconds"] == run.REMOVE_CANCEL_AFTER_SECONDS
 
 
 @pytest.mark.parametrize("is_test", [False, True])
@@ -148,27 +148,27 @@ def test_that_bound_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = FakeCluster(runs)
     with pytest.raises(TaskDeferred) as deferred:
         operator_for(cluster, deferrable=True).execute(context())
-    assert deferred.value.trigger.serialize()[1]["remove_cancel_after_seconds"] == 30
+    assert deferred.value.trigger.serialize()[1]["remove_cancel_time_seconds"] == 30
     monkeypatch.setenv("AIRFLOW__PODTASK__UNATTENDED_SECONDS", "0")
     without = FakeCluster(runs)
     with pytest.raises(TaskDeferred) as deferred:
         operator_for(without, deferrable=True).execute(context())
-    assert "cancelAfter" not in without.only["spec"]
-    assert "remove_cancel_after_seconds" not in deferred.value.trigger.serialize()[1]
+    assert "cancelTime" not in without.only["spec"]
+    assert "remove_cancel_time_seconds" not in deferred.value.trigger.serialize()[1]
 
 
 def test_a_bound_that_the_user_set_stays() -> None:
     cluster = FakeCluster(runs)
     with pytest.raises(TaskDeferred) as deferred:
-        operator_for(cluster, deferrable=True, spec={"cancelAfter": "2030-01-01T00:00:00Z"}).execute(context())
-    assert cluster.only["spec"]["cancelAfter"] == "2030-01-01T00:00:00Z"
-    assert "remove_cancel_after_seconds" not in deferred.value.trigger.serialize()[1]
+        operator_for(cluster, deferrable=True, spec={"cancelTime": "2030-01-01T00:00:00Z"}).execute(context())
+    assert cluster.only["spec"]["cancelTime"] == "2030-01-01T00:00:00Z"
+    assert "remove_cancel_time_seconds" not in deferred.value.trigger.serialize()[1]
 
 
 def test_a_task_that_its_own_worker_waits_for_has_no_bound() -> None:
     cluster = FakeCluster(ends())
     operator_for(cluster).execute(context())
-    assert "cancelAfter" not in cluster.only["spec"]
+    assert "cancelTime" not in cluster.only["spec"]
 
 
 def test_a_task_that_ended_at_once_is_not_deferred_and_keeps_its_result() -> None:
@@ -203,7 +203,7 @@ def test_a_triggerer_in_trouble_leaves_the_wait_to_the_worker() -> None:
     threading.Timer(0.1, lambda: ends(xcom=XCOM)(cluster, cluster.only)).start()
     result = operator_for(cluster, deferrable=True, do_xcom_push=True).execute_complete(context(), event)
     assert result == {"a": None, "b": 2}
-    assert "cancelAfter" not in cluster.only["spec"], "a try waits now"
+    assert "cancelTime" not in cluster.only["spec"], "a try waits now"
 
 
 def pointer(cluster: FakeCluster) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def test_a_worker_s_shutdown_defers(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TaskDeferred):
         killed_while_running(cluster, operator_for(cluster), context())
     assert "cancel" not in cluster.only["spec"]
-    assert "cancelAfter" not in cluster.only["spec"]
+    assert "cancelTime" not in cluster.only["spec"]
 
 
 def test_without_a_triggerer_the_next_try_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ def test_without_a_triggerer_the_next_try_takes_over(monkeypatch: pytest.MonkeyP
     operator = operator_for(cluster, retries=1, retry_delay=timedelta(minutes=10))
     with pytest.raises(exceptions.PodTaskTerminated, match="next try"):
         killed_while_running(cluster, operator, context(max_tries=1))
-    at = datetime.fromisoformat(cluster.only["spec"]["cancelAfter"])
+    at = datetime.fromisoformat(cluster.only["spec"]["cancelTime"])
     left = (at - datetime.now(UTC)).total_seconds()
     assert 3600 + 600 - 60 < left <= 3600 + 600
 
@@ -284,7 +284,7 @@ def test_airflow_that_does_not_answer_counts_as_a_shutdown(monkeypatch: pytest.M
     with pytest.raises(exceptions.PodTaskTerminated):
         killed_while_running(cluster, operator_for(cluster, retries=1), context(max_tries=1))
     assert "cancel" not in cluster.only["spec"]
-    assert "cancelAfter" in cluster.only["spec"]
+    assert "cancelTime" in cluster.only["spec"]
 
 
 class Terminated(BaseException):
@@ -435,7 +435,7 @@ def test_the_next_try_takes_over_what_runs(monkeypatch: pytest.MonkeyPatch) -> N
     second = context(try_number=2, max_tries=1, id="ti-2")
     assert operator_for(cluster, retries=1, do_xcom_push=True).execute(second) == {"a": None, "b": 2}
     assert podtasks.owner(cluster.only) == "ti-2"
-    assert "cancelAfter" not in cluster.only["spec"]
+    assert "cancelTime" not in cluster.only["spec"]
 
 
 def test_dag_test_never_looks_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -486,7 +486,7 @@ def test_a_missing_controller_is_told_and_the_task_cancelled() -> None:
     assert cluster.only["spec"]["cancel"] is True
 
 
-@pytest.mark.parametrize(("max_tries", "field"), [(1, "cancelAfter"), (0, "cancel")])
+@pytest.mark.parametrize(("max_tries", "field"), [(1, "cancelTime"), (0, "cancel")])
 def test_a_watch_that_is_refused_leaves_no_orphan(max_tries: int, field: str) -> None:
     cluster = FakeCluster()
     cluster.fail = lambda request: api_errors.Forbidden("no", status=403) if request in {"WATCH", "GET"} else None

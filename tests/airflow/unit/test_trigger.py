@@ -170,7 +170,7 @@ async def test_untouched(server: Server) -> None:
     assert event.payload["not_reconciled_seconds"] == 0.1
 
 
-KEPT = {**POINTER, "owner": "ti", "remove_cancel_after_seconds": 0.05}
+KEPT = {**POINTER, "owner": "ti", "remove_cancel_time_seconds": 0.05}
 
 
 async def until_patched(server: Server, count: int) -> None:
@@ -188,7 +188,7 @@ async def test_a_longer_task_is_not_left_to_its_bound(server: Server) -> None:
     assert patch == [
         {"op": "test", "path": "/metadata/uid", "value": "u"},
         {"op": "test", "path": "/metadata/annotations/podtask.dev~1owner", "value": "ti"},
-        {"op": "remove", "path": "/spec/cancelAfter"},
+        {"op": "remove", "path": "/spec/cancelTime"},
     ]
 
 
@@ -205,7 +205,7 @@ async def test_the_bound_is_lifted_again_and_again_where_that_can_help(server: S
 
 async def test_a_short_task_needs_no_request_for_that(server: Server) -> None:
     ended(server)
-    await events(PodTaskTrigger(**{**KEPT, "remove_cancel_after_seconds": 0.5}))
+    await events(PodTaskTrigger(**{**KEPT, "remove_cancel_time_seconds": 0.5}))
     await asyncio.sleep(0.6)
     assert server.patches == []
 

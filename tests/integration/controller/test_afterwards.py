@@ -34,4 +34,5 @@ def test_an_edit_of_the_ttl_keeps_result_and_texts(namespace: Namespace, kubecon
         for name, before in (("failed", failed), ("done", done)):
             namespace.patch(name, ttlSecondsAfterFinished=5_000)
             after = namespace.wait(name, lambda task: task["metadata"]["generation"] == 2 and _is_seen(task))
-            assert after["status"] == before | {"observedGeneration": 2}
+            seen = [condition | {"observedGeneration": 2} for condition in before["conditions"]]
+            assert after["status"] == before | {"observedGeneration": 2, "conditions": seen}

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.crd import judge
 from tests.crd.server import Json, PodTasks
 from tests.harness import HANG, HANG_SECONDS
 
 from .conftest import Kubectl
 
 pytestmark = pytest.mark.apiserver
+
+
+NEW_STATUS = {"phase": "Pending", "observedGeneration": 0}
 
 
 def _task(name: str, **ids: str) -> Json:
@@ -25,12 +29,12 @@ def _task(name: str, **ids: str) -> Json:
 
 
 EXPLAINED = {
-    "podtask": "runs one containerised task in a Pod",
-    "podtask.spec": "backoffLimit is how many further attempts the task's own failures get",
-    "podtask.spec.xcom": "required fails the task where the file is missing or blank",
-    "podtask.spec.template.spec": "containers of the Pod, by name",
-    "podtask.status": "attemptCount is how many attempts have ended",
-    "podtask.status.attempts": "logTail is the last of what a failed container wrote",
+    "podtask": "runs a container to completion in a Pod",
+    "podtask.spec": "Number of further attempts after failures of the task itself. Default: 0.",
+    "podtask.spec.xcom": "If true, the task fails if the file is missing or blank. Default: false.",
+    "podtask.spec.template.spec": "Containers of the Pod, by name.",
+    "podtask.status": "Number of attempts that have ended.",
+    "podtask.status.attempts": "Last part of the log of a container that failed, up to 2048 characters.",
 }
 
 
@@ -44,15 +48,34 @@ def test_explain_speaks_our_words(kubectl: Kubectl, podtasks: PodTasks, path: st
 def test_a_new_task_is_pending_without_any_write(podtasks: PodTasks, kubectl: Kubectl) -> None:
     status, created = podtasks.create(_task("fresh"))
     assert status == 201
-    assert created["status"] == {"phase": "Pending"}
+    assert created["status"] == NEW_STATUS
     assert podtasks.get("fresh")["metadata"]["resourceVersion"] == created["metadata"]["resourceVersion"]
     assert podtasks.names("status.phase=Pending") == ["fresh"]
     assert kubectl("get", "pt", "--no-headers").split()[:2] == ["fresh", "Pending"]
 
 
+def test_a_new_task_shows_its_defaults(podtasks: PodTasks) -> None:
+    _, created = podtasks.create(_task("defaults"))
+    assert created["spec"] == judge.with_defaults(_task("defaults"))["spec"]
+    assert (created["spec"]["backoffLimit"], created["spec"]["disruptionLimit"]) == (0, 3)
+
+
+def test_the_category(podtasks: PodTasks, kubectl: Kubectl) -> None:
+    podtasks.create(_task("listed"))
+    assert "podtask.podtask.dev/listed" in kubectl("get", "podtask-all", "-o", "name").split()
+
+
+def test_labels_select_the_tasks_of_a_dag(podtasks: PodTasks, kubectl: Kubectl) -> None:
+    for name, dag in (("one", "a"), ("two", "b")):
+        task = _task(name)
+        task["metadata"]["labels"] = {"dag_id": dag}
+        podtasks.create(task)
+    assert kubectl("get", "pt", "-l", "dag_id=a", "-o", "name").split() == ["podtask.podtask.dev/one"]
+
+
 def test_status_at_creation_is_ignored(podtasks: PodTasks) -> None:
     _, created = podtasks.create(_task("forged") | {"status": {"phase": "Succeeded"}})
-    assert created["status"] == {"phase": "Pending"}
+    assert created["status"] == NEW_STATUS
 
 
 def test_a_watch_by_phase_sees_tasks_come_and_go(podtasks: PodTasks) -> None:
@@ -60,7 +83,7 @@ def test_a_watch_by_phase_sees_tasks_come_and_go(podtasks: PodTasks) -> None:
     assert next(events)[0] == "STANDS"
     podtasks.create(_task("watched"))
     kind, obj = next(events)
-    assert (kind, obj["metadata"]["name"], obj["status"]) == ("ADDED", "watched", {"phase": "Pending"})
+    assert (kind, obj["metadata"]["name"], obj["status"]) == ("ADDED", "watched", NEW_STATUS)
     podtasks.patch("watched", {"status": {"phase": "Running"}}, status=True)
     kind, obj = next(events)
     assert (kind, obj["metadata"]["name"]) == ("DELETED", "watched")
@@ -83,19 +106,20 @@ def test_columns(podtasks: PodTasks, kubectl: Kubectl) -> None:
     assert row.split()[6:] == ["shown-12", "node-12", "warehouse", "load"], "the last attempt's"
 
 
-def _finished(outcome: str) -> Json:
+def _finished(outcome: str, generation: int = 1) -> Json:
     time = "2026-01-02T03:04:05Z"
     conditions = [
-        {"type": "Finished", "status": "True", "reason": outcome, "lastTransitionTime": time},
         {
-            "type": "Succeeded",
-            "status": str(outcome == "Succeeded"),
+            "type": kind,
+            "status": str(kind == "Finished" or outcome == "Succeeded"),
             "reason": outcome,
+            "message": "The task has ended.",
             "lastTransitionTime": time,
-            "observedGeneration": 1,
-        },
+            "observedGeneration": generation,
+        }
+        for kind in ("Finished", "Succeeded")
     ]
-    return {"status": {"phase": outcome, "observedGeneration": 1, "conditions": conditions}}
+    return {"status": {"phase": outcome, "observedGeneration": generation, "conditions": conditions}}
 
 
 @contextlib.contextmanager
@@ -129,20 +153,25 @@ def _edited(podtasks: PodTasks, name: str, status: Json) -> None:
 def test_wait_returns_after_an_edit_once_its_generation_is_observed(
     podtasks: PodTasks, kubectl: Kubectl, kubectl_command: list[str]
 ) -> None:
-    """kubectl takes the condition's observedGeneration, or else the status's own, and waits while it is behind.
+    """kubectl compares observedGeneration of the condition with the object's generation, and waits while it is behind.
 
-    So Finished carries none, and the controller must write observedGeneration after an edit even of a finished task.
+    So the controller writes it after an edit of a finished task, into the conditions too.
     """
     _edited(podtasks, "edited", _finished("Succeeded")["status"])
     with pytest.raises(AssertionError, match="timed out waiting"):
         kubectl("wait", "--for=condition=Finished", "pt/edited", "--timeout=1s")
     with _waiting(kubectl_command, podtasks, "edited"):
-        podtasks.patch("edited", {"status": {"observedGeneration": 2}}, status=True)
+        podtasks.patch("edited", _finished("Succeeded", 2), status=True)
 
 
-def test_wait_returns_after_an_edit_where_no_generation_is_observed(podtasks: PodTasks, kubectl: Kubectl) -> None:
-    _edited(podtasks, "unobserved", _finished("Succeeded")["status"] | {"observedGeneration": None})
-    assert "condition met" in kubectl("wait", "--for=condition=Finished", "pt/unobserved", HANG)
+@pytest.mark.parametrize("absent", ["type", "status", "reason", "message", "lastTransitionTime"])
+def test_a_condition_is_whole(podtasks: PodTasks, absent: str) -> None:
+    podtasks.create(_task("partial"))
+    body = _finished("Succeeded")
+    del body["status"]["conditions"][0][absent]
+    code, reply = podtasks.patch("partial", body, status=True)
+    assert code == 422
+    assert f"status.conditions[0].{absent}" in reply["message"]
 
 
 def test_two_managers_apply_each_their_part(podtasks: PodTasks, kubectl: Kubectl) -> None:
@@ -151,4 +180,5 @@ def test_two_managers_apply_each_their_part(podtasks: PodTasks, kubectl: Kubectl
     kubectl("apply", "--server-side", "--field-manager=one", "-f", "-", stdin=one)
     two = _task("merged") | {"spec": {"ttlSecondsAfterFinished": 60}}
     kubectl("apply", "--server-side", "--field-manager=two", "-f", "-", stdin=two)
-    assert podtasks.get("merged")["spec"] == {"image": "x", "suspend": True, "ttlSecondsAfterFinished": 60}
+    merged = {"spec": {"image": "x", "suspend": True, "ttlSecondsAfterFinished": 60}}
+    assert podtasks.get("merged")["spec"] == judge.with_defaults(merged)["spec"]

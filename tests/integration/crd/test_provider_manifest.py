@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.crd import provider
+from tests.crd import judge, provider
 from tests.crd.server import Json, PodTasks
 
 pytestmark = pytest.mark.apiserver
@@ -24,7 +24,7 @@ def test_all_arguments_at_once(podtasks: PodTasks, index: int) -> None:
     obj = _here(provider.build(_all(index)), f"all-{index}")
     status, reply = podtasks.create(obj)
     assert status == 201, reply
-    assert reply["spec"] == obj["spec"], "the server changed or dropped a part"
+    assert reply["spec"] == judge.with_defaults(obj)["spec"], "the server changed or dropped a part"
     assert reply["metadata"]["annotations"] == obj["metadata"]["annotations"]
     assert reply["metadata"]["labels"] == obj["metadata"]["labels"]
 
@@ -35,4 +35,4 @@ def test_each_argument_alone(podtasks: PodTasks) -> None:
             obj = _here(provider.build(provider.completed({name: value})), f"{name.replace('_', '-')}-{index}")
             status, reply = podtasks.create(obj)
             assert status == 201, (name, reply)
-            assert reply["spec"] == obj["spec"]
+            assert reply["spec"] == judge.with_defaults(obj)["spec"]

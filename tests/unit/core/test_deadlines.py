@@ -59,7 +59,7 @@ def test_of_pod(made: MadePod, now: float, want: tuple[float, str] | None) -> No
 
 
 def test_the_schedule_clock_starts_when_the_gates_are_lifted() -> None:
-    got = deadlines.of_pod(ALL.build(), make_pod().build(), make_live_attempt(admitted_time=at(500)), at(501))
+    got = deadlines.of_pod(ALL.build(), make_pod().build(), make_live_attempt(admission_time=at(500)), at(501))
     assert got == (at(510), "ScheduleDeadlineExceeded")
 
 
@@ -71,10 +71,10 @@ def test_without_limits_there_is_no_clock() -> None:
 REFUSED: dict[str, tuple[MadeTask, float]] = {
     "the first attempt counts from the creation": (ALL, 10),
     "a further one from when it was due": (
-        ALL.attempts(make_attempt(finish_time=at(20))).status(next_attempt_time=at(30)),
+        ALL.attempts(make_attempt(completion_time=at(20))).status(next_attempt_time=at(30)),
         40,
     ),
-    "without a wait, from the end of the last": (ALL.attempts(make_attempt(finish_time=at(20))), 30),
+    "without a wait, from the end of the last": (ALL.attempts(make_attempt(completion_time=at(20))), 30),
     "after a suspension, from its end": (ALL.status(conditions=(FALSE,)), 60),
 }
 

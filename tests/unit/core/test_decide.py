@@ -157,7 +157,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [],
         50,
     ),
-    "cancelAfter is a wake-up": (running(cancel_after="2026-01-01T00:00:40Z").observe(LIVE), 4, [], 40),
+    "cancelTime is a wake-up": (running(cancel_time="2026-01-01T00:00:40Z").observe(LIVE), 4, [], 40),
     # the end
     "success is recorded, then the Pod released": (
         running().observe(ENDED),
@@ -273,8 +273,8 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
     # suspend and cancel
     "suspended before the first Pod": (make_task(suspend=True).observe(), 1, [("Suspended", "Suspended")], None),
     "suspended, and reported already": (make_task(suspend=True).suspended().observe(), 9, [], None),
-    "suspended: cancelAfter still counts": (
-        make_task(suspend=True, cancel_after="2026-01-01T00:00:40Z").suspended().observe(),
+    "suspended: cancelTime still counts": (
+        make_task(suspend=True, cancel_time="2026-01-01T00:00:40Z").suspended().observe(),
         9,
         [],
         40,
@@ -300,17 +300,17 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [("Cancelled", "Cancelled")],
         None,
     ),
-    "cancelAfter passed while waiting": (
-        make_task(cancel_after="2026-01-01T00:00:01Z").observe(),
+    "cancelTime passed while waiting": (
+        make_task(cancel_time="2026-01-01T00:00:01Z").observe(),
         5,
-        [("Cancelled", "CancelAfterReached")],
+        [("Cancelled", "CancelTimeReached")],
         None,
     ),
     "cancelled while it runs": (running(cancel=True).observe(LIVE), 5, [stop("Cancelled")], None),
-    "cancelAfter passed while it runs": (
-        running(cancel_after="2026-01-01T00:00:01Z").observe(LIVE),
+    "cancelTime passed while it runs": (
+        running(cancel_time="2026-01-01T00:00:01Z").observe(LIVE),
         5,
-        [stop("CancelAfterReached")],
+        [stop("CancelTimeReached")],
         None,
     ),
     "cancelled before it started": (make_task(cancel=True).observe(make_pod()), 5, [delete("Cancelled")], None),
@@ -629,7 +629,7 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         9,
     ),
     "no later than a deadline that finishes the task": (
-        running(cancel_after="2026-01-01T00:00:08Z", deadlines={"totalSeconds": 7}).observe(
+        running(cancel_time="2026-01-01T00:00:08Z", deadlines={"totalSeconds": 7}).observe(
             unlabelled_pod=UNLABELLED, relabelled=relabelled(2)
         ),
         6,
@@ -679,10 +679,10 @@ PLANS: dict[str, tuple[TaskSnapshot, float, list[object], float | None]] = {
         [("Cancelled", "Cancelled")],
         None,
     ),
-    "nor does cancelAfter": (
-        make_task(cancel_after="2026-01-01T00:00:04Z").observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(1)),
+    "nor does cancelTime": (
+        make_task(cancel_time="2026-01-01T00:00:04Z").observe(unlabelled_pod=UNLABELLED, relabelled=relabelled(1)),
         6,
-        [delete(), ("Cancelled", "CancelAfterReached"), RELEASE],
+        [delete(), ("Cancelled", "CancelTimeReached"), RELEASE],
         None,
     ),
     "nor the total time": (
@@ -857,7 +857,7 @@ def test_the_whole_status_of_a_success() -> None:
     assert got.completion_time == at(12)
     assert got.start_time == at(0)
     assert got.xcom.value == "[1]"
-    assert {c.type: c.observed_generation for c in got.conditions} == {"Finished": None, "Succeeded": 1}
+    assert {c.type: c.observed_generation for c in got.conditions} == {"Finished": 1, "Succeeded": 1}
 
 
 def direct(message: str, code: int = 0) -> MadePod:
@@ -1186,7 +1186,7 @@ LIMITS = {
     "deadlines": {
         "scheduleSeconds": 1, "imagePullSeconds": 2, "startSeconds": 3, "runSeconds": 4, "totalSeconds": 5,
     },
-    "cancelAfter": "2026-01-01T00:00:09Z",
+    "cancelTime": "2026-01-01T00:00:09Z",
     "forceDeletePodAfterSeconds": 6,
 }  # fmt: skip
 STOPPED = make_pod().running().exit(143).phase("Failed", "DeadlineExceeded")
@@ -1196,7 +1196,7 @@ MESSAGES = {
     "RunDeadlineExceeded": "container base ran longer than deadlines.runSeconds (4 s)",
     "TotalDeadlineExceeded": "the task took longer than deadlines.totalSeconds (5 s) over all attempts",
     "Cancelled": "spec.cancel was set",
-    "CancelAfterReached": "spec.cancelAfter (2026-01-01 00:00:09+00:00) was reached",
+    "CancelTimeReached": "spec.cancelTime (2026-01-01 00:00:09+00:00) was reached",
 }
 
 
@@ -1264,7 +1264,7 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     old = condition(names.CONDITION_FINISHED, "True", 1)
     got = status_of(make_task(cancel=True).status(conditions=(old,)).observe(), 50)
     times = {c.type: c.last_transition_time for c in got.conditions}
-    assert times == {"Finished": at(1), "Succeeded": at(50)}
+    assert times == {"Finished": at(1), "Succeeded": at(50), "Stalled": at(50)}
 
 
 SPREAD = {
@@ -1289,7 +1289,7 @@ def test_the_hash_on_the_pod_is_pinned() -> None:
 
 def test_the_finish_time_is_on_our_clock() -> None:
     got = status_of(running().observe(LIVE.exit(0, finished=5000)), 12)
-    assert got.attempts[0].finish_time == at(12)
+    assert got.attempts[0].completion_time == at(12)
 
 
 def test_back_to_pending_writes_the_phase() -> None:

@@ -1,9 +1,9 @@
 """The generated pages: what a reader looks for is there."""
 
-import dataclasses
 import re
 
-from podtask.api.v1alpha1.rules import RULES
+from podtask.api.reasons import ReasonDoc
+from podtask.api.v1alpha1.validation_rules import RULES
 from podtask.crdgen import docs
 from tests.crd import examples
 
@@ -22,11 +22,11 @@ def test_says_where_it_comes_from() -> None:
 
 def test_rows() -> None:
     kind, limits, default, words = _row("backoffLimit", "spec")[1:]
-    assert (kind, limits, default) == ("integer", "0 to 1000", "0")
-    assert words == "backoffLimit is how many further attempts the task's own failures get."
+    assert (kind, limits, default) == ("integer", "0 to 1000", "**0**")
+    assert words == "Number of further attempts after failures of the task itself."
     assert _row("args", "spec")[1:3] == ["string[]", "at most 1024 entries, at most 131072 characters"]
     assert _row("nodeSelector", "spec")[1] == "string{}"
-    assert _row("cancelAfter", "spec")[1] == "time"
+    assert _row("cancelTime", "spec")[1] == "time"
     assert _row("action", "spec.failurePolicy.rules[]")[1:4] == [
         "`Fail` or `Retry` or `Ignore` or `Skip`",
         "",
@@ -35,14 +35,19 @@ def test_rows() -> None:
     assert _row("limits", "spec.resources")[1] == "number or string{}"
 
 
-def test_a_default_in_the_middle_of_a_text_is_taken_out() -> None:
+def test_a_default_has_a_column_of_its_own() -> None:
     *_, default, words = _row("maxBytes", "spec.xcom")
     assert default == "65536, and 4095 with mode Direct"
     assert "Default" not in words
 
 
+def test_a_default_that_the_server_writes_is_bold() -> None:
+    assert _row("initialSeconds", "spec.backoff")[3] == "**10**"
+    assert _row("hostNetwork", "spec")[3] == "false"
+
+
 def test_every_level_that_keeps_unknown_fields_says_so() -> None:
-    assert PAGE.count("Every other field is kept as it is.") == 8
+    assert PAGE.count("All other fields are kept unchanged.") == 8
 
 
 def test_every_rule_is_listed() -> None:
@@ -56,10 +61,5 @@ def test_no_cell_breaks_its_table() -> None:
 
 
 def test_reasons() -> None:
-    @dataclasses.dataclass
-    class Doc:
-        meaning: str
-        action: str
-
-    page = docs.reasons({"Odd": Doc("one | two", "wait")}, "a test")
+    page = docs.reasons({"Odd": ReasonDoc("one | two", "wait")}, "a test")
     assert page.splitlines()[-1] == r"| `Odd` | one \| two | wait |"

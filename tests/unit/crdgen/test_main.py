@@ -1,6 +1,5 @@
 """`python -m podtask.crdgen`: writes what is stale, or names it."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ def test_the_root_is_the_repository() -> None:
 
 def test_writes_then_agrees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check", "--root", str(tmp_path)]) == 1
-    want = [files.METRICS, files.CRD, files.CHART_CRD, files.API, files.REASONS]
+    want = [files.METRICS_PAGE, files.CRD, files.CHART_CRD, files.API_PAGE, files.REASONS_PAGE]
     assert capsys.readouterr().err.splitlines() == [f"stale: {path}" for path in want]
     assert not list(tmp_path.iterdir()), "a check writes nothing"
 
@@ -35,11 +34,6 @@ def test_names_only_what_is_stale(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_generated_files_say_so() -> None:
     assert all("enerated by python -m podtask.crdgen" in text[:80] for text in files.generated().values())
-
-
-def test_comes_without_the_reasons_where_they_are_not_written_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "podtask.api.reasons", None)
-    assert files.REASONS not in files.generated()
 
 
 def test_braces_do_not_reach_helm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from podtask.api.types import PRESERVE, Opaque, Quantity
 from podtask.crdgen.schema import InexpressibleError, structural
 
 Word = Annotated[str, Field(max_length=10)]
+WHOLE = Annotated[int, Field(ge=0, le=5)]
 
 
 class Colour(enum.StrEnum):
@@ -68,6 +69,21 @@ WRITTEN: dict[str, tuple[Any, dict[str, Any]]] = {
             "items": {"type": "string", "maxLength": 10},
         },
     ),
+    "all integers of a width": (
+        Annotated[int, Field(ge=-(2**31), le=2**31 - 1)] | None,
+        {
+            "type": "integer",
+            "format": "int32",
+        },
+    ),
+    "counts": (
+        Annotated[int, Field(ge=0, le=2**63 - 1)] | None,
+        {
+            "type": "integer",
+            "format": "int64",
+            "minimum": 0,
+        },
+    ),
     "a map": (
         Annotated[dict[str, Word], Field(max_length=3)] | None,
         {"type": "object", "maxProperties": 3, "additionalProperties": {"type": "string", "maxLength": 10}},
@@ -109,6 +125,19 @@ def test_written(case: str) -> None:
     assert _field(annotation) == want
 
 
+@pytest.mark.parametrize(
+    ("annotation", "default", "want"),
+    [
+        (WHOLE, 3, {"type": "integer", "format": "int32", "default": 3, "minimum": 0, "maximum": 5}),
+        (bool, False, {"type": "boolean", "default": False}),
+        (Word, "a", {"type": "string", "maxLength": 10, "default": "a"}),
+        (Colour, Colour.RED, {"type": "string", "description": "A colour.", "enum": ["Red", "Blue"], "default": "Red"}),
+    ],
+)
+def test_a_default_of_a_scalar(annotation: Any, default: Any, want: dict[str, Any]) -> None:
+    assert _field(annotation, default) == want
+
+
 def test_an_amount_is_a_number_or_a_text() -> None:
     got = _field(Annotated[Quantity | None, Field(description="how much")])
     assert got.pop("pattern")
@@ -127,7 +156,6 @@ def test_an_amount_is_a_number_or_a_text() -> None:
     }
 
 
-WHOLE = Annotated[int, Field(ge=0, le=5)]
 REAL = Annotated[float, Field(ge=0, le=5)]
 REFUSED: dict[str, Any] = {
     "a string without a maximum": str,
@@ -176,7 +204,10 @@ def test_a_model_that_refuses_extra_fields_is_one_that_drops_them() -> None:
     assert _field(closed | None) == _field(create_model("Plain", word=(Word, ...)) | None)
 
 
-def test_a_default_is_refused() -> None:
-    """ "Set to the default" and "not set" differ where a template is merged."""
+@pytest.mark.parametrize(
+    ("annotation", "default"),
+    [(Annotated[list[Word], Field(max_length=3)], ["a"]), (Inner, Inner(word="a")), (Quantity, 1), (Opaque, {})],
+)
+def test_a_default_of_anything_but_a_scalar_is_refused(annotation: Any, default: Any) -> None:
     with pytest.raises(InexpressibleError, match="default"):
-        _field(bool, default=True)
+        _field(annotation, default=default)

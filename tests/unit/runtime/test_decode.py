@@ -62,7 +62,14 @@ OVER = {
             "reason": "NonZeroExit",
             "message": TEXT,
             "lastTransitionTime": "2026-01-01T00:00:09Z",
-        }
+        },
+        {
+            "type": "Stalled",
+            "status": "True",
+            "reason": "NonZeroExit",
+            "message": "exit code 3",
+            "lastTransitionTime": "2026-01-01T00:00:09Z",
+        },
     ],
     "attempts": [
         {"number": number, "podName": "p", "podUID": "u", "outcome": "Failed", "message": TEXT, "logTail": TEXT}
@@ -92,13 +99,19 @@ def test_a_finished_task_is_kept_without_result_spec_and_texts() -> None:
     ]
 
 
-def test_an_edit_of_a_finished_task_writes_only_observed_generation() -> None:
+def test_an_edit_of_a_finished_task_writes_generations_and_loses_no_text() -> None:
     """Fields that the cache does not keep must not be removed from the object."""
     task = decode.decode_task(podtask({"ttlSecondsAfterFinished": 5_000_000}, OVER))
     (action,) = decide(TaskSnapshot(task=task), at(20), Settings()).actions
     assert isinstance(action, WriteStatus)
     patch = json_merge_patch(decode.status_to_wire(action.status), decode.status_to_wire(task.status))
+    conditions = patch.pop("conditions")
     assert patch == {"observedGeneration": 2}
+    assert {c["type"]: (c["observedGeneration"], c["message"]) for c in conditions} == {
+        "Finished": (2, "The task has ended."),
+        "Stalled": (2, "exit code 3"),
+    }
+    assert [c["lastTransitionTime"] for c in conditions] == ["2026-01-01T00:00:09Z"] * 2
 
 
 def test_texts_of_an_unfinished_task_are_kept() -> None:

@@ -227,7 +227,7 @@ async def test_a_task_whose_labels_are_always_removed_ends_with_few_requests(hos
     ("spec", "phase", "reason"),
     [
         ({"cancel": True}, "Cancelled", "Cancelled"),
-        ({"cancel_after": "2026-01-01T00:00:10Z"}, "Cancelled", "CancelAfterReached"),
+        ({"cancel_time": "2026-01-01T00:00:10Z"}, "Cancelled", "CancelTimeReached"),
         ({"deadlines": {"totalSeconds": 10}}, "Failed", "TotalDeadlineExceeded"),
     ],
 )

@@ -66,9 +66,9 @@ def ended(**fields: Any) -> TaskStatus:
         pod_name="p",
         outcome="Succeeded",
         reason="Completed",
-        create_time=AT,
+        creation_time=AT,
         start_time=AT + timedelta(seconds=2),
-        finish_time=AT + timedelta(seconds=9),
+        completion_time=AT + timedelta(seconds=9),
     )
     return TaskStatus(
         **{"phase": "Succeeded", "reason": "Completed", "attempt_count": 1, "attempts": (attempt,)} | fields

@@ -120,7 +120,7 @@ class PodTaskRun:
         if self._arguments.deferrable and self._unattended_seconds:
             # If a user ends the task before its trigger runs, no code of this package runs that could cancel it.
             at = datetime.now(timezone.utc) + timedelta(seconds=self._unattended_seconds)
-            body["spec"].setdefault("cancelAfter", podtasks.timestamp(at))
+            body["spec"].setdefault("cancelTime", podtasks.timestamp(at))
         return body
 
     def _wait(self, task: PodTask) -> PodTask:
@@ -179,8 +179,8 @@ class PodTaskRun:
         if found["metadata"]["uid"] != metadata["uid"]:
             raise await_completion.deleted_before_end(task)
         self._task = found
-        if self._has_own_cancel_after(found):
-            found = self._patch(found, podtasks.remove_cancel_after(found, self._identity.ti_id))
+        if self._has_own_cancel_time(found):
+            found = self._patch(found, podtasks.remove_cancel_time(found, self._identity.ti_id))
         self._callbacks.begin()
         self._consumer.follow(found)
         return self._finish(self._wait(found))
@@ -391,10 +391,10 @@ class PodTaskRun:
         """Let the PodTask run for the next try; the controller cancels it if none reattaches in time."""
         at = datetime.now(timezone.utc) + timedelta(seconds=self._run.retry_delay_seconds) + _NEXT_TRY_SLACK
         try:
-            self._patch(task, podtasks.set_cancel_after(task, self._identity.ti_id, at))
+            self._patch(task, podtasks.set_cancel_time(task, self._identity.ti_id, at))
         except api_errors.ApiError as error:
             where = podtasks.qualified_name(task)
-            self._log.warning("spec.cancelAfter of PodTask %s could not be set: %s", where, error)
+            self._log.warning("spec.cancelTime of PodTask %s could not be set: %s", where, error)
 
     def _patch(self, task: PodTask, operations: JsonPatch) -> PodTask:
         return self._client.patch(task["metadata"]["namespace"], task["metadata"]["name"], operations)
@@ -406,9 +406,9 @@ class PodTaskRun:
     def _unattended_seconds(self) -> int:
         return int(version_compat.conf_get("podtask", "unattended_seconds") or UNATTENDED_SECONDS)
 
-    def _has_own_cancel_after(self, task: PodTask) -> bool:
-        """Return whether spec.cancelAfter was set by `_build`; one that the DAG author set is not removed."""
-        return "cancelAfter" in task["spec"] and "cancelAfter" not in (self._arguments.spec or {})
+    def _has_own_cancel_time(self, task: PodTask) -> bool:
+        """Return whether spec.cancelTime was set by `_build`; one that the DAG author set is not removed."""
+        return "cancelTime" in task["spec"] and "cancelTime" not in (self._arguments.spec or {})
 
     def _defer(self, task: PodTask) -> NoReturn:
         selected = self._consumer.select(lambda: task)
@@ -424,7 +424,7 @@ class PodTaskRun:
             deployment=deployment_label(self._identity.deployment),
             owner=self._identity.ti_id,
             not_reconciled_seconds=self._not_reconciled_seconds(task) if podtasks.is_not_reconciled(task) else None,
-            remove_cancel_after_seconds=remove_after if self._has_own_cancel_after(task) else None,
+            remove_cancel_time_seconds=remove_after if self._has_own_cancel_time(task) else None,
             tolerance=float(arguments.api_outage_tolerance or 0),
             logging_interval=interval if follow else None,
             containers=selected.containers if follow else [],

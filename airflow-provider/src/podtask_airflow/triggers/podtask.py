@@ -63,7 +63,7 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
     :param cluster_context: overrides the connection
     :param owner: id of the try that deferred; patches are rejected when another try is the owner
     :param not_reconciled_seconds: after that many seconds without a status the controller counts as missing
-    :param remove_cancel_after_seconds: remove spec.cancelAfter after that many seconds
+    :param remove_cancel_time_seconds: remove spec.cancelTime after that many seconds
     :param tolerance: seconds that the API server may be unavailable
     :param end_from_trigger: end a successful task here, without a worker
     :param do_xcom_push: with end_from_trigger: push the result
@@ -87,7 +87,7 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
         cluster_context: str | None = None,
         owner: str = "",
         not_reconciled_seconds: float | None = None,
-        remove_cancel_after_seconds: float | None = None,
+        remove_cancel_time_seconds: float | None = None,
         tolerance: float = informers.TOLERANCE_SECONDS,
         end_from_trigger: bool = False,
         do_xcom_push: bool = False,
@@ -108,7 +108,7 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
         self.cluster_context = cluster_context
         self.owner = owner
         self.not_reconciled_seconds = not_reconciled_seconds
-        self.remove_cancel_after_seconds = remove_cancel_after_seconds
+        self.remove_cancel_time_seconds = remove_cancel_time_seconds
         self.tolerance = tolerance
         self.end_from_trigger = end_from_trigger
         self.do_xcom_push = do_xcom_push
@@ -154,8 +154,8 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
     async def _wait(self, informer: SharedInformer) -> TriggerEvent:
         live = None if self.logging_interval is None else LiveLog(self, informer.client)
         removing = (
-            asyncio.ensure_future(self._remove_cancel_after(informer, self.remove_cancel_after_seconds))
-            if self.remove_cancel_after_seconds
+            asyncio.ensure_future(self._remove_cancel_time(informer, self.remove_cancel_time_seconds))
+            if self.remove_cancel_time_seconds
             else None
         )
         try:
@@ -182,17 +182,17 @@ class PodTaskTrigger(BaseTrigger):  # type: ignore[misc]
             return await self._end(informer, snapshot) or self._event(snapshot, **more)
         return self._event(snapshot, **more)
 
-    async def _remove_cancel_after(self, informer: SharedInformer, seconds: float) -> None:
-        """Remove spec.cancelAfter once the task has run for a while: from now on a trigger waits for it."""
+    async def _remove_cancel_time(self, informer: SharedInformer, seconds: float) -> None:
+        """Remove spec.cancelTime once the task has run for a while: from now on a trigger waits for it."""
         while True:
             await asyncio.sleep(seconds)
             try:
-                await informer.patch(self.namespace, self.name, self._patch_of(podtasks.remove_cancel_after))
+                await informer.patch(self.namespace, self.name, self._patch_of(podtasks.remove_cancel_time))
             except (api_errors.Invalid, api_errors.NotFound):
                 return  # removed already, or another try is the owner, or the PodTask is deleted
             except api_errors.ApiError as error:
                 self.log.warning(
-                    "spec.cancelAfter of PodTask %s/%s could not be removed, trying again: %s",
+                    "spec.cancelTime of PodTask %s/%s could not be removed, trying again: %s",
                     self.namespace,
                     self.name,
                     error,

@@ -62,6 +62,8 @@ def metadata(identity: Identity) -> ObjectMeta:
     """Return the PodTask's labels, to select by, and its annotations, with the exact ids."""
     return {
         "labels": {
+            # `kubectl get podtask -l dag_id=...`, with the names and values of KubernetesPodOperator's Pods.
+            **{key: value for key, value in pod_labels(identity).items() if key != "kubernetes_pod_operator"},
             constants.LABEL_DEPLOYMENT: deployment_label(identity.deployment),
             constants.LABEL_TASK_KEY: task_key(identity),
         },

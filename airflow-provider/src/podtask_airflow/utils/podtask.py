@@ -61,13 +61,13 @@ def cancel(task: PodTask, ti_id: str) -> JsonPatch:
     return [*require_owner(task, ti_id), CANCEL]
 
 
-def set_cancel_after(task: PodTask, ti_id: str, at: datetime) -> JsonPatch:
-    """Set spec.cancelAfter: the controller cancels the PodTask then, unless another try has removed the field."""
-    return [*require_owner(task, ti_id), {"op": "add", "path": "/spec/cancelAfter", "value": timestamp(at)}]
+def set_cancel_time(task: PodTask, ti_id: str, at: datetime) -> JsonPatch:
+    """Set spec.cancelTime: the controller cancels the PodTask then, unless another try has removed the field."""
+    return [*require_owner(task, ti_id), {"op": "add", "path": "/spec/cancelTime", "value": timestamp(at)}]
 
 
-def remove_cancel_after(task: PodTask, ti_id: str) -> JsonPatch:
-    """Remove spec.cancelAfter. The API server rejects the patch where the field is not set."""
+def remove_cancel_time(task: PodTask, ti_id: str) -> JsonPatch:
+    """Remove spec.cancelTime. The API server rejects the patch where the field is not set."""
     return [*require_owner(task, ti_id), REMOVE_CANCEL_AFTER]
 
 
@@ -95,7 +95,7 @@ def timestamp(at: datetime) -> str:
 
 
 CANCEL: JsonPatchOperation = {"op": "add", "path": "/spec/cancel", "value": True}
-REMOVE_CANCEL_AFTER: JsonPatchOperation = {"op": "remove", "path": "/spec/cancelAfter"}
+REMOVE_CANCEL_AFTER: JsonPatchOperation = {"op": "remove", "path": "/spec/cancelTime"}
 
 
 def _pointer(key: str) -> str:

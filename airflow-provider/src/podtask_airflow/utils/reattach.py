@@ -129,9 +129,9 @@ def _age_key(task: PodTask) -> tuple[str, int, str]:
 
 
 def reattach_to(identity: Identity, task: PodTask) -> JsonPatch:
-    """Become the owner and remove spec.cancelAfter. Rejected if another try became the owner meanwhile."""
+    """Become the owner and remove spec.cancelTime. Rejected if another try became the owner meanwhile."""
     patch = [*podtasks.require_owner(task, podtasks.owner(task)), _become_owner(identity)]
-    if "cancelAfter" in task["spec"]:
+    if "cancelTime" in task["spec"]:
         patch.append(podtasks.REMOVE_CANCEL_AFTER)
     return patch
 
@@ -230,7 +230,7 @@ class _Steps:
 
     def _reattach_to(self, task: PodTask) -> PodTask | None:
         """Become the owner; None where another process was faster, or the PodTask is gone."""
-        if podtasks.owner(task) == self.identity.ti_id and "cancelAfter" not in task["spec"]:
+        if podtasks.owner(task) == self.identity.ti_id and "cancelTime" not in task["spec"]:
             return task
         name = task["metadata"]["name"]
         try:
@@ -239,7 +239,7 @@ class _Steps:
             # Another process was faster, or the patch was applied and its reply was lost.
             found = self._get(name)
             is_owner = found is not None and podtasks.owner(found) == self.identity.ti_id
-            return found if is_owner and found is not None and "cancelAfter" not in found["spec"] else None
+            return found if is_owner and found is not None and "cancelTime" not in found["spec"] else None
         except api_errors.NotFound:
             return None
 

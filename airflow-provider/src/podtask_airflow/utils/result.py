@@ -27,7 +27,6 @@ _CONFIGURATION = frozenset(
         "AdmissionDenied",
         "InvalidSpec",
         "InvalidPodTemplate",
-        "NotSupported",
         "NameConflict",
         "SpecChanged",
         "PolicyDenied",

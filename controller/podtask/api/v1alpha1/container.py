@@ -1,7 +1,7 @@
-"""Kubernetes' own small types, as the convenience fields of `spec` use them.
+"""Types of Kubernetes that fields of `spec` use.
 
-What a person writes often is typed, so that a slip is refused at admission. What grows with each Kubernetes release
-(security contexts) keeps unknown fields; the API server judges those when the Pod is created.
+Fields that are written often are typed, so that a mistake is refused when the PodTask is created. Types that grow with
+Kubernetes (security contexts) keep unknown fields, which the API server validates when the Pod is created.
 """
 
 import enum
@@ -37,73 +37,74 @@ class EnvVar(Model):
     """One environment variable."""
 
     name: Annotated[str, Field(min_length=1, max_length=1024)]
-    """name of the variable."""
+    """Name of the variable."""
     value: LongText | None = None
-    """value of the variable; Kubernetes expands `$(NAME)` from the variables before."""
+    """Value of the variable. Kubernetes replaces `$(NAME)` by the value of a variable that is defined before."""
     value_from: Opaque | None = None
-    """valueFrom takes the value from a Secret, a ConfigMap, a field of the Pod or a resource, as in a Pod."""
+    """Source of the value: a key of a Secret or a ConfigMap, a field of the Pod, or a resource of a container, as in a
+    Pod."""
 
 
 class ObjectSelector(Model):
     """A ConfigMap or Secret whose keys become environment variables."""
 
     name: Name
-    """name of the ConfigMap or Secret in the task's namespace."""
+    """Name of the ConfigMap or Secret in the namespace of the PodTask."""
     optional: Flag | None = None
-    """optional lets the container start where the object is missing."""
+    """If true, the container starts also if the object does not exist. Default: false."""
 
 
 class EnvFrom(Model):
     """A source of many environment variables."""
 
     prefix: ShortText | None = None
-    """prefix is put before each variable's name."""
+    """Text that is put before the name of each variable. Default: none."""
     config_map_ref: ObjectSelector | None = None
-    """configMapRef names a ConfigMap."""
+    """ConfigMap whose keys become variables."""
     secret_ref: ObjectSelector | None = None
-    """secretRef names a Secret."""
+    """Secret whose keys become variables."""
 
 
 class ResourceClaim(Model):
     """A claim of the Pod that this container uses (dynamic resource allocation)."""
 
     name: DnsLabel
-    """name of the entry in the Pod's resourceClaims."""
+    """Name of an entry in `resourceClaims` of the Pod."""
     request: ShortText | None = None
-    """request picks one request of the claim."""
+    """Name of one request of the claim. Default: all of its requests."""
 
 
 Quantities = Annotated[dict[str, Quantity], Field(max_length=32)]
 
 
 class Resources(Model):
-    """What a container asks for and may use at most."""
+    """The compute resources of a container."""
 
     limits: Quantities | None = None
-    """limits by resource name, `memory: 512Mi`, `nvidia.com/gpu: 1`."""
+    """The most that the container may use, by resource name, such as `memory: 512Mi` or `nvidia.com/gpu: 1`."""
     requests: Quantities | None = None
-    """requests by resource name; they decide where the Pod fits."""
+    """What the scheduler reserves for the container, by resource name. Default: the limits."""
     claims: Annotated[list[ResourceClaim], Field(max_length=16)] | None = None
-    """claims of the Pod that the container uses."""
+    """Claims of the Pod that the container uses."""
 
 
 class VolumeMount(Model):
-    """Where a volume appears in the container."""
+    """A volume as the container sees it."""
 
     name: DnsLabel
-    """name of the volume."""
+    """Name of the volume."""
     mount_path: Path
-    """mountPath in the container."""
+    """Directory or file in the container at which the volume is mounted."""
     sub_path: Text | None = None
-    """subPath within the volume."""
+    """Path within the volume that is mounted. Default: the root of the volume."""
     sub_path_expr: Text | None = None
-    """subPathExpr within the volume, with `$(NAME)` expanded."""
+    """Like subPath, with `$(NAME)` replaced by environment variables. Set at most one of the two."""
     read_only: Flag | None = None
-    """readOnly mounts without write access."""
+    """If true, the container cannot write to the volume. Default: false."""
     recursive_read_only: ShortText | None = None
-    """recursiveReadOnly is Disabled, IfPossible or Enabled."""
+    """Whether mounts below this one are read-only too: Disabled, IfPossible or Enabled. Default: Disabled."""
     mount_propagation: ShortText | None = None
-    """mountPropagation is None, HostToContainer or Bidirectional."""
+    """Whether mounts made later are shared with the node: None, HostToContainer or Bidirectional. Default: None."""
 
 
 VolumeMounts = Annotated[
@@ -112,78 +113,78 @@ VolumeMounts = Annotated[
 
 
 class Volume(OpenModel):
-    """A volume of the Pod; its source is kept as it is."""
+    """A volume of the Pod. The fields of its source are those of Kubernetes."""
 
     name: DnsLabel
-    """name of the volume, by which it is mounted."""
+    """Name of the volume, to which volumeMounts refer."""
 
 
 Volumes = Annotated[list[Volume], Field(max_length=128, json_schema_extra=map_by("name")), DISTINCT_NAMES]
 
 
 class ContainerPort(Model):
-    """A port that the container listens on; for information, it opens nothing."""
+    """A port on which the container listens. It is informational and opens nothing."""
 
     container_port: Annotated[Int, Field(ge=1, le=65_535)]
-    """containerPort is the port's number."""
+    """Number of the port in the container."""
     name: ShortText | None = None
-    """name of the port."""
+    """Name of the port, to which Services can refer."""
     protocol: ShortText | None = None
-    """protocol is TCP, UDP or SCTP."""
+    """Protocol of the port: TCP, UDP or SCTP. Default: TCP."""
     host_port: Annotated[Int, Field(ge=1, le=65_535)] | None = None
-    """hostPort opens the port on the node."""
+    """Number of a port of the node that leads to this one. Default: none."""
     host_ip: Annotated[ShortText | None, Field(alias="hostIP")] = None
-    """hostIP binds hostPort to one address."""
+    """Address of the node to which hostPort is bound. Default: all addresses."""
 
 
 class ContainerSecurityContext(OpenModel):
-    """Security settings of one container."""
+    """Security settings of one container. Fields that are not listed are those of Kubernetes."""
 
     run_as_user: Annotated[Int, Field(ge=0, le=4_294_967_295)] | None = None
-    """runAsUser is the numeric user id of the process."""
+    """Numeric user ID of the process. Default: the user of the image."""
     run_as_group: Annotated[Int, Field(ge=0, le=4_294_967_295)] | None = None
-    """runAsGroup is the numeric group id of the process."""
+    """Numeric group ID of the process. Default: the group of the image."""
     run_as_non_root: Flag | None = None
-    """runAsNonRoot refuses to start the container as user 0."""
+    """If true, the kubelet does not start the container as user 0. Default: false."""
     read_only_root_filesystem: Flag | None = None
-    """readOnlyRootFilesystem mounts the image without write access."""
+    """If true, the container cannot write to its root file system. Default: false."""
     allow_privilege_escalation: Flag | None = None
-    """allowPrivilegeEscalation lets a process gain more rights than its parent."""
+    """Whether a process can gain more privileges than its parent. Default: true."""
     privileged: Flag | None = None
-    """privileged gives the container the rights of the node's root."""
+    """If true, processes in the container have the rights of root on the node. Default: false."""
 
 
 class PodSecurityContext(OpenModel):
-    """Security settings of the whole Pod."""
+    """Security settings of the Pod. Fields that are not listed are those of Kubernetes."""
 
     run_as_user: Annotated[Int, Field(ge=0, le=4_294_967_295)] | None = None
-    """runAsUser is the numeric user id of every container that sets none itself."""
+    """Numeric user ID of containers that do not set runAsUser. Default: the user of each image."""
     run_as_group: Annotated[Int, Field(ge=0, le=4_294_967_295)] | None = None
-    """runAsGroup is the numeric group id of every container that sets none itself."""
+    """Numeric group ID of containers that do not set runAsGroup. Default: the group of each image."""
     run_as_non_root: Flag | None = None
-    """runAsNonRoot refuses to start containers as user 0."""
+    """If true, the kubelet starts no container as user 0. Default: false."""
     fs_group: Annotated[Int, Field(ge=0, le=4_294_967_295)] | None = None
-    """fsGroup owns the volumes that can be shared by group."""
+    """Numeric group ID that owns the volumes of the Pod. Default: none."""
 
 
 class LocalObject(Model):
-    """An object in the task's namespace, by name."""
+    """An object in the namespace of the PodTask."""
 
     name: Name
-    """name of the object."""
+    """Name of the object."""
 
 
 class HostAlias(Model):
     """A line of /etc/hosts."""
 
     ip: ShortText
-    """ip is the address."""
+    """IP address of the line."""
     hostnames: Annotated[list[ShortText], Field(max_length=64)] | None = None
-    """hostnames of the address."""
+    """Host names of the address."""
 
 
 class PullPolicy(enum.StrEnum):
-    """When the image is pulled."""
+    """When an image is pulled."""
 
     ALWAYS = "Always"
     IF_NOT_PRESENT = "IfNotPresent"
@@ -191,20 +192,20 @@ class PullPolicy(enum.StrEnum):
 
 
 class MessagePolicy(enum.StrEnum):
-    """Where the kubelet takes a container's last words from."""
+    """Where the kubelet reads the termination message of a container."""
 
     FILE = "File"
     FALLBACK_TO_LOGS = "FallbackToLogsOnError"
 
 
 class NoRestart(enum.StrEnum):
-    """What the kubelet does when a container has ended."""
+    """The restart policy of a container."""
 
     NEVER = "Never"
 
 
 class SidecarRestart(enum.StrEnum):
-    """What the kubelet does when an init container has ended."""
+    """The restart policy of a sidecar."""
 
     ALWAYS = "Always"
 
@@ -213,29 +214,29 @@ NoRules = Annotated[list[Opaque], Field(max_length=0)]
 
 
 class TemplateContainer(OpenModel):
-    """A container of the template; fields that are not listed here are kept as they are."""
+    """A container of the template. Fields that are not listed are those of Kubernetes."""
 
     name: DnsLabel
-    """name of the container; convenience fields of spec are merged into the one that spec.containerName names."""
+    """Name of the container. The fields of spec are merged into the container that spec.containerName names."""
     image: Image | None = None
-    """image of the container."""
+    """Image of the container."""
     restart_policy: NoRestart | None = None
-    """restartPolicy may only be Never: attempts are counted by spec.backoffLimit."""
+    """Only Never is accepted: attempts are counted by spec.backoffLimit."""
     restart_policy_rules: NoRules | None = None
-    """restartPolicyRules may not be set: use spec.failurePolicy."""
+    """No rule is accepted: use spec.failurePolicy."""
 
 
 class TemplateInitContainer(OpenModel):
-    """An init container; fields that are not listed here are kept as they are."""
+    """An init container. Fields that are not listed are those of Kubernetes."""
 
     name: DnsLabel
-    """name of the container; those of spec and of the template are merged by it."""
+    """Name of the container. The lists of spec and of the template are merged by name."""
     image: Image | None = None
-    """image of the container."""
+    """Image of the container."""
     restart_policy: SidecarRestart | None = None
-    """restartPolicy Always makes it a sidecar, which runs beside the containers; nothing else may be set."""
+    """Only Always is accepted. It makes the container a sidecar, which runs beside the containers."""
     restart_policy_rules: NoRules | None = None
-    """restartPolicyRules may not be set: use spec.failurePolicy."""
+    """No rule is accepted: use spec.failurePolicy."""
 
 
 InitContainers = Annotated[
@@ -244,7 +245,7 @@ InitContainers = Annotated[
 
 
 class TemplatePodSpec(OpenModel):
-    """A Pod's spec, as Kubernetes has it; fields that are not listed here are kept as they are."""
+    """The spec of a Pod. Fields that are not listed are those of Kubernetes."""
 
     containers: (
         Annotated[
@@ -254,34 +255,32 @@ class TemplatePodSpec(OpenModel):
         ]
         | None
     ) = None
-    """containers of the Pod, by name."""
+    """Containers of the Pod, by name."""
     init_containers: InitContainers | None = None
-    """initContainers run before the containers, by name; one with restartPolicy Always is a sidecar."""
+    """Containers that run before the others, by name. One with restartPolicy Always is a sidecar."""
     restart_policy: ShortText | None = None
-    """restartPolicy of the Pod; only Never is accepted, and it is set where absent."""
+    """Only Never is accepted. Default: Never."""
 
 
 class TemplateMetadata(Model):
-    """What the Pod carries for others to see.
-
-    Other metadata (finalizers, owners, a namespace) is not the template's to set: strict validation refuses it, and
-    otherwise it is dropped.
+    """Labels, annotations and name of the Pod. Strict validation refuses other metadata (finalizers, owners, a
+    namespace); without it, the API server drops them.
     """
 
     name: Name | None = None
-    """name gives the Pod exactly this name, for every attempt; without it each attempt has a name of its own."""
+    """Name of the Pod of every attempt. Default: a unique name for each attempt."""
     labels: Labels | None = None
-    """labels of the Pod."""
+    """Labels of the Pod."""
     annotations: Annotations | None = None
-    """annotations of the Pod."""
+    """Annotations of the Pod."""
     creation_timestamp: Timestamp | None = None
-    """creationTimestamp has no effect: kubectl and typed clients print it, as null, in what they generate."""
+    """This has no effect. It is accepted because typed clients write it as null."""
 
 
 class Template(Model):
-    """Any Pod. The convenience fields of spec are merged over it, lists by name, and win."""
+    """A Pod. The other fields of spec are merged over it, lists by name, and take precedence."""
 
     metadata: TemplateMetadata | None = None
-    """metadata of the Pod: name, labels, annotations."""
+    """Name, labels and annotations of the Pod."""
     spec: TemplatePodSpec | None = None
-    """spec of the Pod; every field of the cluster's own version is kept."""
+    """Spec of the Pod, with all fields that the cluster knows."""

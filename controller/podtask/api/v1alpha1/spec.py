@@ -1,7 +1,10 @@
-"""What the user wants: `spec` of a PodTask.
+"""The desired state: `spec` of a PodTask.
 
-No field has a default in the schema, because "set to the default" and "not set" differ where a template is merged.
-The defaults are in each docstring, and in code at the one place that uses them.
+A default is in the schema, so that the API server writes it into the object, if it decides whether a task is run again
+or its Pod is kept. It must be constant, and the field not merged over the template, where "set to the default" differs
+from "not set". Each docstring states the default, and `core/snapshot.py` has the same ones for objects without. A
+default is never added, changed or removed within a version: stored objects would read as another spec, and end as
+SpecChanged (docs/design/0018).
 """
 
 from typing import Annotated
@@ -11,6 +14,7 @@ from pydantic import Field
 from ..types import (
     DAY,
     DISTINCT,
+    DOMAIN_PATH,
     SET,
     Count,
     DnsLabel,
@@ -45,241 +49,253 @@ from .container import (
     VolumeMounts,
     Volumes,
 )
-from .values import MAX_RESULT_BYTES, FailurePolicyAction, OnFailure, OnLost, Operator, PodRetention, ResultMode
+from .values import (
+    MAX_RESULT_BYTES,
+    ConditionStatus,
+    FailurePolicyAction,
+    OnFailure,
+    OnLost,
+    Operator,
+    PodRetention,
+    ResultMode,
+)
 
 
 class Sidecar(Model):
     """Settings of the container that delivers the result."""
 
     resources: Resources | None = None
-    """resources of the sidecar; {} sets none. Default: requests of 5m and 16Mi, limits of 100m and 64Mi (as requests
-    too where the Pod is Guaranteed), or what the controller is set to."""
+    """Resources of the container; `{}` sets none. Default: requests of 5m CPU and 16Mi memory and limits of 100m and
+    64Mi (as requests too in a Guaranteed Pod), or the controller's own setting."""
     security_context: ContainerSecurityContext | None = None
-    """securityContext of the sidecar; {} sets none. Default: restricted, with the user of the task's container, or what
-    the controller is set to."""
+    """Security context of the container; `{}` sets none. Default: the restricted Pod Security Standard with the user of
+    the task's container, or the controller's own setting."""
 
 
 class XCom(Model):
-    """The result of the task: one JSON file. Without this, no result is collected."""
+    """The result of the task: one JSON file. If this is not set, no result is collected."""
 
     path: Path | None = None
-    """path of the file in the task's container; its directory is an empty volume of its own.
-    Default: /airflow/xcom/return.json."""
+    """Absolute path of the file in the task's container. Its directory is an empty volume. Default:
+    /airflow/xcom/return.json."""
     required: Flag | None = None
-    """required fails the task where the file is missing or blank. Default: false."""
+    """If true, the task fails if the file is missing or blank. Default: false."""
     max_bytes: Annotated[Int, Field(ge=1, le=MAX_RESULT_BYTES)] | None = None
-    """maxBytes is the largest file that is accepted; more is an error and never cut. Default: 65536, and 4095
+    """Size limit of the file in bytes. A larger file fails the task; it is never truncated. Default: 65536, and 4095
     with mode Direct."""
     on_failure: OnFailure | None = None
-    """onFailure keeps or drops the file of a task that failed. Default: Drop."""
+    """Whether the file of a failed task is kept (Keep) or not (Drop). Default: Drop."""
     on_lost: OnLost | None = None
-    """onLost says what to do when the task succeeded but its node went away with the file. Default: Fail."""
+    """What happens if the task succeeded and its node was lost with the file: the task fails (Fail), succeeds without a
+    result (Drop) or runs again (Retry). Default: Fail."""
     mode: ResultMode | None = None
-    """mode Direct reads the file as the container's termination message: faster, without a sidecar, at most 4 kB.
-    Auto takes Direct where maxBytes fits into it, and a sidecar otherwise. Default: Auto."""
+    """How the file leaves the Pod. Direct reads it as the container's termination message, without a sidecar, and is
+    limited to 4095 bytes. Auto uses Direct if maxBytes is within that limit, and a sidecar otherwise. Default: Auto."""
     sidecar: Sidecar | None = None
-    """sidecar changes the container that delivers the result."""
+    """Settings of the sidecar that delivers the result."""
 
 
 class Backoff(Model):
-    """How long to wait before the next attempt."""
+    """The delay before the next attempt after a failure."""
 
-    initial_seconds: PositiveSeconds | None = None
-    """initialSeconds is the wait after the first failure. Default: 10."""
-    max_seconds: PositiveSeconds | None = None
-    """maxSeconds is the longest wait. Default: 360."""
-    factor: Annotated[Int, Field(ge=1, le=10)] | None = None
-    """factor by which the wait grows with each failure. Default: 2."""
+    initial_seconds: PositiveSeconds = 10
+    """Delay after the first failure, in seconds. Default: 10."""
+    max_seconds: PositiveSeconds = 360
+    """Longest delay, in seconds. Default: 360."""
+    factor: Annotated[Int, Field(ge=1, le=10)] = 2
+    """Factor by which the delay grows with each failure. Default: 2."""
 
 
 class OnExitCodes(Model):
     """Matches the exit code of a container that failed."""
 
     container_name: DnsLabel | None = None
-    """containerName limits the rule to one container. Default: the task's container."""
+    """Name of the container whose exit code is matched. Default: the task's container."""
     operator: Operator
-    """operator In or NotIn."""
+    """Whether the exit code has to be one of the values (In) or none of them (NotIn)."""
     values: Annotated[list[ExitCode], Field(min_length=1, max_length=255, json_schema_extra=SET), DISTINCT]
-    """values are the exit codes."""
+    """Exit codes. With operator In, 0 is not accepted."""
 
 
 class OnReasons(Model):
-    """Matches the reason of the attempt's end."""
+    """Matches the reason of an attempt."""
 
     values: Annotated[list[ShortText], Field(min_length=1, max_length=32, json_schema_extra=SET), DISTINCT]
-    """values are reasons as in status.attempts[].reason, such as OOMKilled or Evicted."""
+    """Reasons as in status.attempts[].reason, such as OOMKilled or Evicted."""
 
 
 class PodCondition(Model):
-    """One condition of a Pod."""
+    """Matches a condition of the Pod."""
 
     type: ShortText
-    """type of the condition, such as DisruptionTarget."""
-    status: ShortText | None = None
-    """status True, False or Unknown. Default: True."""
+    """Type of the condition, such as DisruptionTarget."""
+    status: ConditionStatus = ConditionStatus.TRUE
+    """Status of the condition. Default: True."""
 
 
-class OnRetry(Model):
-    """Changes for the next attempt. Reserved: refused in this version."""
-
-    memory_percent: Annotated[Int, Field(ge=100, le=1000)] | None = None
-    """memoryPercent scales the memory of the next attempt."""
-    avoid_node: Flag | None = None
-    """avoidNode keeps the next attempt off the node that failed."""
-
-
-class Rule(Model):
-    """One rule: exactly one of onExitCodes, onReasons, onPodConditions, and what to do."""
+class FailurePolicyRule(Model):
+    """A rule of the failure policy: exactly one of onExitCodes, onReasons and onPodConditions, and an action."""
 
     on_exit_codes: OnExitCodes | None = None
-    """onExitCodes matches an exit code."""
+    """Matches the exit code of a container."""
     on_reasons: OnReasons | None = None
-    """onReasons matches the reason of the attempt's end."""
+    """Matches the reason of the attempt."""
     on_pod_conditions: Annotated[list[PodCondition], Field(min_length=1, max_length=16)] | None = None
-    """onPodConditions matches when any of these conditions is on the Pod."""
+    """Matches if the Pod has any of these conditions."""
     action: FailurePolicyAction
-    """action Fail ends the task, Retry counts against backoffLimit, Ignore retries without counting, Skip ends the
-    task as Skipped."""
-    on_retry: OnRetry | None = None
-    """onRetry is reserved: refused in this version."""
+    """What a match does. Fail fails the task; Retry counts against backoffLimit; Ignore starts another attempt without
+    counting this one; Skip ends the task as Skipped."""
 
 
 class FailurePolicy(Model):
-    """Ordered rules over the end of an attempt; the first that matches decides."""
+    """Ordered rules that decide what the end of an attempt means. The first rule that matches applies."""
 
-    rules: Annotated[list[Rule], Field(min_length=1, max_length=20)]
-    """rules in order."""
+    rules: Annotated[list[FailurePolicyRule], Field(min_length=1, max_length=20)]
+    """Rules in the order in which they are tried."""
 
 
 class Deadlines(Model):
-    """Clocks of the controller. Each has its own reason, and none runs while the task is suspended."""
+    """Time limits in seconds. No limit is set by default. None of the clocks runs while the task is suspended, and each
+    limit has its own reason.
+    """
 
     schedule_seconds: PositiveSeconds | None = None
-    """scheduleSeconds from the Pod's creation (or the lifting of its scheduling gates) to a node."""
+    """Limit from the creation of the Pod, or the removal of its scheduling gates, until it has a node. Default:
+    none."""
     image_pull_seconds: PositiveSeconds | None = None
-    """imagePullSeconds from the node to the image being there, counted while a pull fails or waits."""
+    """Limit from the assignment of a node until the images are present; it applies while a pull fails or waits.
+    Default: none."""
     start_seconds: PositiveSeconds | None = None
-    """startSeconds from the node to the start of the task's container, pulls and init containers included."""
+    """Limit from the assignment of a node until the task's container starts, including image pulls and init containers.
+    Default: none."""
     run_seconds: PositiveSeconds | None = None
-    """runSeconds of the task's container, for each attempt."""
+    """Limit on the run time of the task's container, for each attempt. Default: none."""
     total_seconds: PositiveSeconds | None = None
-    """totalSeconds from the start of the task over all attempts and waits."""
+    """Limit on the whole task, from its start over all attempts and delays. Default: none."""
 
 
 class PodTaskSpec(Model):
-    """What to run, how it may fail, how it is run and what stays of it."""
+    """The desired state: what to run, when to retry, time limits, and what is kept after the end."""
 
     image: Image | None = None
-    """image of the task's container, such as python:3.13-slim. Needed here or in the template."""
+    """Image of the task's container, such as python:3.13-slim. Required here or in the template."""
     command: Annotated[list[LongText], Field(max_length=1024)] | None = None
-    """command replaces the image's entrypoint; no shell is involved. `$(NAME)` is expanded from env."""
+    """Entrypoint of the container, without a shell. `$(NAME)` is replaced by environment variables. Default: the
+    entrypoint of the image."""
     args: Annotated[list[LongText], Field(max_length=1024)] | None = None
-    """args replace the image's arguments, or follow command. `$(NAME)` is expanded from env."""
+    """Arguments of the entrypoint. `$(NAME)` is replaced by environment variables. Default: the arguments of the image,
+    unless command is set."""
     working_dir: Path | None = None
-    """workingDir of the process. Default: the image's own."""
+    """Working directory of the process. Default: that of the image."""
     env: Annotated[list[EnvVar], Field(max_length=1024)] | None = None
-    """env of the task's container. A variable with the name of one of the template's takes its place, or extends it:
-    `$(NAME)` in its own value is what was there before."""
+    """Environment variables of the task's container. A variable replaces one of the same name in the template;
+    `$(NAME)` in its own value is the value that it replaces."""
     env_from: Annotated[list[EnvFrom], Field(max_length=128)] | None = None
-    """envFrom takes all keys of ConfigMaps and Secrets."""
+    """ConfigMaps and Secrets whose keys become environment variables."""
     resources: Resources | None = None
-    """resources of the task's container: requests and limits."""
+    """Resource requests and limits of the task's container."""
     volume_mounts: VolumeMounts | None = None
-    """volumeMounts of the task's container: where which of the volumes appears; merged by mountPath with the
-    template's."""
+    """Volume mounts of the task's container. They are merged with the template's by mountPath."""
     ports: Annotated[list[ContainerPort], Field(max_length=64)] | None = None
-    """ports of the task's container; for information, they open nothing."""
+    """Ports of the task's container. They are informational and open nothing."""
     image_pull_policy: PullPolicy | None = None
-    """imagePullPolicy of the task's container. Default: Always for the tag latest and for none, else IfNotPresent."""
+    """When the image of the task's container is pulled: Always, IfNotPresent or Never. Default: Always for the tag
+    latest or no tag, otherwise IfNotPresent."""
     container_security_context: ContainerSecurityContext | None = None
-    """containerSecurityContext of the task's container; securityContext is the Pod's."""
+    """Security context of the task's container. For the Pod, use securityContext."""
     termination_message_policy: MessagePolicy | None = None
-    """terminationMessagePolicy of the task's container. Default: FallbackToLogsOnError, which gives the log's tail."""
+    """Where the kubelet reads the termination message of the task's container: File, or FallbackToLogsOnError for the
+    end of the log of a failed container without a message. Default: FallbackToLogsOnError."""
 
     volumes: Volumes | None = None
-    """volumes of the Pod, as Kubernetes has them; merged by name with the template's."""
+    """Volumes of the Pod. They are merged with the template's by name."""
     init_containers: InitContainers | None = None
-    """initContainers run to their end, in order, before the task's container; merged by name with the template's."""
+    """Containers that run one after another before the task's container. They are merged with the template's by
+    name."""
     affinity: Opaque | None = None
-    """affinity of the Pod to nodes and other Pods, as Kubernetes has it. May be changed while suspended, before the
-    first attempt."""
+    """Affinity of the Pod to nodes and other Pods. It can be changed while the task is suspended and has had no
+    attempt."""
     tolerations: Annotated[list[Opaque], Field(max_length=128)] | None = None
-    """tolerations of the Pod for tainted nodes, as Kubernetes has them. May be changed while suspended, before
-    the first attempt."""
+    """Tolerations of the Pod for tainted nodes. They can be changed while the task is suspended and has had no
+    attempt."""
     node_selector: Labels | None = None
-    """nodeSelector lists labels that the Pod's node must have. May be changed while suspended, before the first
+    """Labels that a node must have to run the Pod. They can be changed while the task is suspended and has had no
     attempt."""
     service_account_name: Name | None = None
-    """serviceAccountName is what the task is to the API server. Default: default."""
+    """ServiceAccount of the Pod. Default: default."""
     automount_service_account_token: Flag | None = None
-    """automountServiceAccountToken puts the service account's token into the containers."""
+    """Whether the containers get a token of the ServiceAccount. Default: the setting of the ServiceAccount."""
     image_pull_secrets: Annotated[list[LocalObject], Field(max_length=32)] | None = None
-    """imagePullSecrets name the Secrets with the registries' credentials."""
+    """Secrets with the credentials of image registries."""
     security_context: PodSecurityContext | None = None
-    """securityContext of the whole Pod; containerSecurityContext is the task's container's."""
+    """Security context of the Pod. For the task's container alone, use containerSecurityContext."""
     priority_class_name: Name | None = None
-    """priorityClassName says which Pods give way to this one."""
+    """PriorityClass of the Pod, which decides on preemption. Default: the cluster's."""
     runtime_class_name: Name | None = None
-    """runtimeClassName picks the container runtime, such as one with a sandbox."""
+    """RuntimeClass of the Pod, such as a sandboxed runtime. Default: the node's own runtime."""
     scheduler_name: Name | None = None
-    """schedulerName of the scheduler that places the Pod. Default: default-scheduler."""
+    """Scheduler of the Pod. Default: default-scheduler."""
     host_network: Flag | None = None
-    """hostNetwork puts the Pod into the node's network. Default: false."""
+    """If true, the Pod uses the network of its node. Default: false."""
     host_aliases: Annotated[list[HostAlias], Field(max_length=64)] | None = None
-    """hostAliases are lines of the Pod's /etc/hosts."""
+    """Lines that are added to /etc/hosts of the Pod."""
     hostname: DnsLabel | None = None
-    """hostname inside the Pod. Default: the Pod's name."""
+    """Host name of the Pod. Default: the name of the Pod."""
     subdomain: DnsLabel | None = None
-    """subdomain of the Pod, below which its hostname is found through a headless Service."""
+    """Subdomain of the Pod: a headless Service of this name makes its host name resolvable."""
     dns_policy: ShortText | None = None
-    """dnsPolicy is ClusterFirst, ClusterFirstWithHostNet, Default or None. Default: ClusterFirst."""
+    """DNS policy of the Pod: ClusterFirst, ClusterFirstWithHostNet, Default or None. Default: ClusterFirst."""
     dns_config: Opaque | None = None
-    """dnsConfig adds name servers, search domains and options, as Kubernetes has it."""
+    """Name servers, search domains and resolver options that are added to those of dnsPolicy."""
     termination_grace_period_seconds: Annotated[Int, Field(ge=0, le=7 * DAY)] | None = None
-    """terminationGracePeriodSeconds between the stop and the kill; 0 counts as 1. Default: 30, Kubernetes' own."""
+    """Seconds between the signal to stop and the kill. 0 counts as 1. Default: 30."""
 
     container_name: DnsLabel | None = None
-    """containerName is the container that is the task; the others are sidecars. Default: base."""
+    """Name of the container that is the task. Other containers are sidecars. Default: base."""
     template: Template | None = None
-    """template is any Pod; the fields above are merged over it and win, lists by name."""
+    """Any Pod. The other fields of spec are merged over it, lists by name, and take precedence."""
     xcom: XCom | None = None
-    """xcom collects one JSON file as the result."""
+    """Collects a JSON file as the result of the task. If it is not set, no result is collected."""
 
-    backoff_limit: Count | None = None
-    """backoffLimit is how many further attempts the task's own failures get. Default: 0."""
+    backoff_limit: Count = 0
+    """Number of further attempts after failures of the task itself. Default: 0."""
     backoff: Backoff | None = None
-    """backoff is how long to wait before a further attempt."""
-    disruption_limit: Count | None = None
-    """disruptionLimit is how many further attempts follow eviction, preemption, node loss or deletion, which are not
-    the task's fault. Default: 3."""
+    """Delay before the next attempt after a failure."""
+    disruption_limit: Count = 3
+    """Number of further attempts after eviction, preemption, loss of the node or deletion of the Pod, which are no
+    failures of the task. Default: 3."""
     failure_policy: FailurePolicy | None = None
-    """failurePolicy decides by ordered rules what the end of an attempt means."""
+    """Ordered rules that decide what the end of an attempt means. Default: the exit code decides."""
     deadlines: Deadlines | None = None
-    """deadlines stop what takes too long."""
+    """Time limits of the task."""
 
     suspend: Flag | None = None
-    """suspend removes the Pod and creates none until it is false again; clocks stop. May be changed. Default: false."""
+    """If true, the Pod is removed and none is created until this is false again. Can be changed. Default: false."""
     cancel: Flag | None = None
-    """cancel stops the Pod with its grace and ends the task as Cancelled. May be set, not taken back.
-    Default: false."""
-    cancel_after: Timestamp | None = None
-    """cancelAfter cancels the task at this time unless it is moved or removed before. May be changed."""
-    managed_by: Annotated[str, Field(min_length=1, max_length=63)] | None = None
-    """managedBy names the controller of this task; any other than podtask.dev/controller is left alone."""
+    """If true, the Pod is stopped with its grace period and the task ends as Cancelled. It can be set at any time and
+    cannot be reset. Default: false."""
+    cancel_time: Timestamp | None = None
+    """Time at which the task is cancelled, unless it is changed or removed before. Can be changed. Default: none."""
+    managed_by: Annotated[str, Field(min_length=1, max_length=63, pattern=DOMAIN_PATH)] | None = None
+    """Controller that runs the task, as a domain and a path. The creator of the task sets it; PodTask's own controller
+    ignores a task with another value. Default: podtask.dev/controller."""
     queue_name: Annotated[str, Field(min_length=1, max_length=63)] | None = None
-    """queueName is the Kueue LocalQueue; it becomes the Pod's label."""
+    """Kueue LocalQueue of the Pod. It sets the Pod's label kueue.x-k8s.io/queue-name."""
 
     ttl_seconds_after_finished: Seconds | None = None
-    """ttlSecondsAfterFinished deletes the PodTask this long after its end. May be changed. Default: never."""
+    """Seconds from the end of the task until the PodTask is deleted. Can be changed. Default: it is not deleted."""
     ttl_seconds_after_succeeded: Seconds | None = None
-    """ttlSecondsAfterSucceeded is used for success (and skip) instead, where set. May be changed."""
+    """Replaces ttlSecondsAfterFinished for a task that is Succeeded or Skipped. Can be changed. Default:
+    ttlSecondsAfterFinished."""
     ttl_seconds_after_failed: Seconds | None = None
-    """ttlSecondsAfterFailed is used for failure and cancellation instead, where set. May be changed."""
-    pod_retention: PodRetention | None = None
-    """podRetention says which finished Pods stay. May be changed. Default: Delete."""
+    """Replaces ttlSecondsAfterFinished for a task that is Failed or Cancelled. Can be changed. Default:
+    ttlSecondsAfterFinished."""
+    pod_retention: PodRetention = PodRetention.DELETE
+    """Which finished Pods are deleted: all (Delete), those that succeeded (DeleteSucceeded) or none (Keep). Can be
+    changed. Default: Delete."""
     pod_ttl_seconds_after_finished: Annotated[Seconds | None, Field(alias="podTTLSecondsAfterFinished")] = None
-    """podTTLSecondsAfterFinished keeps a finished Pod (and its log) this long, or until the task is acknowledged; under
-    60 counts as 60. May be changed. Default: 60."""
+    """Seconds from the end of a Pod until it is deleted with its log. The Airflow operator can have it deleted earlier.
+    Less than 60 counts as 60. Can be changed. Default: 60."""
     force_delete_pod_after_seconds: PositiveSeconds | None = None
-    """forceDeletePodAfterSeconds gives a Pod on an unreachable node up after this time. Two Pods of the task may then
-    run at once. Default: never."""
+    """Seconds until a Pod on an unreachable node is deleted by force. Two Pods of the task may then run at the same
+    time. Can be changed. Default: never."""

@@ -1,4 +1,4 @@
-"""What is: `status` of a PodTask. The whole story of the task, written by the controller alone."""
+"""The observed state: `status` of a PodTask. Only the controller writes it."""
 
 from typing import Annotated
 
@@ -10,6 +10,8 @@ from ..types import (
     Bytes,
     ExitCode,
     Int,
+    Int32,
+    Int64,
     Model,
     Name,
     ShortText,
@@ -27,124 +29,135 @@ from .values import (
     ResultState,
 )
 
-Generation = Annotated[Int, Field(ge=0, le=9_007_199_254_740_991)]
-Tally = Annotated[Int, Field(ge=0, le=1_000_000)]
-"""Larger than any limit of spec: attempts that a rule ignores are counted here and limited nowhere."""
-Number = Annotated[Int, Field(ge=1, le=1_000_000)]
+Number = Annotated[Int, Field(ge=1, le=2**31 - 1)]
+ConditionType = Annotated[
+    str,
+    Field(
+        max_length=316,
+        pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+        r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
+    ),
+]
+ConditionReason = Annotated[
+    str, Field(min_length=1, max_length=1024, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
+]
 
 
 class Condition(Model):
-    """A condition as in KEP-1623. Finished carries no observedGeneration, or `kubectl wait` hung after an edit."""
+    """A condition of the task, with the fields and limits of metav1.Condition."""
 
-    type: ShortText
-    """type is Finished, Succeeded or Suspended."""
+    type: ConditionType
+    """Type of the condition: Finished, Succeeded or Suspended."""
     status: ConditionStatus
-    """status True, False or Unknown."""
-    reason: ShortText
-    """reason in one word."""
-    message: Text | None = None
-    """message for people."""
+    """Status of the condition: True, False or Unknown."""
+    reason: ConditionReason
+    """Reason of the last change, in one word."""
+    message: Annotated[str, Field(max_length=32_768)]
+    """Message about the last change, for people."""
     last_transition_time: Timestamp
-    """lastTransitionTime is when status changed last."""
-    observed_generation: Generation | None = None
-    """observedGeneration of the spec that this condition speaks of."""
+    """Time at which the status of the condition changed last."""
+    observed_generation: Int64 | None = None
+    """Generation of the PodTask that the condition was written for."""
 
 
 class Attempt(Model):
-    """One Pod of the task."""
+    """One attempt, which is one Pod."""
 
     number: Number
-    """number of the attempt, from 1."""
+    """Number of the attempt, from 1."""
     pod_name: Name
-    """podName of the attempt."""
+    """Name of the Pod."""
     pod_uid: Annotated[ShortText | None, Field(alias="podUID")] = None
-    """podUID of the attempt."""
+    """UID of the Pod."""
     node_name: Name | None = None
-    """nodeName where it ran."""
+    """Name of the node that ran the Pod."""
     image_id: Annotated[Annotated[str, Field(max_length=1024)] | None, Field(alias="imageID")] = None
-    """imageID that ran, by digest."""
-    create_time: Timestamp | None = None
-    """createTime of the Pod, by the API server's clock."""
-    admitted_time: Timestamp | None = None
-    """admittedTime is when the Pod's scheduling gates were lifted, where it had any."""
+    """Image that ran, with its digest."""
+    creation_time: Timestamp | None = None
+    """Time at which the Pod was created."""
+    admission_time: Timestamp | None = None
+    """Time at which the scheduling gates of the Pod were removed, if it had any."""
     start_time: Timestamp | None = None
-    """startTime of the task's container."""
-    finish_time: Timestamp | None = None
-    """finishTime of the attempt."""
+    """Time at which the task's container started."""
+    completion_time: Timestamp | None = None
+    """Time at which the attempt ended."""
     outcome: AttemptOutcome | None = None
-    """outcome says whose budget the end counts against; absent while the attempt lives."""
+    """What the attempt counts as: Failed counts against backoffLimit, Disrupted against disruptionLimit, the others
+    against nothing. It is not set while the attempt runs."""
     exit_code: ExitCode | None = None
-    """exitCode of the task's container."""
+    """Exit code of the task's container."""
     reason: ShortText | None = None
-    """reason of the end, in one word (docs/reference/reasons.md)."""
+    """Reason for the end of the attempt, in one word, such as OOMKilled."""
     message: Text | None = None
-    """message of the end, for people."""
+    """Message about the end of the attempt, for people."""
     log_tail: Annotated[str, Field(max_length=MAX_LOG_TAIL)] | None = None
-    """logTail is the last of what a failed container wrote."""
+    """Last part of the log of a container that failed, up to 2048 characters."""
 
 
 class XComStatus(Model):
-    """The result."""
+    """The result of the task."""
 
     state: ResultState
-    """state is Collected, Empty (no file, or a blank one), Failed (see reason) or Dropped (the task failed)."""
+    """Whether the result was read (Collected), there is no file or a blank one (Empty), it could not be read (Failed),
+    or it was not kept because the task failed (Dropped)."""
     value: Annotated[str, Field(max_length=MAX_RESULT_BYTES)] | None = None
-    """value is the file's content: JSON, as a string, to the byte."""
+    """Content of the file: JSON as a string, unchanged."""
     size_bytes: Bytes | None = None
-    """sizeBytes of the file."""
+    """Size of the file in bytes."""
     sha256: Annotated[str, Field(max_length=64)] | None = None
-    """sha256 of the file, in hex."""
+    """SHA-256 of the file, in hexadecimal."""
     reason: ShortText | None = None
-    """reason where there is no value."""
+    """Reason why there is no value, in one word."""
     message: Text | None = None
-    """message where there is no value."""
+    """Message about why there is no value, for people."""
     attempt: Number | None = None
-    """attempt that wrote it."""
+    """Number of the attempt that wrote the file."""
 
 
 class PodTaskStatus(Model):
-    """The whole story of the task."""
+    """The observed state: phase, attempts and result. Only the controller writes it."""
 
-    # Only the controller writes it, and a note of who wrote each single field is a quarter of a finished task.
+    # Atomic: managedFields of each single field would be a quarter of the size of a finished task.
     model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
-    observed_generation: Generation | None = None
-    """observedGeneration is the newest spec that the controller has acted on."""
-    phase: Phase | None = None
-    """phase of the task: Suspended, Pending, Running; Succeeded, Failed, Cancelled and Skipped are terminal."""
+    observed_generation: Int64 | None = None
+    """Generation of the PodTask that the controller has acted on last."""
+    phase: Phase
+    """Phase of the task. Suspended, Pending and Running can change; Succeeded, Failed, Cancelled and Skipped are
+    terminal."""
     reason: ShortText | None = None
-    """reason of the phase, in one word (docs/reference/reasons.md)."""
+    """Reason of the phase, in one word, such as ImagePullFailed. The project's documentation lists all reasons."""
     message: Text | None = None
-    """message of the phase, for people."""
+    """Message about the phase, for people."""
     start_time: Timestamp | None = None
-    """startTime is when the controller took the task up."""
+    """Time at which the controller began to work on the task."""
     completion_time: Timestamp | None = None
-    """completionTime is when the task ended, however it ended."""
+    """Time at which the task ended, in success or not."""
     exit_code: ExitCode | None = None
-    """exitCode of the task's container in the last attempt."""
-    attempt_count: Tally | None = None
-    """attemptCount is how many attempts have ended."""
-    failure_count: Tally | None = None
-    """failureCount is how many counted against backoffLimit."""
-    disruption_count: Tally | None = None
-    """disruptionCount is how many counted against disruptionLimit."""
+    """Exit code of the task's container in the last attempt."""
+    attempt_count: Int32 | None = None
+    """Number of attempts that have ended."""
+    failure_count: Int32 | None = None
+    """Number of attempts that counted against backoffLimit."""
+    disruption_count: Int32 | None = None
+    """Number of attempts that counted against disruptionLimit."""
     next_attempt_time: Timestamp | None = None
-    """nextAttemptTime is when the next attempt may begin."""
-    suspended_seconds: Annotated[Int, Field(ge=0, le=9_007_199_254_740_991)] | None = None
-    """suspendedSeconds spent suspended so far; clocks leave them out."""
+    """Earliest time of the next attempt."""
+    suspended_seconds: Int64 | None = None
+    """Seconds that the task has been suspended in all. Deadlines do not count them."""
     spec_hash: Annotated[str, Field(max_length=64)] | None = None
-    """specHash of what the first attempt was made from; another one later is Failed/SpecChanged."""
+    """Hash of the spec of the first attempt. The controller compares it to detect edits that the API server cannot."""
     conditions: (
         Annotated[list[Condition], Field(max_length=16, json_schema_extra=map_by("type")), DISTINCT_TYPES] | None
     ) = None
-    """conditions of the task: Finished is True after every end, Succeeded says whether it was a success, Suspended
-    whether it is suspended."""
+    """Conditions of the task. Finished is True at every end, Succeeded tells success from failure, Suspended is True
+    during a suspension."""
     attempts: (
         Annotated[
             list[Attempt], Field(max_length=MAX_ATTEMPTS_KEPT, json_schema_extra=map_by("number")), DISTINCT_NUMBERS
         ]
         | None
     ) = None
-    """attempts are the last 20 attempts, each with its evidence."""
+    """The last 20 attempts, oldest first."""
     xcom: XComStatus | None = None
-    """xcom is the result."""
+    """Result of the task, if spec.xcom asks for one."""

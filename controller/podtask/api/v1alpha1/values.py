@@ -1,7 +1,7 @@
-"""The words and limits that fields of the API know.
+"""Enumerations and limits of the API's fields.
 
-Apart from the models, because the controller judges by them and has no use for pydantic: without it the process starts
-a quarter of a second sooner and is 11 MiB smaller.
+They are separate from the models because the controller needs them and not pydantic: without pydantic the process
+starts 0.25 s sooner and takes 11 MiB less memory.
 """
 
 import enum
@@ -21,14 +21,14 @@ class ResultMode(enum.StrEnum):
 
 
 class OnFailure(enum.StrEnum):
-    """What becomes of the result of a task that failed."""
+    """Whether the result of a failed task is kept."""
 
     DROP = "Drop"
     KEEP = "Keep"
 
 
 class OnLost(enum.StrEnum):
-    """What becomes of a task that succeeded and whose result was lost on the way."""
+    """What happens to a task that succeeded and whose result was lost."""
 
     FAIL = "Fail"
     DROP = "Drop"
@@ -52,7 +52,7 @@ class FailurePolicyAction(enum.StrEnum):
 
 
 class PodRetention(enum.StrEnum):
-    """Which finished Pods stay."""
+    """Which finished Pods are kept."""
 
     DELETE = "Delete"
     DELETE_SUCCEEDED = "DeleteSucceeded"
@@ -60,7 +60,7 @@ class PodRetention(enum.StrEnum):
 
 
 class Phase(enum.StrEnum):
-    """Where the task stands. The last four are terminal."""
+    """The phase of a task. The last four are terminal."""
 
     SUSPENDED = "Suspended"
     PENDING = "Pending"
@@ -70,17 +70,12 @@ class Phase(enum.StrEnum):
     CANCELLED = "Cancelled"
     SKIPPED = "Skipped"
 
-    @property
-    def is_terminal(self) -> bool:
-        """Whether nothing follows."""
-        return self in TERMINAL
-
 
 TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED})
 
 
 class ConditionStatus(enum.StrEnum):
-    """Kubernetes' three-valued truth."""
+    """The status of a condition."""
 
     TRUE = "True"
     FALSE = "False"
@@ -88,7 +83,7 @@ class ConditionStatus(enum.StrEnum):
 
 
 class AttemptOutcome(enum.StrEnum):
-    """Whose budget an ended attempt counts against."""
+    """What an ended attempt counts as."""
 
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
@@ -99,7 +94,7 @@ class AttemptOutcome(enum.StrEnum):
 
 
 class ResultState(enum.StrEnum):
-    """What became of the result."""
+    """The state of the result."""
 
     COLLECTED = "Collected"
     EMPTY = "Empty"
