@@ -41,7 +41,8 @@ class Rest:
     """The API of one installation."""
 
     def __init__(self, address: str, version: int) -> None:
-        self._address = address
+        self.address = address
+        """Where Airflow listens: `http://host:port`."""
         self._version = version
         self._token = ""
 
@@ -146,7 +147,7 @@ class Rest:
         if self._version == 1:
             date = str(self.run(dag_id, run_id)["logical_date"])
             form = {"dag_id": dag_id, "task_id": task_id, "execution_date": date, "confirmed": "true"}
-            self._send("POST", f"{self._address}/clear", urllib.parse.urlencode(form).encode())
+            self._send("POST", f"{self.address}/clear", urllib.parse.urlencode(form).encode())
             return
         body: Object = {
             "dry_run": False,
@@ -180,8 +181,8 @@ class Rest:
 
     def _call(self, method: str, path: str, body: Object | None = None) -> Object:
         if self._version == 2 and not self._token:
-            self._token = self._send("GET", f"{self._address}/auth/token", None)["access_token"]
-        return self._send(method, f"{self._address}/api/v{self._version}/{path}", body)
+            self._token = self._send("GET", f"{self.address}/auth/token", None)["access_token"]
+        return self._send(method, f"{self.address}/api/v{self._version}/{path}", body)
 
     def _send(self, method: str, address: str, body: Object | bytes | None) -> Object:
         """Send JSON, or a form that is encoded already, which is answered with a page."""
