@@ -58,6 +58,12 @@ def test_a_task_is_reconciling_from_its_creation_to_its_end() -> None:
     assert condition.observed_generation == GENERATION
 
 
+def test_a_time_that_is_unknown_is_not_invented() -> None:
+    """Every API server sets a creation time, but the API does not promise it."""
+    metadata = msgspec.structs.replace(TASK.metadata, creation_timestamp=None)
+    assert not _running(msgspec.structs.replace(TASK, metadata=metadata)).conditions
+
+
 def test_an_unchanged_condition_is_not_written_again() -> None:
     """A merge patch would have the whole list in it."""
     first = _running()
