@@ -33,7 +33,7 @@ def test_a_slow_stop_is_reported_with_its_cause(namespace: Namespace) -> None:
     reported = namespace.wait("slow", has_reason("Stopping"))["status"]
     assert reported["phase"] == "Running"
     assert "container base ran longer than deadlines.runSeconds (7 s)" in reported["message"]
-    assert "has 15 s for it" in reported["message"]
+    assert "(grace period 15 s)" in reported["message"]
     status = namespace.wait_finished("slow")
     check(status, "Failed", "RunDeadlineExceeded", Ended("Failed", "RunDeadlineExceeded", 137))
     assert status["message"] == "container base ran longer than deadlines.runSeconds (7 s)"
