@@ -19,6 +19,9 @@ MOST_BYTES = 2300
 MOST_LOOPS = 3.0
 MOST_PODS = 3.5
 MOST_ALLOCATED_KB = 2450
+"""Above a Pod alone, for a task with one write of its status."""
+STATUS_WRITE_KB = 900
+"""One more status write allocates this. On a busy machine more tasks live long enough to be reported as Running."""
 
 
 @pytest.mark.timeout(900)
@@ -47,5 +50,6 @@ async def test_what_a_task_costs_in_cpu() -> None:
     print(f"{task:.1f} ms of the API server's CPU a task, {pod:.1f} ms a Pod alone: {task / pod:.2f} times")
     assert task / pod <= MOST_PODS
     task, _, pod = (figures["server_allocated_kb_per_task"] for figures in ran)
-    print(f"{task:.0f} kB allocated by the API server a task, {pod:.0f} kB a Pod alone")
-    assert task - pod <= MOST_ALLOCATED_KB
+    writes = ran[0]["requests_per_task"]["PATCH podtasks/status"]
+    print(f"{task:.0f} kB allocated by the API server a task of {writes:.2f} status writes, {pod:.0f} kB a Pod alone")
+    assert task - pod <= MOST_ALLOCATED_KB + STATUS_WRITE_KB * (writes - 1)

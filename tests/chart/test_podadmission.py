@@ -104,7 +104,7 @@ def test_an_ended_pod_cannot_be_given_our_metadata(admin: Actor, namespace: Name
     marks = marked("victim", uid)
     assert MARKS_POLICY in admin.patch(name, {"metadata": marks})
     assert MARKS_POLICY in admin.patch(name, {"metadata": {"labels": marks["labels"]}})
-    assert namespace.get("victim")["status"]["phase"] == "Suspended"
+    namespace.wait("victim", lambda task: task["status"].get("phase") == "Suspended")
     assert admin.delete(name) == ""
     namespace.patch("victim", suspend=False)
     assert namespace.wait_finished("victim")["xcom"]["value"] == "7"

@@ -59,10 +59,18 @@ def _use_every_right(namespace: Namespace) -> None:
     namespace.create("large", **python(NOISE), xcom={"required": True})
     namespace.create("wrong", **python("raise SystemExit(3)"))
     namespace.create("nowhere", **python("pass"), nodeSelector={"there": "is-none"})
-    namespace.create("robbed", **sleep(60), disruptionLimit=0)
+    namespace.create("robbed", **sleep(600), disruptionLimit=0)
     volume = {"name": "key", "secret": {"secretName": "there-is-none"}}
     mounts = [{"name": "key", "mountPath": "/key"}]
     namespace.create("unmounted", **python("pass"), volumes=[volume], volumeMounts=mounts)
+    # Who finds the name of a Pod taken reads that Pod.
+    named = {"metadata": {"name": "one-name"}, "spec": {"containers": [{"name": "base"}]}}
+    namespace.create("holder", **sleep(600), template=named)
+    namespace.wait("holder", lambda task: task["status"].get("phase") == "Running")
+    namespace.create("rival", **python("pass"), template=named)
+    namespace.wait("rival", lambda task: task["status"].get("reason") == "NameTaken")
+    namespace.patch("rival", cancel=True)
+    namespace.patch("holder", cancel=True)
     namespace.wait("nowhere", lambda task: task["status"].get("reason") == "Unschedulable")
     namespace.patch("nowhere", cancel=True)
     # Only the Pod's Events tell of a volume.

@@ -13,6 +13,8 @@ from urllib.parse import quote, urlsplit
 
 import yaml
 
+from tests.harness import HANG_SECONDS
+
 Json = Any
 
 MERGE = "application/merge-patch+json"
@@ -59,8 +61,14 @@ class Server:
         """The events of a watch, from the moment that it stands."""
         connection = self._connect()
         try:
-            connection.request("GET", path)
-            reply = connection.getresponse()
+            for _ in range(HANG_SECONDS):
+                connection.request("GET", path)
+                reply = connection.getresponse()
+                if reply.status != 429:
+                    break
+                # "storage is (re)initializing", after a change of the CRD, with the time after which to ask again.
+                reply.read()
+                time.sleep(float(reply.headers.get("Retry-After", 1)))
             assert reply.status == 200, reply.read()
             yield "STANDS", None
             while line := reply.readline():

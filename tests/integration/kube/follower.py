@@ -20,7 +20,7 @@ def memory_mib(what: str) -> float:
 
 async def follow(url: str) -> dict[str, float]:
     """Do what there is to do; gives how many tasks are held, and what is kept of memory beside that of the start."""
-    controller = Controller(parse(["--leader-election=off", "--http-port=0"], {}))
+    controller = Controller(parse(["--leader-election=off", "--http-port=0", "--metrics-port=0"], {}))
     before = memory_mib("VmRSS")
     await controller.start(ClusterConfig(server=url))
     await asyncio.to_thread(sys.stdin.read)
